@@ -1,0 +1,35 @@
+/**
+ * Compiles src/index.ts to build/simd.wasm and build/relaxed-simd.wasm: one source, two binaries.
+ * `node build.mjs --entry src/x.ts --out DIR` compiles another entry (to try a kernel alone).
+ */
+import { mkdir } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { main } from 'assemblyscript/asc';
+
+const here = dirname(fileURLToPath(import.meta.url));
+const { values } = parseArgs({
+  options: {
+    entry: { type: 'string', default: 'src/index.ts' },
+    out: { type: 'string', default: join(here, 'build') },
+    text: { type: 'boolean', default: false },
+  },
+});
+
+const common = ['--runtime', 'stub', '--importMemory', '--noAssert', '-O3', '--converge', '--noExportMemory'];
+const variants = { simd: ['--enable', 'simd'], 'relaxed-simd': ['--enable', 'simd,relaxed-simd'] };
+
+await mkdir(resolve(values.out), { recursive: true });
+for (const [variant, features] of Object.entries(variants)) {
+  const file = join(resolve(values.out), variant);
+  const text = values.text ? ['--textFile', `${file}.wat`] : [];
+  const { error, stderr } = await main(
+    [resolve(here, values.entry), '--outFile', `${file}.wasm`, ...text, ...common, ...features],
+    { stdout: process.stdout },
+  );
+  if (error) {
+    process.stderr.write(stderr.toString());
+    process.exit(1);
+  }
+}

@@ -1,0 +1,15 @@
+/** Puts the compiled binaries into dist: as files, and as a module that holds their bytes. */
+import { copyFile, readFile, writeFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+
+const at = (path) => fileURLToPath(new URL(path, import.meta.url));
+const names = { simd: 'simd', relaxedSimd: 'relaxed-simd' };
+
+let module = '';
+for (const [constant, file] of Object.entries(names)) {
+  const source = at(`../../../assembly/build/${file}.wasm`);
+  await copyFile(source, at(`../dist/${file}.wasm`));
+  module += `export const ${constant} = '${(await readFile(source)).toString('base64')}';\n`;
+}
+await writeFile(at('../dist/wasm-bytes.js'), module);
+await copyFile(at('../../../LICENSE'), at('../LICENSE'));

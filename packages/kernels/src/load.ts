@@ -1,0 +1,149 @@
+import { instantiate } from '@assemblyscript/loader';
+import type { Variant, WasmExports } from './context.js';
+import { ArgumentError, FormatError, UnsupportedError } from './errors.js';
+import { createKernels, type Kernels } from './kernels.js';
+import { Allocator } from './memory.js';
+
+/** A compiled binary, in any form that a runtime can give it in. */
+export type WasmSource = WebAssembly.Module | Response | ArrayBuffer | Uint8Array;
+
+export interface LoadOptions {
+  /**
+   * `'auto'` (default): `relaxed-simd` where the runtime has it, else `simd`. `'simd'`: the deterministic binary,
+   * the same bits in every runtime. `'relaxed-simd'`: fused multiply-add, faster, an error where it is missing.
+   */
+  variant?: 'auto' | Variant;
+  /** The binary itself, for runtimes that compile ahead (workers, bundles): a module, its bytes or a response. Its variant must be named. */
+  source?: WasmSource | Promise<WasmSource>;
+  /** Where to fetch the binaries from, a folder's URL ending in `/`; beside this module if absent. */
+  baseUrl?: string | URL;
+  /** Upper limit of the WASM memory in bytes; 4 GiB if absent. */
+  maximumBytes?: number;
+  /** Surrounds every block with guard words and fills new ones with NaN: `k.checkGuards()` finds kernels that write outside. Slow. */
+  guard?: boolean;
+}
+
+/** A function of 12 bytes whose one interesting instruction is f32x4.relaxed_madd (0xfd 0x105). */
+// prettier-ignore
+const relaxedProbe = new Uint8Array([
+  0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, // magic, version
+  1, 5, 1, 0x60, 0, 1, 0x7b, // type: () -> v128
+  3, 2, 1, 0, // one function of it
+  10, 19, 1, 17, 0, // its body
+  0x41, 0, 0xfd, 15, 0x41, 0, 0xfd, 15, 0x41, 0, 0xfd, 15, // three times i8x16.splat(0)
+  0xfd, 0x85, 0x02, 0x0b, // f32x4.relaxed_madd
+]);
+
+// prettier-ignore
+const simdProbe = new Uint8Array([
+  0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 1, 5, 1, 0x60, 0, 1, 0x7b, 3, 2, 1, 0,
+  10, 8, 1, 6, 0, 0x41, 0, 0xfd, 15, 0x0b,
+]);
+
+/** The variants that this runtime can run, fastest first. */
+export function supportedVariants(): Variant[] {
+  const variants: Variant[] = [];
+  if (WebAssembly.validate(relaxedProbe)) variants.push('relaxed-simd');
+  if (WebAssembly.validate(simdProbe)) variants.push('simd');
+  return variants;
+}
+
+/** The variant to load for what was asked. @throws UnsupportedError, ArgumentError */
+export function chooseVariant(wanted: 'auto' | Variant = 'auto'): Variant {
+  if (wanted !== 'auto' && wanted !== 'simd' && wanted !== 'relaxed-simd') {
+    throw new ArgumentError(
+      `loadKernels: variant must be 'auto', 'simd' or 'relaxed-simd', got '${String(wanted)}'`,
+    );
+  }
+  const supported = supportedVariants();
+  if (wanted === 'auto') {
+    if (supported.length === 0)
+      throw new UnsupportedError('loadKernels: this runtime has no WebAssembly SIMD');
+    return supported[0];
+  }
+  if (!supported.includes(wanted)) {
+    const remedy = wanted === 'relaxed-simd' ? " (Node has it from 21 up); use variant 'auto' or 'simd'" : '';
+    throw new UnsupportedError(`loadKernels: this runtime cannot run variant '${wanted}'${remedy}`);
+  }
+  return wanted;
+}
+
+/** Makes kernels from a compiled binary. Shared by the entries, which differ in where the bytes come from. */
+export async function instantiateKernels(
+  source: WasmSource | Promise<WasmSource>,
+  variant: Variant,
+  options: LoadOptions,
+): Promise<Kernels> {
+  const { maximumBytes, guard } = options;
+  if (maximumBytes !== undefined && !(Number.isSafeInteger(maximumBytes) && maximumBytes >= 65536)) {
+    throw new ArgumentError(
+      `loadKernels: maximumBytes must be a whole number from 65536 up, got ${maximumBytes}`,
+    );
+  }
+  const memory = new WebAssembly.Memory({ initial: 16 });
+  let exports: WasmExports;
+  try {
+    const module = await compile(await source);
+    ({ exports } = (await instantiate(module, { env: { memory } })) as unknown as { exports: WasmExports });
+  } catch (cause) {
+    if (cause instanceof FormatError) throw cause;
+    throw new FormatError(
+      `loadKernels: source must be a binary of these kernels, got one that does not start: ${(cause as Error).message}`,
+      { cause },
+    );
+  }
+  if (typeof exports.heapBase !== 'function') {
+    throw new FormatError(
+      'loadKernels: source must be a binary of these kernels, got a module without heapBase',
+    );
+  }
+  return createKernels(exports, new Allocator(memory, exports.heapBase(), { guard, maximumBytes }), variant);
+}
+
+async function compile(source: WasmSource): Promise<WebAssembly.Module> {
+  if (source instanceof WebAssembly.Module) return source;
+  if (typeof Response !== 'undefined' && source instanceof Response) {
+    if (!source.ok)
+      throw new FormatError(`loadKernels: ${source.url} must be a binary, got HTTP status ${source.status}`);
+    // Streaming compiles while it downloads, but wants the right content type.
+    const streams =
+      typeof WebAssembly.compileStreaming === 'function' &&
+      source.headers.get('content-type') === 'application/wasm';
+    return streams ? WebAssembly.compileStreaming(source) : WebAssembly.compile(await source.arrayBuffer());
+  }
+  return WebAssembly.compile(source as BufferSource);
+}
+
+/**
+ * Loads the compiled kernels: by fetch where there is a network address, from the file system in Node, Deno and Bun.
+ *
+ * @throws UnsupportedError if the runtime cannot run the variant, FormatError if the binary is not one
+ */
+export async function loadKernels(options: LoadOptions = {}): Promise<Kernels> {
+  if (options.source !== undefined && (options.variant ?? 'auto') === 'auto') {
+    throw new ArgumentError(
+      "loadKernels: variant must be 'simd' or 'relaxed-simd' where source is given, got 'auto'",
+    );
+  }
+  const variant = chooseVariant(options.variant);
+  return instantiateKernels(options.source ?? read(variant, options.baseUrl), variant, options);
+}
+
+/** Both addresses are written out: bundlers find files by this very form. */
+function binaryUrl(variant: Variant, baseUrl?: string | URL): URL {
+  if (baseUrl !== undefined) return new URL(`${variant}.wasm`, baseUrl);
+  return variant === 'simd'
+    ? new URL('./simd.wasm', import.meta.url)
+    : new URL('./relaxed-simd.wasm', import.meta.url);
+}
+
+async function read(variant: Variant, baseUrl?: string | URL): Promise<WasmSource> {
+  const url = binaryUrl(variant, baseUrl);
+  if (url.protocol !== 'file:') return fetch(url);
+  // Named at run time: bundlers for browsers must not follow it.
+  const fileSystem = 'node:fs/promises';
+  const { readFile } = (await import(
+    /* @vite-ignore */ /* webpackIgnore: true */ fileSystem
+  )) as typeof import('node:fs/promises');
+  return readFile(url);
+}

@@ -1,0 +1,191 @@
+import { ArgumentError, FreelunchError, OutOfMemoryError } from './errors.js';
+
+const PAGE_BYTES = 65536;
+const MAXIMUM_PAGES = 65536; // 4 GiB, all that 32-bit addresses reach
+const ALIGNMENT = 64; // a cache line
+const GUARD_BYTES = 64;
+const GUARD_WORD = 0x5afe5afe;
+const NAN_WORD = 0x7fc0beef; // a NaN that no kernel makes
+
+const alignUp = (bytes: number) => Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
+
+/** Where a block lies and how long it is, in bytes. */
+interface Span {
+  start: number;
+  bytes: number;
+}
+
+/**
+ * The allocator of WASM memory. It runs in JavaScript, outside the memory that it manages: kernels never allocate.
+ *
+ * Best fit over a list of free spans that is ordered by address; neighbours are joined when a block is freed, so a
+ * loop that frees what it makes needs no more memory in its last round than in its first. Blocks start on cache
+ * lines. Memory grows by a quarter at least, and never shrinks.
+ *
+ * With `guard`, each block has 64 bytes of known words on both sides, and starts as NaN: `checkGuards` finds a
+ * kernel that wrote outside its buffers, and an output that was not written stays NaN.
+ */
+export class Allocator {
+  readonly memory: WebAssembly.Memory;
+  readonly guard: boolean;
+  readonly #maximumBytes: number;
+  readonly #free: Span[] = [];
+  readonly #blocks = new Map<number, number>(); // address -> bytes asked for
+  #end: number; // of the managed memory
+  #usedBytes = 0;
+
+  constructor(
+    memory: WebAssembly.Memory,
+    heapBase: number,
+    options: { guard?: boolean; maximumBytes?: number } = {},
+  ) {
+    this.memory = memory;
+    this.guard = options.guard ?? false;
+    this.#maximumBytes = options.maximumBytes ?? MAXIMUM_PAGES * PAGE_BYTES;
+    const start = alignUp(heapBase);
+    this.#end = memory.buffer.byteLength;
+    if (this.#end > start) this.#free.push({ start, bytes: this.#end - start });
+  }
+
+  /** Bytes in blocks that are now in use, rounded up to cache lines. */
+  get usedBytes(): number {
+    return this.#usedBytes;
+  }
+
+  /** Number of blocks now in use. */
+  get blocks(): number {
+    return this.#blocks.size;
+  }
+
+  /** Number of separate free spans: a measure of fragmentation. */
+  get freeSpans(): number {
+    return this.#free.length;
+  }
+
+  /** @returns the address of a new block of at least `bytes`, a multiple of 64 */
+  allocate(bytes: number): number {
+    if (!Number.isSafeInteger(bytes) || bytes < 0) {
+      throw new ArgumentError(`allocate: bytes must be a whole number, got ${bytes}`);
+    }
+    const edge = this.guard ? GUARD_BYTES : 0;
+    const wanted = alignUp(Math.max(bytes, 1)) + 2 * edge;
+    const span = this.#bestFit(wanted) ?? this.#grow(wanted);
+    const start = span.start;
+    span.start += wanted;
+    span.bytes -= wanted;
+    if (span.bytes === 0) this.#free.splice(this.#free.indexOf(span), 1);
+    this.#usedBytes += wanted;
+    const address = start + edge;
+    this.#blocks.set(address, bytes);
+    if (this.guard) this.#paint(address, bytes);
+    return address;
+  }
+
+  /** Gives a block back. `address` is one that `allocate` returned. */
+  release(address: number): void {
+    const bytes = this.#blocks.get(address);
+    if (bytes === undefined) throw new FreelunchError(`release: no block at address ${address}`);
+    if (this.guard) this.#check(address, bytes);
+    this.#blocks.delete(address);
+    const edge = this.guard ? GUARD_BYTES : 0;
+    const span = { start: address - edge, bytes: alignUp(Math.max(bytes, 1)) + 2 * edge };
+    this.#usedBytes -= span.bytes;
+    this.#insert(span);
+  }
+
+  /** Throws if a kernel wrote outside a block that is in use. Needs `guard`. */
+  checkGuards(): void {
+    if (!this.guard) throw new FreelunchError('checkGuards: the kernels were loaded without guard: true');
+    for (const [address, bytes] of this.#blocks) this.#check(address, bytes);
+  }
+
+  #bestFit(bytes: number): Span | undefined {
+    let best: Span | undefined;
+    for (const span of this.#free) {
+      if (span.bytes < bytes) continue;
+      if (span.bytes === bytes) return span;
+      if (best === undefined || span.bytes < best.bytes) best = span;
+    }
+    return best;
+  }
+
+  #grow(bytes: number): Span {
+    const last = this.#free.at(-1);
+    const open = last !== undefined && last.start + last.bytes === this.#end ? last.bytes : 0;
+    const missing = Math.ceil((bytes - open) / PAGE_BYTES);
+    const room = Math.floor((this.#maximumBytes - this.#end) / PAGE_BYTES);
+    const generous = Math.min(Math.max(missing, Math.ceil(this.#end / PAGE_BYTES / 4)), room);
+    const grown = missing <= room && (this.#tryGrow(generous) ?? this.#tryGrow(missing));
+    if (!grown) {
+      throw new OutOfMemoryError(
+        `allocate: ${bytes} bytes wanted, ${this.#usedBytes} in use, memory is ${this.#end} bytes and cannot grow by ${missing} pages`,
+      );
+    }
+    return this.#insert({ start: this.#end - grown * PAGE_BYTES, bytes: grown * PAGE_BYTES });
+  }
+
+  #tryGrow(pages: number): number | undefined {
+    try {
+      this.memory.grow(pages);
+    } catch {
+      return undefined; // the runtime has no more; the caller tries less, then reports
+    }
+    this.#end += pages * PAGE_BYTES;
+    return pages;
+  }
+
+  /** Puts a span into the list, joined with its neighbours. */
+  #insert(span: Span): Span {
+    const free = this.#free;
+    let low = 0;
+    let high = free.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (free[middle].start < span.start) low = middle + 1;
+      else high = middle;
+    }
+    const before = free[low - 1];
+    const after = free[low];
+    const joinsBefore = before !== undefined && before.start + before.bytes === span.start;
+    const joinsAfter = after !== undefined && span.start + span.bytes === after.start;
+    if (joinsBefore) {
+      before.bytes += span.bytes;
+      if (joinsAfter) {
+        before.bytes += after.bytes;
+        free.splice(low, 1);
+      }
+      return before;
+    }
+    if (joinsAfter) {
+      after.start = span.start;
+      after.bytes += span.bytes;
+      return after;
+    }
+    free.splice(low, 0, span);
+    return span;
+  }
+
+  #paint(address: number, bytes: number): void {
+    const end = address + alignUp(Math.max(bytes, 1));
+    const words = (from: number, to: number) => new Uint32Array(this.memory.buffer, from, (to - from) >>> 2);
+    words(address - GUARD_BYTES, address).fill(GUARD_WORD);
+    words(address, end).fill(NAN_WORD);
+    words(end, end + GUARD_BYTES).fill(GUARD_WORD);
+  }
+
+  #check(address: number, bytes: number): void {
+    const words = (from: number, to: number) => new Uint32Array(this.memory.buffer, from, (to - from) >>> 2);
+    const end = address + alignUp(Math.max(bytes, 1));
+    // The rest of the last cache line belongs to the block but to none of its elements: it must still be as painted.
+    const tail = words(address + Math.ceil(bytes / 4) * 4, end);
+    const sides = [words(address - GUARD_BYTES, address), words(end, end + GUARD_BYTES)];
+    if (
+      tail.every((word) => word === NAN_WORD) &&
+      sides.every((side) => side.every((word) => word === GUARD_WORD))
+    )
+      return;
+    throw new FreelunchError(
+      `checkGuards: a kernel wrote outside the block of ${bytes} bytes at address ${address}`,
+    );
+  }
+}

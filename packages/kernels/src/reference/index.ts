@@ -1,0 +1,14 @@
+export * from './selective-scan.js';
+export * from './ssd.js';
+export * from './linear-attention.js';
+export * from './delta-rule.js';
+export * from './softmax-attention.js';
+export * from './causal-conv1d.js';
+export * from './matmul.js';
+export * from './norm.js';
+export * from './activation.js';
+export * from './rope.js';
+export * from './embedding.js';
+export * from './loss.js';
+export * from './adamw.js';
+export type { Array64 } from './array64.js';

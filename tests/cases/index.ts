@@ -1,0 +1,30 @@
+import type { Case } from './case.ts';
+import { activationCases } from './activation.ts';
+import { causalConv1dCases } from './causal-conv1d.ts';
+import { deltaRuleCases } from './delta-rule.ts';
+import { embeddingCases } from './embedding.ts';
+import { adamWCases } from './adamw.ts';
+import { linearAttentionCases } from './linear-attention.ts';
+import { lossCases } from './loss.ts';
+import { matmulCases } from './matmul.ts';
+import { normCases } from './norm.ts';
+import { ropeCases } from './rope.ts';
+import { selectiveScanCases } from './selective-scan.ts';
+import { softmaxAttentionCases } from './softmax-attention.ts';
+import { ssdCases } from './ssd.ts';
+
+export const cases: Case[] = [
+  ...selectiveScanCases,
+  ...ssdCases,
+  ...linearAttentionCases,
+  ...deltaRuleCases,
+  ...softmaxAttentionCases,
+  ...causalConv1dCases,
+  ...matmulCases,
+  ...normCases,
+  ...activationCases,
+  ...ropeCases,
+  ...embeddingCases,
+  ...lossCases,
+  ...adamWCases,
+];

@@ -1,0 +1,3 @@
+import type { GoldenRunner } from './golden.ts';
+
+export const normRunners: Record<string, GoldenRunner> = {};

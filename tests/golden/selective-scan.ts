@@ -1,0 +1,3 @@
+import type { GoldenRunner } from './golden.ts';
+
+export const selectiveScanRunners: Record<string, GoldenRunner> = {};
