@@ -1,0 +1,204 @@
+import { FreelunchError, type Kernels, ShapeError, Tensor } from '@freelunch/kernels';
+import { type ArgsOf, type Differentiable, type ResultOf, type Rule, rules } from './rules.js';
+
+/** One recorded call: what went in, what came out, and how gradients flow back. */
+interface Entry {
+  inputs: readonly Tensor[];
+  outputs: readonly Tensor[];
+  /** @param upstream a gradient for each output, or undefined for zero. @returns one for each input, or undefined */
+  vjp(upstream: readonly (Tensor | undefined)[]): readonly (Tensor | undefined)[];
+}
+
+type FloatTensor = Tensor<'float32'>;
+type AnyFunction = (args: Record<string, unknown>) => unknown;
+
+/** Every differentiable kernel, called as on the kernels themselves, and recorded. */
+export type TapeOps = { [Op in Differentiable]: (args: ArgsOf<Op>) => ResultOf<Op> };
+
+/** The name of an argument's gradient in the results of a backward kernel: `du`, `dDeltaBias`. */
+export function gradientName(name: string): string {
+  return /[A-Z]/.test(name.slice(1)) ? `d${name[0].toUpperCase()}${name.slice(1)}` : `d${name}`;
+}
+
+class TapeCore {
+  readonly k: Kernels;
+  readonly #entries: Entry[] = [];
+  /** Tensors whose gradient somebody wants, and all that was computed from them. */
+  readonly #tracked: Set<Tensor>;
+  readonly #watched: Set<Tensor>;
+  #recording: boolean;
+
+  constructor(k: Kernels, watched: Iterable<Tensor> = []) {
+    this.k = k;
+    this.#watched = new Set(watched);
+    this.#tracked = new Set(this.#watched);
+    this.#recording = this.#tracked.size > 0;
+    for (const op of Object.keys(rules) as Differentiable[]) {
+      (this as unknown as Record<string, unknown>)[op] = (args: never) => this.#call(op, args);
+    }
+  }
+
+  /** False inside `noGrad`, and on a tape that watches nothing. */
+  get recording(): boolean {
+    return this.#recording;
+  }
+
+  /** Number of calls recorded so far. */
+  get length(): number {
+    return this.#entries.length;
+  }
+
+  /** Wants gradients of these tensors too, in what is computed from now on. */
+  watch(tensors: Iterable<Tensor>): void {
+    for (const tensor of tensors) {
+      this.#watched.add(tensor);
+      this.#tracked.add(tensor);
+    }
+    this.#recording = true;
+  }
+
+  /** Runs `fn` without recording: what it computes is a constant. */
+  noGrad<T>(fn: () => T): T {
+    const before = this.#recording;
+    this.#recording = false;
+    try {
+      return fn();
+    } finally {
+      this.#recording = before;
+    }
+  }
+
+  /** The same elements under another shape; the gradient goes back under the old one. */
+  reshape(x: FloatTensor, shape: readonly number[]): FloatTensor {
+    const y = x.reshape(shape);
+    this.#record([x], [y], ([dy]) => [dy?.reshape(x.shape)]);
+    return y;
+  }
+
+  /** Cuts the last axis into parts. @returns tensors of widths `sizes`, which add up to the width of `x` */
+  split(x: FloatTensor, sizes: readonly number[]): FloatTensor[] {
+    const parts = this.k.split({ x, sizes });
+    this.#record([x], parts, (upstream) =>
+      this.k.scope(() => [this.k.concat({ parts: parts.map((part, i) => (upstream[i] as FloatTensor) ?? this.k.zeros(part.shape)) })]),
+    );
+    return parts;
+  }
+
+  /** Puts tensors side by side along the last axis. */
+  concat(parts: readonly FloatTensor[]): FloatTensor {
+    const y = this.k.concat({ parts });
+    const sizes = parts.map((part) => part.shape.at(-1)!);
+    this.#record(parts, [y], ([dy]) => this.k.split({ x: dy as FloatTensor, sizes }));
+    return y;
+  }
+
+  /**
+   * Runs `fn` without keeping what it computes on the way; the backward pass runs it again. Trades one more forward
+   * for memory that holds one block's activations at a time.
+   *
+   * @param fn      uses nothing with a gradient but its inputs and what this tape watches; gives the same when run again
+   * @param inputs  tensors it takes
+   */
+  checkpoint(fn: (tape: Tape, ...inputs: FloatTensor[]) => FloatTensor, ...inputs: FloatTensor[]): FloatTensor {
+    const { k } = this;
+    const y = k.scope(() => fn(createTape(k), ...inputs));
+    const parameters = [...this.#watched].filter((tensor) => !inputs.includes(tensor as FloatTensor));
+    const all = [...inputs, ...parameters];
+    this.#record(all, [y], ([dy]) =>
+      k.scope(() => {
+        const tape = createTape(k, all);
+        const gradients = tape.backward(fn(tape, ...inputs), dy);
+        return all.map((tensor) => gradients.get(tensor));
+      }),
+    );
+    return y;
+  }
+
+  /**
+   * Gradients of a scalar, or of the sum of `upstream * output`, by going back over the tape.
+   *
+   * @param output    what to differentiate; a single element if `upstream` is absent
+   * @param upstream  shaped like `output`
+   * @returns the gradient of each watched tensor that `output` depends on; the caller disposes of them
+   * @throws ShapeError, FreelunchError if `output` was not computed on this tape from a watched tensor
+   */
+  backward(output: Tensor, upstream?: Tensor): Map<Tensor, FloatTensor> {
+    const { k } = this;
+    if (!this.#tracked.has(output)) throw new FreelunchError('backward: output must be computed on this tape from a watched tensor');
+    if (upstream === undefined && output.size !== 1) {
+      throw new ShapeError(`backward: output must have one element where upstream is absent, got [${output.shape.join(', ')}]`);
+    }
+    return k.scope(() => {
+      const gradients = new Map<Tensor, FloatTensor>();
+      const seed = k.empty(output.shape);
+      if (upstream === undefined) seed.data.fill(1);
+      else seed.set(upstream.data);
+      gradients.set(output, seed);
+      for (let i = this.#entries.length - 1; i >= 0; i--) {
+        const { inputs, outputs, vjp } = this.#entries[i];
+        if (!outputs.some((tensor) => gradients.has(tensor))) continue;
+        const found = vjp(outputs.map((tensor) => gradients.get(tensor)));
+        inputs.forEach((tensor, position) => {
+          const gradient = found[position] as FloatTensor | undefined;
+          if (gradient === undefined) return;
+          const before = gradients.get(tensor);
+          if (!this.#tracked.has(tensor)) gradient.dispose();
+          else if (before === undefined) gradients.set(tensor, gradient);
+          else {
+            k.accumulate({ target: before, source: gradient });
+            gradient.dispose();
+          }
+        });
+        // Nothing before this call can use its outputs' gradients.
+        for (const tensor of outputs) {
+          if (this.#watched.has(tensor)) continue;
+          gradients.get(tensor)?.dispose();
+          gradients.delete(tensor);
+        }
+      }
+      return gradients;
+    });
+  }
+
+  #record(inputs: readonly Tensor[], outputs: readonly Tensor[], vjp: Entry['vjp']): void {
+    if (!this.#recording || !inputs.some((tensor) => this.#tracked.has(tensor))) return;
+    for (const tensor of outputs) this.#tracked.add(tensor);
+    this.#entries.push({ inputs, outputs, vjp });
+  }
+
+  #call<Op extends Differentiable>(op: Op, args: Record<string, unknown>): unknown {
+    const kernels = this.k as unknown as Record<string, AnyFunction>;
+    const rule = rules[op] as unknown as Rule<Differentiable>;
+    const result = kernels[op](args);
+    const results = result instanceof Tensor ? { y: result } : (result as Record<string, Tensor>);
+    const inputNames = rule.inputs.filter((name) => args[name] !== undefined);
+    const outputNames = rule.outputs.filter((name) => results[name] !== undefined);
+    this.#record(
+      inputNames.map((name) => args[name] as Tensor),
+      outputNames.map((name) => results[name]),
+      (upstream) => {
+        const given: Record<string, unknown> = { ...args };
+        for (const name of rule.saved ?? []) given[name] = results[name];
+        outputNames.forEach((name, i) => (given[gradientName(name)] = upstream[i]));
+        const gradients = kernels[`${op}Backward`](given) as Record<string, Tensor | undefined>;
+        return inputNames.map((name) => gradients[gradientName(name)]);
+      },
+    );
+    return result;
+  }
+}
+
+/**
+ * A tape: records what is computed from the tensors that it watches, and goes back over it for their gradients.
+ *
+ *   const tape = createTape(k, [weight]);
+ *   const { loss } = tape.crossEntropy({ logits: tape.matmul({ a: x, b: weight }), targets });
+ *   const gradients = tape.backward(loss);
+ *   gradients.get(weight);
+ */
+export type Tape = TapeCore & TapeOps;
+
+/** A tape that wants the gradients of `watched`; without any it records nothing. */
+export function createTape(k: Kernels, watched: Iterable<Tensor> = []): Tape {
+  return new TapeCore(k, watched) as unknown as Tape;
+}
