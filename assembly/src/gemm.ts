@@ -1,1 +1,492 @@
-export {};
+/**
+ * Matrix product, for each matrix of a batch:
+ *
+ *   y = op(a) op(b) + bias,  op(x) = x or its transpose
+ *
+ *   y  [m, n]      a  [m, k], transposed [k, m]      b  [k, n], transposed [n, k]      bias  [n]
+ *
+ * The method is that of Goto & van de Geijn 2008 (doi:10.1145/1356052.1356053): blocks of both factors are copied
+ * into scratch memory in panels, in the order in which a register tile reads them, so that one tile kernel serves
+ * all transposes and sizes. A few rows (decoding) go past this: they read b as it lies, at the speed of memory.
+ *
+ * The caller gives scratch memory of matmulScratchBytes(m, n, k).
+ */
+import { loadTail, madd, storeTail, sum } from './simd';
+
+// A tile's accumulators, one step of its factors and a product must fit into the 15 vector registers that V8 hands out.
+// With a fused madd 6x8 fits and reaches 97 % of the machine's peak; without, 6x8 spills and 4x8 reaches 88 %.
+// prettier-ignore
+const TILE_ROWS: i32 = ASC_FEATURE_RELAXED_SIMD ? 6 : 4;
+const TILE_COLUMNS: i32 = 8;
+const BLOCK_ROWS: i32 = 120; // of a: with BLOCK_DEPTH 120 KB, stays in the second-level cache
+const BLOCK_COLUMNS: i32 = 512; // of b: 512 KB
+const BLOCK_DEPTH: i32 = 256; // a panel of b is then 8 KB and stays in the first-level cache
+const FEW_ROWS: i32 = 4;
+
+const zeros: usize = memory.data<f32>([0, 0, 0, 0, 0, 0, 0, 0], 16);
+
+/** Bytes of scratch memory that a product of these sizes needs. */
+export function matmulScratchBytes(m: i32, n: i32, k: i32): i32 {
+  const depth = min(k, BLOCK_DEPTH);
+  const floats =
+    TILE_ROWS * TILE_COLUMNS +
+    roundUp(min(n, BLOCK_COLUMNS), TILE_COLUMNS) * depth +
+    roundUp(min(m, BLOCK_ROWS), TILE_ROWS) * depth;
+  return floats << 2;
+}
+
+/**
+ * The strides are floats from one matrix of the batch to the next; 0 for a or b: the same for all, 0 for y: the sum
+ * over the batch. bias may be 0.
+ */
+// prettier-ignore
+export function matmulForward(
+  y: usize, a: usize, b: usize, bias: usize,
+  batch: i32, m: i32, n: i32, k: i32, strideY: i32, strideA: i32, strideB: i32,
+  transposeA: bool, transposeB: bool, scratch: usize,
+): void {
+  const rowY = <usize>n << 2;
+  const rowA: usize = transposeA ? 4 : <usize>k << 2;
+  const columnA: usize = transposeA ? <usize>m << 2 : 4;
+  const rowB: usize = transposeB ? 4 : <usize>n << 2;
+  const columnB: usize = transposeB ? <usize>k << 2 : 4;
+  for (let i = 0; i < batch; i++) {
+    const add = i > 0 && strideY == 0;
+    if (n == 1) {
+      if (!add) fillRows(y, bias, m, n);
+      addVectorProducts(y, b, a, 1, m, k, !transposeA); // y^T = b^T a^T
+    } else if (m <= FEW_ROWS && (m == 1 || !transposeA)) {
+      if (!add) fillRows(y, bias, m, n);
+      addVectorProducts(y, a, b, m, n, k, transposeB);
+    } else {
+      gemm(y, rowY, a, rowA, columnA, b, rowB, columnB, bias, m, n, k, add, scratch);
+    }
+    y += <usize>strideY << 2;
+    a += <usize>strideA << 2;
+    b += <usize>strideB << 2;
+  }
+}
+
+/** dbias[j] = sum over rows of dy[row, j]. */
+export function columnSums(dbias: usize, dy: usize, rows: i32, n: i32): void {
+  const row = (<usize>n) << 2;
+  fillRows(dbias, 0, 1, n);
+  for (let first = 0; first < rows; first += 64) {
+    const count = min(rows - first, 64);
+    let j = 0;
+    for (; j + 16 <= n; j += 16) {
+      let s0 = f32x4.splat(0);
+      let s1 = f32x4.splat(0);
+      let s2 = f32x4.splat(0);
+      let s3 = f32x4.splat(0);
+      let at = dy + ((<usize>j) << 2);
+      for (let i = 0; i < count; i++, at += row) {
+        s0 = f32x4.add(s0, v128.load(at));
+        s1 = f32x4.add(s1, v128.load(at, 16));
+        s2 = f32x4.add(s2, v128.load(at, 32));
+        s3 = f32x4.add(s3, v128.load(at, 48));
+      }
+      const to = dbias + ((<usize>j) << 2);
+      v128.store(to, f32x4.add(v128.load(to), s0));
+      v128.store(to, f32x4.add(v128.load(to, 16), s1), 16);
+      v128.store(to, f32x4.add(v128.load(to, 32), s2), 32);
+      v128.store(to, f32x4.add(v128.load(to, 48), s3), 48);
+    }
+    for (; j < n; j += 4) {
+      let s = f32x4.splat(0);
+      let at = dy + ((<usize>j) << 2);
+      for (let i = 0; i < count; i++, at += row) s = f32x4.add(s, loadTail(at, n - j));
+      const to = dbias + ((<usize>j) << 2);
+      storeTail(to, f32x4.add(loadTail(to, n - j), s), n - j);
+    }
+    dy += row * 64;
+  }
+}
+
+/**
+ * y = a b + bias, or y += a b if `add`, for factors that lie in memory with any strides (in bytes; for each factor
+ * one of the two is 4). Rows of y are rowY bytes apart.
+ */
+// prettier-ignore
+export function gemm(
+  y: usize, rowY: usize, a: usize, rowA: usize, columnA: usize, b: usize, rowB: usize, columnB: usize, bias: usize,
+  m: i32, n: i32, k: i32, add: bool, scratch: usize,
+): void {
+  const edge = scratch; // a tile whose rows or columns reach beyond y
+  const panelsB = edge + ((TILE_ROWS * TILE_COLUMNS) << 2);
+  const panelsA = panelsB + <usize>((roundUp(min(n, BLOCK_COLUMNS), TILE_COLUMNS) * min(k, BLOCK_DEPTH)) << 2);
+  for (let j = 0; j < n; j += BLOCK_COLUMNS) {
+    const columns = min(n - j, BLOCK_COLUMNS);
+    for (let p = 0; p < k; p += BLOCK_DEPTH) {
+      const depth = min(k - p, BLOCK_DEPTH);
+      const adds = add || p > 0;
+      pack(panelsB, TILE_COLUMNS, b + <usize>p * rowB + <usize>j * columnB, columnB, rowB, columns, depth);
+      for (let i = 0; i < m; i += BLOCK_ROWS) {
+        const rows = min(m - i, BLOCK_ROWS);
+        pack(panelsA, TILE_ROWS, a + <usize>i * rowA + <usize>p * columnA, rowA, columnA, rows, depth);
+        const target = y + <usize>i * rowY + (<usize>j << 2);
+        block(target, rowY, panelsA, panelsB, bias ? bias + (<usize>j << 2) : 0, rows, columns, depth, adds, edge);
+      }
+    }
+  }
+}
+
+/** The product of packed blocks, tile by tile; a panel of b stays in the first-level cache over all rows. */
+// prettier-ignore
+function block(
+  y: usize, rowY: usize, panelsA: usize, panelsB: usize, bias: usize,
+  rows: i32, columns: i32, depth: i32, add: bool, edge: usize,
+): void {
+  const panelA = <usize>(TILE_ROWS * depth) << 2;
+  const panelB = <usize>(TILE_COLUMNS * depth) << 2;
+  const edgeRow: usize = TILE_COLUMNS << 2;
+  for (let j = 0; j < columns; j += TILE_COLUMNS) {
+    const width = columns - j;
+    let a = panelsA;
+    let to = y + (<usize>j << 2);
+    for (let i = 0; i < rows; i += TILE_ROWS) {
+      const height = rows - i;
+      if (width >= TILE_COLUMNS && height >= TILE_ROWS) {
+        if (add) tile(to, rowY, to, rowY, a, panelsB, depth);
+        else tile(to, rowY, bias ? bias + (<usize>j << 2) : zeros, 0, a, panelsB, depth);
+      } else {
+        tile(edge, edgeRow, zeros, 0, a, panelsB, depth);
+        let row = edge;
+        let at = to;
+        for (let r = 0; r < min(height, TILE_ROWS); r++, row += edgeRow, at += rowY) {
+          const before = add ? at : bias + (<usize>j << 2);
+          for (let c = 0; c < min(width, TILE_COLUMNS); c += 4) {
+            const from = <usize>c << 2;
+            let result = v128.load(row + from);
+            if (add || bias) result = f32x4.add(result, loadTail(before + from, width - c));
+            storeTail(at + from, result, width - c);
+          }
+        }
+      }
+      a += panelA;
+      to += rowY * TILE_ROWS;
+    }
+    panelsB += panelB;
+  }
+}
+
+/** y = a b + before: one panel of a times one panel of b. */
+// prettier-ignore
+function tile(y: usize, rowY: usize, before: usize, rowBefore: usize, a: usize, b: usize, depth: i32): void {
+  if (ASC_FEATURE_RELAXED_SIMD) tile6x8(y, rowY, before, rowBefore, a, b, depth);
+  else tile4x8(y, rowY, before, rowBefore, a, b, depth);
+}
+
+// prettier-ignore
+function tile4x8(y: usize, rowY: usize, before: usize, rowBefore: usize, a: usize, b: usize, depth: i32): void {
+  let c00 = f32x4.splat(0), c01 = f32x4.splat(0);
+  let c10 = f32x4.splat(0), c11 = f32x4.splat(0);
+  let c20 = f32x4.splat(0), c21 = f32x4.splat(0);
+  let c30 = f32x4.splat(0), c31 = f32x4.splat(0);
+  for (; depth >= 2; depth -= 2) {
+    let b0 = v128.load(b), b1 = v128.load(b, 16);
+    let s = v128.load32_splat(a); c00 = madd(s, b0, c00); c01 = madd(s, b1, c01);
+    s = v128.load32_splat(a, 4); c10 = madd(s, b0, c10); c11 = madd(s, b1, c11);
+    s = v128.load32_splat(a, 8); c20 = madd(s, b0, c20); c21 = madd(s, b1, c21);
+    s = v128.load32_splat(a, 12); c30 = madd(s, b0, c30); c31 = madd(s, b1, c31);
+    b0 = v128.load(b, 32); b1 = v128.load(b, 48);
+    s = v128.load32_splat(a, 16); c00 = madd(s, b0, c00); c01 = madd(s, b1, c01);
+    s = v128.load32_splat(a, 20); c10 = madd(s, b0, c10); c11 = madd(s, b1, c11);
+    s = v128.load32_splat(a, 24); c20 = madd(s, b0, c20); c21 = madd(s, b1, c21);
+    s = v128.load32_splat(a, 28); c30 = madd(s, b0, c30); c31 = madd(s, b1, c31);
+    a += 32; b += 64;
+  }
+  if (depth > 0) {
+    const b0 = v128.load(b), b1 = v128.load(b, 16);
+    let s = v128.load32_splat(a); c00 = madd(s, b0, c00); c01 = madd(s, b1, c01);
+    s = v128.load32_splat(a, 4); c10 = madd(s, b0, c10); c11 = madd(s, b1, c11);
+    s = v128.load32_splat(a, 8); c20 = madd(s, b0, c20); c21 = madd(s, b1, c21);
+    s = v128.load32_splat(a, 12); c30 = madd(s, b0, c30); c31 = madd(s, b1, c31);
+  }
+  storeRow(y, before, c00, c01); y += rowY; before += rowBefore;
+  storeRow(y, before, c10, c11); y += rowY; before += rowBefore;
+  storeRow(y, before, c20, c21); y += rowY; before += rowBefore;
+  storeRow(y, before, c30, c31);
+}
+
+// prettier-ignore
+function tile6x8(y: usize, rowY: usize, before: usize, rowBefore: usize, a: usize, b: usize, depth: i32): void {
+  let c00 = f32x4.splat(0), c01 = f32x4.splat(0);
+  let c10 = f32x4.splat(0), c11 = f32x4.splat(0);
+  let c20 = f32x4.splat(0), c21 = f32x4.splat(0);
+  let c30 = f32x4.splat(0), c31 = f32x4.splat(0);
+  let c40 = f32x4.splat(0), c41 = f32x4.splat(0);
+  let c50 = f32x4.splat(0), c51 = f32x4.splat(0);
+  for (; depth > 0; depth--) {
+    const b0 = v128.load(b), b1 = v128.load(b, 16);
+    let s = v128.load32_splat(a); c00 = madd(s, b0, c00); c01 = madd(s, b1, c01);
+    s = v128.load32_splat(a, 4); c10 = madd(s, b0, c10); c11 = madd(s, b1, c11);
+    s = v128.load32_splat(a, 8); c20 = madd(s, b0, c20); c21 = madd(s, b1, c21);
+    s = v128.load32_splat(a, 12); c30 = madd(s, b0, c30); c31 = madd(s, b1, c31);
+    s = v128.load32_splat(a, 16); c40 = madd(s, b0, c40); c41 = madd(s, b1, c41);
+    s = v128.load32_splat(a, 20); c50 = madd(s, b0, c50); c51 = madd(s, b1, c51);
+    a += 24; b += 32;
+  }
+  storeRow(y, before, c00, c01); y += rowY; before += rowBefore;
+  storeRow(y, before, c10, c11); y += rowY; before += rowBefore;
+  storeRow(y, before, c20, c21); y += rowY; before += rowBefore;
+  storeRow(y, before, c30, c31); y += rowY; before += rowBefore;
+  storeRow(y, before, c40, c41); y += rowY; before += rowBefore;
+  storeRow(y, before, c50, c51);
+}
+
+function storeRow(y: usize, before: usize, c0: v128, c1: v128): void {
+  v128.store(y, f32x4.add(c0, v128.load(before)));
+  v128.store(y, f32x4.add(c1, v128.load(before, 16)), 16);
+}
+
+/**
+ * Copies a block into panels of `width` lanes (rows of a or columns of b): panel by panel, step by step along the
+ * inner dimension, `width` floats a step. Lanes that the block does not have become 0.
+ */
+// prettier-ignore
+function pack(
+  target: usize, width: i32, source: usize, lane: usize, step: usize, lanes: i32, steps: i32,
+): void {
+  const row = <usize>width << 2;
+  for (let first = 0; first < lanes; first += width) {
+    for (let l = 0; l < width; l += 4) {
+      const to = target + (<usize>l << 2);
+      const from = source + <usize>l * lane;
+      const wanted = min(width - l, 4);
+      const present = min(lanes - first - l, wanted);
+      if (present == 4) {
+        if (lane == 4) packFourAcross(to, row, from, step, steps);
+        else packFourAlong(to, row, from, lane, steps);
+      } else if (present == 2 && wanted == 2) {
+        if (lane == 4) packTwoAcross(to, row, from, step, steps);
+        else packTwoAlong(to, row, from, lane, steps);
+      } else {
+        for (let w = 0; w < wanted; w++) {
+          let at = from + <usize>w * lane;
+          let place = to + (<usize>w << 2);
+          for (let s = 0; s < steps; s++, at += step, place += row) {
+            store<f32>(place, w < present ? load<f32>(at) : 0);
+          }
+        }
+      }
+    }
+    target += row * steps;
+    source += <usize>width * lane;
+  }
+}
+
+/** Four lanes that lie side by side. */
+function packFourAcross(target: usize, row: usize, source: usize, step: usize, steps: i32): void {
+  for (let s = 0; s < steps; s++, target += row, source += step) v128.store(target, v128.load(source));
+}
+
+function packTwoAcross(target: usize, row: usize, source: usize, step: usize, steps: i32): void {
+  for (let s = 0; s < steps; s++, target += row, source += step) store<u64>(target, load<u64>(source));
+}
+
+/** Four lanes `lane` bytes apart, whose steps lie side by side: 4x4 transposes. */
+function packFourAlong(target: usize, row: usize, source: usize, lane: usize, steps: i32): void {
+  let s0 = source;
+  let s1 = s0 + lane;
+  let s2 = s1 + lane;
+  let s3 = s2 + lane;
+  for (; steps >= 4; steps -= 4) {
+    const x0 = v128.load(s0);
+    const x1 = v128.load(s1);
+    const x2 = v128.load(s2);
+    const x3 = v128.load(s3);
+    const low01 = v128.shuffle<f32>(x0, x1, 0, 4, 1, 5);
+    const low23 = v128.shuffle<f32>(x2, x3, 0, 4, 1, 5);
+    const high01 = v128.shuffle<f32>(x0, x1, 2, 6, 3, 7);
+    const high23 = v128.shuffle<f32>(x2, x3, 2, 6, 3, 7);
+    v128.store(target, v128.shuffle<f64>(low01, low23, 0, 2));
+    target += row;
+    v128.store(target, v128.shuffle<f64>(low01, low23, 1, 3));
+    target += row;
+    v128.store(target, v128.shuffle<f64>(high01, high23, 0, 2));
+    target += row;
+    v128.store(target, v128.shuffle<f64>(high01, high23, 1, 3));
+    target += row;
+    s0 += 16;
+    s1 += 16;
+    s2 += 16;
+    s3 += 16;
+  }
+  for (; steps > 0; steps--) {
+    store<f32>(target, load<f32>(s0));
+    store<f32>(target, load<f32>(s1), 4);
+    store<f32>(target, load<f32>(s2), 8);
+    store<f32>(target, load<f32>(s3), 12);
+    target += row;
+    s0 += 4;
+    s1 += 4;
+    s2 += 4;
+    s3 += 4;
+  }
+}
+
+function packTwoAlong(target: usize, row: usize, source: usize, lane: usize, steps: i32): void {
+  let s0 = source;
+  let s1 = s0 + lane;
+  for (; steps >= 4; steps -= 4) {
+    const x0 = v128.load(s0);
+    const x1 = v128.load(s1);
+    const low = v128.shuffle<f32>(x0, x1, 0, 4, 1, 5);
+    const high = v128.shuffle<f32>(x0, x1, 2, 6, 3, 7);
+    v128.store_lane<f64>(target, low, 0);
+    target += row;
+    v128.store_lane<f64>(target, low, 1);
+    target += row;
+    v128.store_lane<f64>(target, high, 0);
+    target += row;
+    v128.store_lane<f64>(target, high, 1);
+    target += row;
+    s0 += 16;
+    s1 += 16;
+  }
+  for (; steps > 0; steps--) {
+    store<f32>(target, load<f32>(s0));
+    store<f32>(target, load<f32>(s1), 4);
+    target += row;
+    s0 += 4;
+    s1 += 4;
+  }
+}
+
+/**
+ * y += a op(b) for few rows of a. Pieces of b come from memory once and serve all rows from the cache.
+ *
+ *   y  [rows, n]      a  [rows, k]      b  [k, n], transposed [n, k]
+ */
+// prettier-ignore
+function addVectorProducts(y: usize, a: usize, b: usize, rows: i32, n: i32, k: i32, transposed: bool): void {
+  const rowY = <usize>n << 2;
+  const rowA = <usize>k << 2;
+  if (transposed) {
+    for (let j = 0; j < n; j += 4) {
+      for (let i = 0; i < rows; i++) addDots(y + <usize>i * rowY, a + <usize>i * rowA, b, k, min(n - j, 4));
+      y += 16;
+      b += rowA * 4;
+    }
+  } else {
+    let p = 0;
+    for (; p + 8 <= k; p += 8) {
+      for (let i = 0; i < rows; i++) addEightRows(y + <usize>i * rowY, a + <usize>i * rowA, b, n);
+      a += 32;
+      b += rowY * 8;
+    }
+    for (; p < k; p++) {
+      for (let i = 0; i < rows; i++) addRow(y + <usize>i * rowY, a + <usize>i * rowA, b, n);
+      a += 4;
+      b += rowY;
+    }
+  }
+}
+
+/** y[j] += x . b[j] for up to four rows of b, [4, k]. */
+function addDots(y: usize, x: usize, b: usize, k: i32, count: i32): void {
+  if (count < 4) {
+    for (; count > 0; count--, y += 4, b += (<usize>k) << 2) store<f32>(y, load<f32>(y) + dot(x, b, k));
+    return;
+  }
+  const row = (<usize>k) << 2;
+  let b1 = b + row;
+  let b2 = b1 + row;
+  let b3 = b2 + row;
+  let s0 = f32x4.splat(0);
+  let s1 = f32x4.splat(0);
+  let s2 = f32x4.splat(0);
+  let s3 = f32x4.splat(0);
+  let t0 = f32x4.splat(0);
+  let t1 = f32x4.splat(0);
+  let t2 = f32x4.splat(0);
+  let t3 = f32x4.splat(0);
+  for (; k >= 8; k -= 8) {
+    const u = v128.load(x);
+    const v = v128.load(x, 16);
+    s0 = madd(u, v128.load(b), s0);
+    s1 = madd(u, v128.load(b1), s1);
+    s2 = madd(u, v128.load(b2), s2);
+    s3 = madd(u, v128.load(b3), s3);
+    t0 = madd(v, v128.load(b, 16), t0);
+    t1 = madd(v, v128.load(b1, 16), t1);
+    t2 = madd(v, v128.load(b2, 16), t2);
+    t3 = madd(v, v128.load(b3, 16), t3);
+    x += 32;
+    b += 32;
+    b1 += 32;
+    b2 += 32;
+    b3 += 32;
+  }
+  for (; k > 0; k -= 4) {
+    const u = loadTail(x, k);
+    s0 = madd(u, loadTail(b, k), s0);
+    s1 = madd(u, loadTail(b1, k), s1);
+    s2 = madd(u, loadTail(b2, k), s2);
+    s3 = madd(u, loadTail(b3, k), s3);
+    x += 16;
+    b += 16;
+    b1 += 16;
+    b2 += 16;
+    b3 += 16;
+  }
+  store<f32>(y, load<f32>(y) + sum(f32x4.add(s0, t0)));
+  store<f32>(y, load<f32>(y, 4) + sum(f32x4.add(s1, t1)), 4);
+  store<f32>(y, load<f32>(y, 8) + sum(f32x4.add(s2, t2)), 8);
+  store<f32>(y, load<f32>(y, 12) + sum(f32x4.add(s3, t3)), 12);
+}
+
+function dot(x: usize, b: usize, k: i32): f32 {
+  let s = f32x4.splat(0);
+  for (; k > 0; k -= 4, x += 16, b += 16) s = madd(loadTail(x, k), loadTail(b, k), s);
+  return sum(s);
+}
+
+/** y += x[0] b[0] + ... + x[7] b[7], rows of b, [8, n]. */
+function addEightRows(y: usize, x: usize, b: usize, n: i32): void {
+  const row = (<usize>n) << 2;
+  const x0 = v128.load32_splat(x);
+  const x1 = v128.load32_splat(x, 4);
+  const x2 = v128.load32_splat(x, 8);
+  const x3 = v128.load32_splat(x, 12);
+  const x4 = v128.load32_splat(x, 16);
+  const x5 = v128.load32_splat(x, 20);
+  const x6 = v128.load32_splat(x, 24);
+  const x7 = v128.load32_splat(x, 28);
+  const half = row * 4;
+  for (; n >= 4; n -= 4, y += 16, b += 16) {
+    const b4 = b + half;
+    let s = f32x4.mul(x0, v128.load(b));
+    let t = f32x4.mul(x4, v128.load(b4));
+    s = madd(x1, v128.load(b + row), s);
+    t = madd(x5, v128.load(b4 + row), t);
+    s = madd(x2, v128.load(b + 2 * row), s);
+    t = madd(x6, v128.load(b4 + 2 * row), t);
+    s = madd(x3, v128.load(b + 3 * row), s);
+    t = madd(x7, v128.load(b4 + 3 * row), t);
+    v128.store(y, f32x4.add(v128.load(y), f32x4.add(s, t)));
+  }
+  for (; n > 0; n--, y += 4, b += 4) {
+    let s: f32 = 0;
+    for (let p: usize = 0; p < 8; p++) s += load<f32>(x + (p << 2)) * load<f32>(b + p * row);
+    store<f32>(y, load<f32>(y) + s);
+  }
+}
+
+/** y += x[0] b, one row of b. */
+function addRow(y: usize, x: usize, b: usize, n: i32): void {
+  const x0 = v128.load32_splat(x);
+  for (; n > 0; n -= 4, y += 16, b += 16) storeTail(y, madd(x0, loadTail(b, n), loadTail(y, n)), n);
+}
+
+/** Each of `rows` rows of y becomes bias, or 0 without one. */
+function fillRows(y: usize, bias: usize, rows: i32, n: i32): void {
+  const row = (<usize>n) << 2;
+  if (bias) for (let i = 0; i < rows; i++, y += row) memory.copy(y, bias, row);
+  else memory.fill(y, 0, row * rows);
+}
+
+function roundUp(size: i32, multiple: i32): i32 {
+  return ((size + multiple - 1) / multiple) * multiple;
+}
