@@ -30,7 +30,11 @@ export function rmsNormForward(y: usize, x: usize, weight: usize, rows: i32, dim
       v128.store(y + i, f32x4.mul(f32x4.mul(v128.load(x + i), r), v128.load(weight + i * stride)));
     }
     const rest = <i32>((row - i) >> 2);
-    storeTail(y + i, f32x4.mul(f32x4.mul(loadTail(x + i, rest), r), loadTail(weight + i * stride, rest)), rest);
+    storeTail(
+      y + i,
+      f32x4.mul(f32x4.mul(loadTail(x + i, rest), r), loadTail(weight + i * stride, rest)),
+      rest,
+    );
   }
 }
 
@@ -284,7 +288,10 @@ export function gatedRmsNormBackward(
 
 /** Sum of the floats in `bytes` bytes. */
 function rowSum(x: usize, bytes: usize): f32 {
-  let a = v128.load(zeros), b = a, c = a, d = a;
+  let a = v128.load(zeros),
+    b = a,
+    c = a,
+    d = a;
   let i: usize = 0;
   for (; i + 64 <= bytes; i += 64) {
     a = f32x4.add(a, v128.load(x + i));
@@ -298,10 +305,16 @@ function rowSum(x: usize, bytes: usize): f32 {
 
 /** Sum of their squares. */
 function squareSum(x: usize, bytes: usize): f32 {
-  let a = v128.load(zeros), b = a, c = a, d = a;
+  let a = v128.load(zeros),
+    b = a,
+    c = a,
+    d = a;
   let i: usize = 0;
   for (; i + 64 <= bytes; i += 64) {
-    const x0 = v128.load(x + i), x1 = v128.load(x + i, 16), x2 = v128.load(x + i, 32), x3 = v128.load(x + i, 48);
+    const x0 = v128.load(x + i),
+      x1 = v128.load(x + i, 16),
+      x2 = v128.load(x + i, 32),
+      x3 = v128.load(x + i, 48);
     a = madd(x0, x0, a);
     b = madd(x1, x1, b);
     c = madd(x2, x2, c);
@@ -323,18 +336,18 @@ function firstLanes(x: v128, count: i32): v128 {
 
 /** Bytes of the sums of `columns` columns: float64 totals, then float32 sums, both padded to whole vectors. */
 export function columnSumBytes(columns: i32): usize {
-  return (<usize>((columns + 3) & ~3)) * 12;
+  return <usize>((columns + 3) & ~3) * 12;
 }
 
 /** Clears them. Returns the address of the float32 sums. */
 function startColumnSums(scratch: usize, columns: i32): usize {
   memory.fill(scratch, 0, columnSumBytes(columns));
-  return scratch + (<usize>((columns + 3) & ~3)) * 8;
+  return scratch + <usize>((columns + 3) & ~3) * 8;
 }
 
 /** Adds the float32 sums to the totals, and clears them. */
 function foldColumnSums(scratch: usize, columns: i32): void {
-  const sums = scratch + (<usize>((columns + 3) & ~3)) * 8;
+  const sums = scratch + <usize>((columns + 3) & ~3) * 8;
   const end = (<usize>columns) << 2;
   const zero = v128.load(zeros);
   for (let i: usize = 0; i < end; i += 16) {
@@ -352,6 +365,10 @@ function writeColumnSums(target: usize, scratch: usize, columns: i32): void {
   for (; columns > 0; columns -= 4, target += 16, scratch += 32) {
     const low = f32x4.demote_f64x2_zero(v128.load(scratch));
     const high = f32x4.demote_f64x2_zero(v128.load(scratch, 16));
-    storeTail(target, i8x16.shuffle(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23), columns);
+    storeTail(
+      target,
+      i8x16.shuffle(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23),
+      columns,
+    );
   }
 }

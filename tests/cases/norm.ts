@@ -18,7 +18,11 @@ const gated: Size[] = [
 ];
 
 /** rmsNorm, layerNorm: with all that is optional, or with nothing. */
-function norm(op: 'rmsNorm' | 'layerNorm', given: 'weight' | 'weight, bias' | 'nothing', sizes = plain): Case {
+function norm(
+  op: 'rmsNorm' | 'layerNorm',
+  given: 'weight' | 'weight, bias' | 'nothing',
+  sizes = plain,
+): Case {
   const names = given === 'nothing' ? [] : given.split(', ');
   return {
     op,
