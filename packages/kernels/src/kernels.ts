@@ -1,6 +1,5 @@
 import { Context, type Variant, type WasmExports } from './context.js';
 import type { Allocator } from './memory.js';
-import type { Tensor } from './tensor.js';
 import * as selectiveScan from './selective-scan.js';
 import * as ssd from './ssd.js';
 import * as linearAttention from './linear-attention.js';
@@ -57,10 +56,7 @@ export type Kernels = Context & {
   Bound<typeof embedding> &
   Bound<typeof loss> &
   Bound<typeof adamw> &
-  {
-    /** {@inheritDoc effectiveAttention.effectiveAttention} */
-    effectiveAttention<Mixer extends keyof effectiveAttention.MixerArgs>(mixer: Mixer, args: effectiveAttention.MixerArgs[Mixer]): Tensor<'float32'>;
-  };
+  Bound<typeof effectiveAttention>;
 
 /** Binds every public function to the compiled kernels. */
 export function createKernels(wasm: WasmExports, allocator: Allocator, variant: Variant): Kernels {
