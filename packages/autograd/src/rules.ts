@@ -19,4 +19,37 @@ export interface Rule<Op extends Differentiable> {
 /**
  * The table of gradients. Its type has a key for every kernel with a backward: one that is missing does not compile.
  */
-export const rules: { [Op in Differentiable]: Rule<Op> } = {} as never;
+export const rules: { [Op in Differentiable]: Rule<Op> } = {
+  selectiveScan: {
+    inputs: ['u', 'delta', 'A', 'B', 'C', 'D', 'z', 'deltaBias', 'initialState'],
+    outputs: ['y', 'lastState'],
+  },
+  ssd: { inputs: ['x', 'dt', 'A', 'B', 'C', 'D', 'z', 'dtBias', 'initialState'], outputs: ['y', 'lastState'] },
+  linearAttention: {
+    inputs: ['q', 'k', 'v', 'decay', 'gate', 'initialState', 'initialNormalizer'],
+    outputs: ['o', 'lastState', 'lastNormalizer'],
+  },
+  deltaRule: { inputs: ['q', 'k', 'v', 'beta', 'initialState'], outputs: ['o', 'lastState'] },
+  gatedDeltaRule: { inputs: ['q', 'k', 'v', 'beta', 'decay', 'initialState'], outputs: ['o', 'lastState'] },
+  softmaxAttention: { inputs: ['q', 'k', 'v'], outputs: ['o', 'logSumExp'], saved: ['o', 'logSumExp'] },
+  causalConv1d: { inputs: ['x', 'weight', 'bias', 'initialState'], outputs: ['y', 'lastState'] },
+  matmul: { inputs: ['a', 'b', 'bias'], outputs: ['y'] },
+  rmsNorm: { inputs: ['x', 'weight'], outputs: ['y'] },
+  layerNorm: { inputs: ['x', 'weight', 'bias'], outputs: ['y'] },
+  gatedRmsNorm: { inputs: ['x', 'z', 'weight'], outputs: ['y'] },
+  rope: { inputs: ['x'], outputs: ['y'] },
+  embedding: { inputs: ['weight'], outputs: ['y'] },
+  crossEntropy: { inputs: ['logits'], outputs: ['loss'], saved: ['logSumExp'] },
+  add: { inputs: ['a', 'b'], outputs: ['y'] },
+  multiply: { inputs: ['a', 'b'], outputs: ['y'] },
+  exp: { inputs: ['x'], outputs: ['y'] },
+  negate: { inputs: ['x'], outputs: ['y'] },
+  silu: { inputs: ['x'], outputs: ['y'] },
+  gelu: { inputs: ['x'], outputs: ['y'] },
+  softplus: { inputs: ['x'], outputs: ['y'] },
+  logSigmoid: { inputs: ['x'], outputs: ['y'] },
+  sigmoid: { inputs: ['x'], outputs: ['y'] },
+  tanh: { inputs: ['x'], outputs: ['y'] },
+  relu: { inputs: ['x'], outputs: ['y'] },
+  elu1: { inputs: ['x'], outputs: ['y'] },
+};
