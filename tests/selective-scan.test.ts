@@ -181,16 +181,18 @@ describe.each(guarded)('selectiveScan, %s', (_variant, k) => {
     expect(y.data.slice(3 * 1500, 3 * 1501)).toEqual(Float32Array.of(0.1, 0.2, 0));
   });
 
+  /** y of one step of one channel from the state 1. */
+  const scan = (delta: number, A: number, u = 1) =>
+    run(k, 'selectiveScan', {
+      u: one(u, [1, 1, 1]),
+      delta: one(delta, [1, 1, 1]),
+      A: one(A, [1, 1]),
+      B: one(1, [1, 1, 1]),
+      C: one(1, [1, 1, 1]),
+      initialState: one(1, [1, 1, 1]),
+    }).y.data[0];
+
   it('is right with growing states, and infinite or NaN only where the definition is', () => {
-    const scan = (delta: number, A: number, u = 1) =>
-      run(k, 'selectiveScan', {
-        u: one(u, [1, 1, 1]),
-        delta: one(delta, [1, 1, 1]),
-        A: one(A, [1, 1]),
-        B: one(1, [1, 1, 1]),
-        C: one(1, [1, 1, 1]),
-        initialState: one(1, [1, 1, 1]),
-      }).y.data[0];
     expect(scan(1, 2)).toBeCloseTo(Math.exp(2) + 1, 5);
     expect(scan(-1, -2)).toBeCloseTo(Math.exp(2) - 1, 5);
     expect(scan(1, 85) / Math.exp(85)).toBeCloseTo(1, 5);
