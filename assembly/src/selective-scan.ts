@@ -13,7 +13,8 @@
  * Lanes run along four channels, a tile; so y needs no horizontal sum, and any dState will do. A tile runs through a
  * chunk of time steps with its h and A in the first cache, as [dState][4]; B and C of the chunk are laid out as
  * [t][dState][4], once for all tiles that share them. What one tile needs at each step (delta and delta u, then y) is
- * made ready before, so that the loop over states holds little else than the exponential.
+ * made ready before, so that the loop over states holds little else than the exponential. NaN in u or delta reaches y;
+ * NaN in A does if its low nine bits are zero, as in all that arithmetic makes.
  *
  * The caller guarantees the shapes, that nGroups divides dInner, and the scratch memory.
  */
@@ -107,7 +108,7 @@ function storeTile(target: usize, source: usize, first: i32, dInner: i32, dState
 
 /**
  * Bytes from one time step to the next in arrays [t][dState][4]: an odd number of cache lines. reverseTile walks along
- * t, and rows a power of two apart would fall on a few lines of the first cache (dState 64: 1.3 times slower).
+ * t, and rows a power of two apart would share a few lines of the first cache (dState 64: 1.36 times as long).
  */
 function rowStride(dState: i32): usize {
   return ((<usize>((dState + 3) >> 2)) | 1) << 6;
@@ -149,7 +150,7 @@ function expand(
 
 /**
  * Makes ready the records of up to 16 channels, a cache line of u and delta: with one tile at a time, lines of rows
- * that lie a power of two apart push each other out before the next tile comes (4096 channels: 1.2 times slower).
+ * that lie a power of two apart push each other out before the next tile comes (1.08 times as long at [1536, 16, 1024]).
  * Also largest[tile] = the largest |exponent| of each lane; a NaN may be missing there, it is in the inputs.
  */
 // prettier-ignore
@@ -433,8 +434,8 @@ function prepareGates(
  * The recurrence of one tile backwards in time. dh, the gradient of the state after the chunk, becomes that of the
  * state before it; dA, dB, dC and the records are added to.
  *
- * Two states at a time run through all steps, so that their dh and dA stay in registers (with steps outside and states
- * inside it took 1.3 times as long).
+ * Two states at a time run through all steps, so that their dh and dA stay in registers: 2.12 -> 1.97 ns for the whole
+ * backward pass at [256, 16, 512], against steps outside and states inside.
  */
 // prettier-ignore
 function reverseTile(
