@@ -278,7 +278,7 @@ function pack(
   const row = <usize>width << 2;
   const panel = row * steps;
   if (lane == 4) {
-    // Four panels at a time use up a cache line of a step before it is evicted: 1.25 times as fast on tall matrices.
+    // Four panels at a time use up a cache line of a step before it is evicted: products of tall transposed matrices take a seventh less.
     while (lanes >= width) {
       const panels = min(lanes / width, 4);
       packAcross(target, panel, width, source, step, steps, panels);
@@ -413,11 +413,15 @@ function addVectorProducts(
   const rowY = <usize>n << 2;
   const rowA = <usize>k << 2;
   if (transposed) {
-    let j = 0;
-    for (; j + 4 <= n; j += 4, y += 16, b += rowA * 4) {
-      for (let i = 0; i < rows; i++) addFourDots(y + <usize>i * rowY, a + <usize>i * rowA, b, k, scratch);
+    // Rows a quarter of b apart are four long streams, which the machine fetches ahead; of four neighbours it reads
+    // 14 GB/s instead of 33 from memory.
+    const quarter = n >> 2;
+    for (let j = 0; j < quarter; j++, y += 4, b += rowA) {
+      for (let i = 0; i < rows; i++) addFourDots(y + <usize>i * rowY, a + <usize>i * rowA, b, k, quarter, scratch);
     }
-    for (; j < n; j++, y += 4, b += rowA) {
+    y += <usize>(quarter * 3) << 2;
+    b += rowA * (quarter * 3);
+    for (let j = quarter * 4; j < n; j++, y += 4, b += rowA) {
       for (let i = 0; i < rows; i++) {
         const at = y + <usize>i * rowY;
         store<f32>(at, load<f32>(at) + dot(a + <usize>i * rowA, b, k));
@@ -439,12 +443,12 @@ function addVectorProducts(
 }
 
 /**
- * y[j] += x . b[j] for four rows of b, [4, k].
+ * y[j] += x . b[j] for four rows of b that are `apart` rows from each other: j = 0, apart, 2 apart, 3 apart.
  *
  * The sums go through memory after the loop: V8 spills in the loop if they are added up at once (see `tile`).
  */
-export function addFourDots(y: usize, x: usize, b: usize, k: i32, scratch: usize): void {
-  const row = (<usize>k) << 2;
+export function addFourDots(y: usize, x: usize, b: usize, k: i32, apart: i32, scratch: usize): void {
+  const row = (<usize>k * apart) << 2;
   const rest = k & 7;
   let b1 = b + row;
   let b2 = b1 + row;
@@ -482,7 +486,7 @@ export function addFourDots(y: usize, x: usize, b: usize, k: i32, scratch: usize
   v128.store(scratch, t2, 80);
   v128.store(scratch, s3, 96);
   v128.store(scratch, t3, 112);
-  for (let j = 0; j < 4; j++, y += 4, b += row, scratch += 32) {
+  for (let j = 0; j < 4; j++, y += (<usize>apart) << 2, b += row, scratch += 32) {
     const both = f32x4.add(v128.load(scratch), v128.load(scratch, 16));
     store<f32>(y, load<f32>(y) + (sum(both) + dot(x, b, rest)));
   }
