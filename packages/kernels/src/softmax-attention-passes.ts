@@ -187,7 +187,7 @@ export function perItem(
 ): readonly number[] {
   if (!Array.isArray(given)) {
     check.integer(name, given as number, 0, max);
-    return new Array<number>(batch).fill(given as number);
+    return Array.from({ length: batch }, () => given as number);
   }
   if (given.length !== batch) {
     check.argument(name, `a number or [batch] = [${batch}] numbers`, `[${given.length}] numbers`);
