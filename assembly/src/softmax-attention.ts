@@ -123,107 +123,119 @@ function outerTile(out: usize, outRow: usize, a: usize, b: usize, bStep: usize, 
   }
 }
 
-/** Writes the rows a, b, c, d as columns: lane i of each to out + i stride. */
-function storeTransposed(out: usize, stride: usize, a: v128, b: v128, c: v128, d: v128, count: i32): void {
+/** The lanes of a, b, c, d as rows: (a0 b0 c0 d0) to out, (a1 b1 c1 d1) to out + stride, and so on. */
+function storeTransposed(out: usize, stride: usize, a: v128, b: v128, c: v128, d: v128): void {
   const ab = i32x4.shuffle(a, b, 0, 4, 1, 5);
   const cd = i32x4.shuffle(c, d, 0, 4, 1, 5);
   v128.store(out, i64x2.shuffle(ab, cd, 0, 2));
-  if (count > 1) v128.store(out + stride, i64x2.shuffle(ab, cd, 1, 3));
-  if (count < 3) return;
+  v128.store(out + stride, i64x2.shuffle(ab, cd, 1, 3));
   const ab2 = i32x4.shuffle(a, b, 2, 6, 3, 7);
   const cd2 = i32x4.shuffle(c, d, 2, 6, 3, 7);
   v128.store(out + 2 * stride, i64x2.shuffle(ab2, cd2, 0, 2));
-  if (count > 3) v128.store(out + 3 * stride, i64x2.shuffle(ab2, cd2, 1, 3));
+  v128.store(out + 3 * stride, i64x2.shuffle(ab2, cd2, 1, 3));
 }
 
-/** Address of listed row n, or 0 beyond the list. */
+/** Address of listed row n; beyond the list, of its last row: what comes of it is masked. */
 function rowAt(source: usize, rowBytes: usize, list: usize, n: i32, count: i32): usize {
-  return n < count ? source + <usize>load<i32>(list + ((<usize>n) << 2)) * rowBytes : 0;
+  return source + <usize>load<i32>(list + bytes(1, min(n, count - 1))) * rowBytes;
 }
 
-function loadRow(row: usize, offset: usize, count: i32): v128 {
-  return row == 0 ? f32x4.splat(0) : loadTail(row + offset, count);
-}
-
-/** Columns in, lanes out: [width, 8] = factor times up to eight listed rows, zeros in the lanes beyond them. */
+/** Columns in, lanes out: [width, 8] = factor times up to eight listed rows. */
 // prettier-ignore
 function packLanes(
   out: usize, source: usize, rowBytes: usize, list: usize, count: i32, width: i32, factor: f32,
 ): void {
   const factors = f32x4.splat(factor);
+  const whole = bytes(1, width & ~3);
+  const rest = width & 3;
   for (let half = 0; half < LANES; half += 4, out += 16) {
     const row0 = rowAt(source, rowBytes, list, half, count);
     const row1 = rowAt(source, rowBytes, list, half + 1, count);
     const row2 = rowAt(source, rowBytes, list, half + 2, count);
     const row3 = rowAt(source, rowBytes, list, half + 3, count);
-    for (let w = 0; w < width; w += 4) {
-      const rest = width - w;
-      const at = (<usize>w) << 2;
+    for (let at: usize = 0; at < whole; at += 16) {
       storeTransposed(
-        out + <usize>w * LANE_BYTES, LANE_BYTES,
-        f32x4.mul(loadRow(row0, at, rest), factors), f32x4.mul(loadRow(row1, at, rest), factors),
-        f32x4.mul(loadRow(row2, at, rest), factors), f32x4.mul(loadRow(row3, at, rest), factors), rest,
+        out + at * LANES, LANE_BYTES,
+        f32x4.mul(v128.load(row0 + at), factors), f32x4.mul(v128.load(row1 + at), factors),
+        f32x4.mul(v128.load(row2 + at), factors), f32x4.mul(v128.load(row3 + at), factors),
+      );
+    }
+    if (rest) {
+      storeTransposed(
+        out + whole * LANES, LANE_BYTES,
+        f32x4.mul(loadTail(row0 + whole, rest), factors), f32x4.mul(loadTail(row1 + whole, rest), factors),
+        f32x4.mul(loadTail(row2 + whole, rest), factors), f32x4.mul(loadTail(row3 + whole, rest), factors),
       );
     }
   }
 }
 
-function storeRow(row: usize, offset: usize, x: v128, count: i32, add: bool): void {
-  if (row == 0) return;
-  row += offset;
-  storeTail(row, add ? f32x4.add(x, loadTail(row, count)) : x, count);
-}
-
-/** The way back: [width, 8], each lane times its factor in `factors` [8], to up to eight listed rows. */
+/** The way back: lanes [width, 8], each times its factor in `factors` [8], to up to eight listed rows. */
 // prettier-ignore
 function unpackLanes(
   target: usize, rowBytes: usize, list: usize, source: usize, factors: usize, count: i32, width: i32, add: bool,
 ): void {
-  for (let half = 0; half < LANES; half += 4, source += 16, factors += 16) {
+  const whole = bytes(1, width & ~3);
+  const rest = width & 3;
+  for (let half = 0; half < LANES && half < count; half += 4, source += 16, factors += 16) {
     const factor = v128.load(factors);
     const row0 = rowAt(target, rowBytes, list, half, count);
     const row1 = rowAt(target, rowBytes, list, half + 1, count);
     const row2 = rowAt(target, rowBytes, list, half + 2, count);
     const row3 = rowAt(target, rowBytes, list, half + 3, count);
-    for (let w = 0; w < width; w += 4) {
-      const from = source + <usize>w * LANE_BYTES;
-      const a = f32x4.mul(v128.load(from), factor);
-      const b = f32x4.mul(v128.load(from, 32), factor);
-      const c = f32x4.mul(v128.load(from, 64), factor);
-      const d = f32x4.mul(v128.load(from, 96), factor);
+    const rows = count - half;
+    for (let at: usize = 0; at < whole + bytes(1, rest); at += 16) {
+      const from = source + at * LANES;
+      const a = f32x4.mul(v128.load(from), factor), b = f32x4.mul(v128.load(from, 32), factor);
+      const c = f32x4.mul(v128.load(from, 64), factor), d = f32x4.mul(v128.load(from, 96), factor);
       const ab = i32x4.shuffle(a, b, 0, 4, 1, 5), cd = i32x4.shuffle(c, d, 0, 4, 1, 5);
       const ab2 = i32x4.shuffle(a, b, 2, 6, 3, 7), cd2 = i32x4.shuffle(c, d, 2, 6, 3, 7);
-      const rest = width - w;
-      const at = (<usize>w) << 2;
-      storeRow(row0, at, i64x2.shuffle(ab, cd, 0, 2), rest, add);
-      storeRow(row1, at, i64x2.shuffle(ab, cd, 1, 3), rest, add);
-      storeRow(row2, at, i64x2.shuffle(ab2, cd2, 0, 2), rest, add);
-      storeRow(row3, at, i64x2.shuffle(ab2, cd2, 1, 3), rest, add);
+      const columns = at < whole ? 4 : rest;
+      storeRow(row0 + at, i64x2.shuffle(ab, cd, 0, 2), columns, add);
+      if (rows > 1) storeRow(row1 + at, i64x2.shuffle(ab, cd, 1, 3), columns, add);
+      if (rows > 2) storeRow(row2 + at, i64x2.shuffle(ab2, cd2, 0, 2), columns, add);
+      if (rows > 3) storeRow(row3 + at, i64x2.shuffle(ab2, cd2, 1, 3), columns, add);
     }
   }
 }
 
-/** Listed rows by fives, transposed: [count / 5, width, 5], zeros for the rows beyond the list. */
+function storeRow(row: usize, x: v128, count: i32, add: bool): void {
+  storeTail(row, add ? f32x4.add(x, loadTail(row, count)) : x, count);
+}
+
+/**
+ * Listed rows by fives, transposed: [count / 5, width, 5]. The last four columns of a panel may run into the next
+ * one, which comes after, and behind the last panel into the buffer that follows, which is filled later.
+ */
+// prettier-ignore
 function packPanels(out: usize, source: usize, rowBytes: usize, list: usize, count: i32, width: i32): void {
   const step = <usize>ROWS * 4;
-  for (let n = 0; n < count; n += ROWS) {
+  const whole = bytes(1, width & ~3);
+  const rest = width & 3;
+  for (let n = 0; n < count; n += ROWS, out += <usize>width * step) {
     const row0 = rowAt(source, rowBytes, list, n, count);
     const row1 = rowAt(source, rowBytes, list, n + 1, count);
     const row2 = rowAt(source, rowBytes, list, n + 2, count);
     const row3 = rowAt(source, rowBytes, list, n + 3, count);
     const row4 = rowAt(source, rowBytes, list, n + 4, count);
-    for (let w = 0; w < width; w += 4) {
-      const rest = width - w;
-      const at = (<usize>w) << 2;
-      // prettier-ignore
+    let column = out;
+    for (let at: usize = 0; at < whole; at += 16, column += 4 * step) {
       storeTransposed(
-        out, step,
-        loadRow(row0, at, rest), loadRow(row1, at, rest), loadRow(row2, at, rest), loadRow(row3, at, rest), rest,
+        column, step, v128.load(row0 + at), v128.load(row1 + at), v128.load(row2 + at), v128.load(row3 + at),
       );
-      const columns = rest < 4 ? rest : 4;
-      for (let i = 0; i < columns; i++, out += step) {
-        store<f32>(out, row4 == 0 ? 0 : load<f32>(row4 + at + ((<usize>i) << 2)), 16);
-      }
+      const fifth = v128.load(row4 + at);
+      v128.store_lane<f32>(column, fifth, 0, 16);
+      v128.store_lane<f32>(column, fifth, 1, 36);
+      v128.store_lane<f32>(column, fifth, 2, 56);
+      v128.store_lane<f32>(column, fifth, 3, 76);
+    }
+    if (rest) {
+      storeTransposed(
+        column, step,
+        loadTail(row0 + whole, rest), loadTail(row1 + whole, rest),
+        loadTail(row2 + whole, rest), loadTail(row3 + whole, rest),
+      );
+      for (let i: usize = 0; i < bytes(1, rest); i += 4, column += step) store<f32>(column, load<f32>(row4 + whole + i), 16);
     }
   }
 }
@@ -234,14 +246,13 @@ function packRows(
   out: usize, outRow: usize, source: usize, rowBytes: usize, list: usize, count: i32, rows: i32, width: i32, factor: f32,
 ): void {
   const factors = f32x4.splat(factor);
-  const used = (<usize>width) << 2;
+  const whole = bytes(1, width & ~3);
+  const rest = width & 3;
   for (let n = 0; n < count; n++, out += outRow) {
     const row = rowAt(source, rowBytes, list, n, count);
-    for (let w = 0; w < width; w += 4) {
-      const at = (<usize>w) << 2;
-      storeTail(out + at, f32x4.mul(loadTail(row + at, width - w), factors), width - w);
-    }
-    memory.fill(out + used, 0, outRow - used);
+    for (let at: usize = 0; at < whole; at += 16) v128.store(out + at, f32x4.mul(v128.load(row + at), factors));
+    if (rest) storeTail(out + whole, f32x4.mul(loadTail(row + whole, rest), factors), rest);
+    for (let at = bytes(1, width); at < outRow; at += 4) store<f32>(out + at, 0);
   }
   if (rows > count) memory.fill(out, 0, <usize>(rows - count) * outRow);
 }
@@ -764,6 +775,8 @@ function dot(a: usize, b: usize, size: i32): f32 {
 function addRows(target: usize, rowBytes: usize, list: usize, source: usize, sourceRow: usize, count: i32, width: i32): void {
   for (let n = 0; n < count; n++, source += sourceRow) {
     const row = rowAt(target, rowBytes, list, n, count);
-    for (let w = 0; w < width; w += 4) storeRow(row, (<usize>w) << 2, v128.load(source + ((<usize>w) << 2)), width - w, true);
+    for (let w = 0; w < width; w += 4) {
+      storeRow(row + bytes(1, w), v128.load(source + bytes(1, w)), width - w, true);
+    }
   }
 }
