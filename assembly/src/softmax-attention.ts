@@ -33,7 +33,7 @@ const PANELS: usize = 8; // of eight lanes in a tile of queries
 /** Where a maximum begins: finite, so that no difference of scores is NaN. */
 const LOWEST: f32 = -f32.MAX_VALUE;
 /** Fewer queries than this are attended one by one: to pack the keys would cost more than it saves. */
-const FEW: i32 = 4;
+const FEW: i32 = 5;
 
 function roundUp(n: i32, to: i32): i32 {
   return ((n + to - 1) / to) * to;
@@ -568,20 +568,25 @@ function attendRow(
   const width = words(valueDim);
   const list = keys + words(first);
   let c: usize = 0;
-  for (; c + 64 <= width; c += 64) {
-    let a0 = f32x4.splat(0), a1 = a0, a2 = a0, a3 = a0;
+  for (; c + 128 <= width; c += 128) {
+    let a0 = f32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, a4 = a0, a5 = a0, a6 = a0, a7 = a0;
     for (let at = scores; at < end; at += 4) {
       const row = v + <usize>load<i32>(list + (at - scores)) * vRow + c;
       const p = v128.load32_splat(at);
-      a0 = madd(p, v128.load(row), a0);
-      a1 = madd(p, v128.load(row, 16), a1);
-      a2 = madd(p, v128.load(row, 32), a2);
-      a3 = madd(p, v128.load(row, 48), a3);
+      a0 = madd(p, v128.load(row), a0);     a1 = madd(p, v128.load(row, 16), a1);
+      a2 = madd(p, v128.load(row, 32), a2); a3 = madd(p, v128.load(row, 48), a3);
+      a4 = madd(p, v128.load(row, 64), a4); a5 = madd(p, v128.load(row, 80), a5);
+      a6 = madd(p, v128.load(row, 96), a6); a7 = madd(p, v128.load(row, 112), a7);
     }
-    storeMixed(o + c, a0, shares, keptShares, 4, continued);
-    storeMixed(o + c + 16, a1, shares, keptShares, 4, continued);
-    storeMixed(o + c + 32, a2, shares, keptShares, 4, continued);
-    storeMixed(o + c + 48, a3, shares, keptShares, 4, continued);
+    const out = o + c;
+    storeMixed(out, a0, shares, keptShares, 4, continued);
+    storeMixed(out + 16, a1, shares, keptShares, 4, continued);
+    storeMixed(out + 32, a2, shares, keptShares, 4, continued);
+    storeMixed(out + 48, a3, shares, keptShares, 4, continued);
+    storeMixed(out + 64, a4, shares, keptShares, 4, continued);
+    storeMixed(out + 80, a5, shares, keptShares, 4, continued);
+    storeMixed(out + 96, a6, shares, keptShares, 4, continued);
+    storeMixed(out + 112, a7, shares, keptShares, 4, continued);
   }
   for (; c < width; c += 16) {
     const count = <i32>((width - c) >> 2);
