@@ -21,23 +21,24 @@
  * s is in double precision: its differences over a chunk then keep all digits that a float has. Nothing is divided by
  * a decay. C.B is the same for all heads of a group and computed once.
  *
- * All products of matrices go through one register tile, of 6 rows by 8 columns. Its operands are packed into panels:
- * the left one 6 rows wide, the right one 8 columns wide, both [panel][depth][width] and padded with zeros, so that
+ * All products of matrices go through one register tile, of 5 rows by 8 columns. Its operands are packed into panels:
+ * the left one 5 rows wide, the right one 8 columns wide, both [panel][depth][width] and padded with zeros, so that
  * the tile knows no remainders. The state lies in panels of 8 channels: [headDim / 8][dState][8].
  */
 import { exp, loadTail, madd, sigmoid, silu, softplus, storeTail, sum } from './simd';
 
-const ROWS = 6;
+// 5 x 8 floats are 10 accumulators; with 12 (6 x 8) V8 runs out of registers where multiply and add are two
+// instructions: 32 GFLOP/s instead of 56, of a peak of 63.
+const ROWS = 5;
 const COLUMNS = 8;
 
-// Which part of a product is needed; "lower" is on and below the diagonal.
-const WHOLE = 0;
+// What is triangular in a product; "lower" is on and below the diagonal.
 const LOWER_LEFT = 1; // the left operand is lower triangular
 const UPPER_LEFT = 2; // the left operand is upper triangular
 const LOWER_RESULT = 3; // tiles wholly above the diagonal of the result are not written
 
 const zeros: usize = memory.data<f32>([0, 0, 0, 0], 16);
-const ones: usize = memory.data<f32>([1, 1, 1, 1, 1, 1], 16);
+const ones: usize = memory.data<f32>([1, 1, 1, 1, 1], 16);
 const laneIndex: usize = memory.data<i32>([0, 1, 2, 3], 16);
 
 function roundUp(size: i32, unit: i32): i32 {
@@ -49,45 +50,25 @@ function paddedSteps(steps: i32): i32 {
   return roundUp(roundUp(steps, ROWS), COLUMNS);
 }
 
-/** out = diag(scale) out + a b on 6 x 8 elements; out = a b if scale is 0. */
-function tile(out: usize, outRow: usize, a: usize, b: usize, depth: i32, scale: usize): void {
+/**
+ * out += a b on 5 x 8 elements. Nothing else may be done here, and the function must have two callers, or it is inlined: a
+ * branch beside the loop, or loops around it, and V8 keeps accumulators in memory (27 GFLOP/s instead of 56).
+ */
+function tile(out: usize, outRow: usize, a: usize, b: usize, depth: i32): void {
   const row1 = out + outRow;
   const row2 = row1 + outRow;
   const row3 = row2 + outRow;
   const row4 = row3 + outRow;
-  const row5 = row4 + outRow;
-  let c00 = f32x4.splat(0);
-  let c01 = c00;
-  let c10 = c00;
-  let c11 = c00;
-  let c20 = c00;
-  let c21 = c00;
-  let c30 = c00;
-  let c31 = c00;
-  let c40 = c00;
-  let c41 = c00;
-  let c50 = c00;
-  let c51 = c00;
-  if (scale != 0) {
-    let s = v128.load32_splat(scale);
-    c00 = f32x4.mul(s, v128.load(out));
-    c01 = f32x4.mul(s, v128.load(out, 16));
-    s = v128.load32_splat(scale, 4);
-    c10 = f32x4.mul(s, v128.load(row1));
-    c11 = f32x4.mul(s, v128.load(row1, 16));
-    s = v128.load32_splat(scale, 8);
-    c20 = f32x4.mul(s, v128.load(row2));
-    c21 = f32x4.mul(s, v128.load(row2, 16));
-    s = v128.load32_splat(scale, 12);
-    c30 = f32x4.mul(s, v128.load(row3));
-    c31 = f32x4.mul(s, v128.load(row3, 16));
-    s = v128.load32_splat(scale, 16);
-    c40 = f32x4.mul(s, v128.load(row4));
-    c41 = f32x4.mul(s, v128.load(row4, 16));
-    s = v128.load32_splat(scale, 20);
-    c50 = f32x4.mul(s, v128.load(row5));
-    c51 = f32x4.mul(s, v128.load(row5, 16));
-  }
+  let c00 = v128.load(out);
+  let c01 = v128.load(out, 16);
+  let c10 = v128.load(row1);
+  let c11 = v128.load(row1, 16);
+  let c20 = v128.load(row2);
+  let c21 = v128.load(row2, 16);
+  let c30 = v128.load(row3);
+  let c31 = v128.load(row3, 16);
+  let c40 = v128.load(row4);
+  let c41 = v128.load(row4, 16);
   for (; depth > 0; depth--) {
     const b0 = v128.load(b);
     const b1 = v128.load(b, 16);
@@ -106,10 +87,7 @@ function tile(out: usize, outRow: usize, a: usize, b: usize, depth: i32, scale: 
     x = v128.load32_splat(a, 16);
     c40 = madd(x, b0, c40);
     c41 = madd(x, b1, c41);
-    x = v128.load32_splat(a, 20);
-    c50 = madd(x, b0, c50);
-    c51 = madd(x, b1, c51);
-    a += 24;
+    a += 4 * ROWS;
     b += 32;
   }
   v128.store(out, c00);
@@ -122,31 +100,42 @@ function tile(out: usize, outRow: usize, a: usize, b: usize, depth: i32, scale: 
   v128.store(row3, c31, 16);
   v128.store(row4, c40);
   v128.store(row4, c41, 16);
-  v128.store(row5, c50);
-  v128.store(row5, c51, 16);
+}
+
+/** out = diag(scale) out on 5 x 8 elements; zeros if scale is 0. */
+function scaleTile(out: usize, outRow: usize, scale: usize): void {
+  for (let row = 0; row < ROWS; row++) {
+    let low = f32x4.splat(0);
+    let high = low;
+    if (scale != 0) {
+      const factor = v128.load32_splat(scale + (<usize>row << 2));
+      low = f32x4.mul(factor, v128.load(out));
+      high = f32x4.mul(factor, v128.load(out, 16));
+    }
+    v128.store(out, low);
+    v128.store(out, high, 16);
+    out += outRow;
+  }
 }
 
 /**
  * out = diag(scale) out + a b, or a b if scale is 0, on whole tiles: rows and columns are rounded up.
- * outPanel, aPanel and bPanel are the bytes from one panel to the next; scaleStep those from six rows' scales to the
- * next six (0: all rows have the same).
+ * outPanel, aPanel and bPanel are the bytes from one panel to the next; scaleStep those from one panel's scales to the
+ * next panel's (0: all have the same).
  */
 // prettier-ignore
 function multiply(
   out: usize, outRow: usize, outPanel: usize, rows: i32, columns: i32,
   a: usize, aPanel: usize, b: usize, bPanel: usize, depth: i32,
-  scale: usize, scaleStep: usize, part: i32,
+  scale: usize, scaleStep: usize,
 ): void {
   for (let column = 0; column < columns; column += COLUMNS) {
-    const first = part == LOWER_RESULT ? column - (column % ROWS) : 0;
-    const skipped = <usize>(first / ROWS);
-    let target = out + <usize>first * outRow;
-    let left = a + skipped * aPanel;
-    let factors = scale + skipped * scaleStep;
-    for (let row = first; row < rows; row += ROWS) {
-      const begin = part == UPPER_LEFT ? row : 0;
-      const end = part == LOWER_LEFT ? row + ROWS : depth;
-      tile(target, outRow, left + <usize>begin * 24, b + <usize>begin * 32, end - begin, factors);
+    let target = out;
+    let left = a;
+    let factors = scale;
+    for (let row = 0; row < rows; row += ROWS) {
+      scaleTile(target, outRow, factors);
+      tile(target, outRow, left, b, depth);
       target += <usize>ROWS * outRow;
       left += aPanel;
       factors += scaleStep;
@@ -156,9 +145,35 @@ function multiply(
   }
 }
 
+/** The same where `part` says that one matrix is triangular. out has panels of 32 bytes. */
+// prettier-ignore
+function multiplyTriangle(
+  out: usize, outRow: usize, rows: i32, columns: i32,
+  a: usize, aPanel: usize, b: usize, bPanel: usize, depth: i32,
+  scale: usize, scaleStep: usize, part: i32,
+): void {
+  for (let column = 0; column < columns; column += COLUMNS) {
+    const skipped = part == LOWER_RESULT ? column / ROWS : 0;
+    let target = out + <usize>(skipped * ROWS) * outRow;
+    let left = a + <usize>skipped * aPanel;
+    let factors = scale + <usize>skipped * scaleStep;
+    for (let row = skipped * ROWS; row < rows; row += ROWS) {
+      const begin = part == UPPER_LEFT ? row : 0;
+      const end = part == LOWER_LEFT ? row + ROWS : depth;
+      scaleTile(target, outRow, factors);
+      tile(target, outRow, left + <usize>begin * (4 * ROWS), b + <usize>begin * 32, end - begin);
+      target += <usize>ROWS * outRow;
+      left += aPanel;
+      factors += scaleStep;
+    }
+    out += 32;
+    b += bPanel;
+  }
+}
+
 /**
  * Packs a matrix whose rows are the depth: out[panel][d][i] = factors[d] source[d][panel width + i]. factors may be 0
- * (all one). Up to outDepth, steps that the source lacks are zeros. width is 6 or 8.
+ * (all one). Up to outDepth, steps that the source lacks are zeros. width is 5 or 8.
  */
 // prettier-ignore
 function packAcross(
@@ -185,69 +200,77 @@ function packAcross(
 
 /**
  * Packs a matrix whose columns are the depth: out[panel][d][i] = source[panel width + i][d], zeros for rows that the
- * source lacks. outPanel is the bytes from one panel to the next. width is 6 or 8.
+ * source lacks. outPanel is the bytes from one panel to the next. width is 5 or 8.
  */
 // prettier-ignore
 function packDown(
   out: usize, outPanel: usize, source: usize, sourceRow: usize, width: i32, count: i32, depth: i32,
 ): void {
-  const bytes = <usize>width * 4;
+  const step = <usize>width * 4;
   for (let first = 0; first < count; first += width) {
-    for (let part = 0; part < width; part += 4) {
-      const have = count - first - part;
-      const pair = width - part < 4; // the last two rows of six
-      const step0: usize = have > 0 ? 1 : 0;
-      const step1: usize = have > 1 ? 1 : 0;
-      const step2: usize = have > 2 && !pair ? 1 : 0;
-      const step3: usize = have > 3 && !pair ? 1 : 0;
-      const from = source + <usize>(first + part) * sourceRow;
-      let row0 = step0 ? from : zeros;
-      let row1 = step1 ? from + sourceRow : zeros;
-      let row2 = step2 ? from + 2 * sourceRow : zeros;
-      let row3 = step3 ? from + 3 * sourceRow : zeros;
-      let target = out + <usize>part * 4;
-      let d = 0;
-      for (; d + 4 <= depth; d += 4) {
-        const r0 = v128.load(row0);
-        const r1 = v128.load(row1);
-        const r2 = v128.load(row2);
-        const r3 = v128.load(row3);
-        const low01 = v128.shuffle<f32>(r0, r1, 0, 4, 1, 5);
-        const high01 = v128.shuffle<f32>(r0, r1, 2, 6, 3, 7);
-        if (pair) {
-          v128.store_lane<f64>(target, low01, 0);
-          v128.store_lane<f64>(target + bytes, low01, 1);
-          v128.store_lane<f64>(target + 2 * bytes, high01, 0);
-          v128.store_lane<f64>(target + 3 * bytes, high01, 1);
-        } else {
-          const low23 = v128.shuffle<f32>(r2, r3, 0, 4, 1, 5);
-          const high23 = v128.shuffle<f32>(r2, r3, 2, 6, 3, 7);
-          v128.store(target, v128.shuffle<f64>(low01, low23, 0, 2));
-          v128.store(target + bytes, v128.shuffle<f64>(low01, low23, 1, 3));
-          v128.store(target + 2 * bytes, v128.shuffle<f64>(high01, high23, 0, 2));
-          v128.store(target + 3 * bytes, v128.shuffle<f64>(high01, high23, 1, 3));
-        }
-        row0 += step0 << 4;
-        row1 += step1 << 4;
-        row2 += step2 << 4;
-        row3 += step3 << 4;
-        target += 4 * bytes;
-      }
-      for (; d < depth; d++) {
-        store<f32>(target, load<f32>(row0));
-        store<f32>(target, load<f32>(row1), 4);
-        if (!pair) {
-          store<f32>(target, load<f32>(row2), 8);
-          store<f32>(target, load<f32>(row3), 12);
-        }
-        row0 += step0 << 2;
-        row1 += step1 << 2;
-        row2 += step2 << 2;
-        row3 += step3 << 2;
-        target += bytes;
+    for (let i = 0; i < width; ) {
+      const from = source + <usize>(first + i) * sourceRow;
+      const target = out + <usize>i * 4;
+      if (width - i >= 4) {
+        transposeRows(target, step, from, sourceRow, count - first - i, depth);
+        i += 4;
+      } else {
+        spreadRow(target, step, first + i < count ? from : 0, depth);
+        i++;
       }
     }
     out += outPanel;
+  }
+}
+
+/** Four rows, those beyond `count` zero, into columns: out[d][0..3] = source[0..3][d]. */
+function transposeRows(out: usize, outRow: usize, source: usize, sourceRow: usize, count: i32, depth: i32): void {
+  // A row that is missing reads the same zeros all along.
+  const step0: usize = count > 0 ? 4 : 0;
+  const step1: usize = count > 1 ? 4 : 0;
+  const step2: usize = count > 2 ? 4 : 0;
+  const step3: usize = count > 3 ? 4 : 0;
+  let row0 = step0 ? source : zeros;
+  let row1 = step1 ? source + sourceRow : zeros;
+  let row2 = step2 ? source + 2 * sourceRow : zeros;
+  let row3 = step3 ? source + 3 * sourceRow : zeros;
+  for (; depth >= 4; depth -= 4) {
+    const r0 = v128.load(row0);
+    const r1 = v128.load(row1);
+    const r2 = v128.load(row2);
+    const r3 = v128.load(row3);
+    const low01 = v128.shuffle<f32>(r0, r1, 0, 4, 1, 5);
+    const high01 = v128.shuffle<f32>(r0, r1, 2, 6, 3, 7);
+    const low23 = v128.shuffle<f32>(r2, r3, 0, 4, 1, 5);
+    const high23 = v128.shuffle<f32>(r2, r3, 2, 6, 3, 7);
+    v128.store(out, v128.shuffle<f64>(low01, low23, 0, 2));
+    v128.store(out + outRow, v128.shuffle<f64>(low01, low23, 1, 3));
+    v128.store(out + 2 * outRow, v128.shuffle<f64>(high01, high23, 0, 2));
+    v128.store(out + 3 * outRow, v128.shuffle<f64>(high01, high23, 1, 3));
+    row0 += 4 * step0;
+    row1 += 4 * step1;
+    row2 += 4 * step2;
+    row3 += 4 * step3;
+    out += 4 * outRow;
+  }
+  for (; depth > 0; depth--) {
+    store<f32>(out, load<f32>(row0));
+    store<f32>(out, load<f32>(row1), 4);
+    store<f32>(out, load<f32>(row2), 8);
+    store<f32>(out, load<f32>(row3), 12);
+    row0 += step0;
+    row1 += step1;
+    row2 += step2;
+    row3 += step3;
+    out += outRow;
+  }
+}
+
+/** One row into a column; zeros if source is 0. */
+function spreadRow(out: usize, outRow: usize, source: usize, depth: i32): void {
+  for (let d = 0; d < depth; d++) {
+    store<f32>(out, source == 0 ? 0 : load<f32>(source + (<usize>d << 2)));
+    out += outRow;
   }
 }
 
@@ -420,12 +443,12 @@ export function ssdChunkedForward(
   const stateBytes = <u64>states * channels * 4;
 
   let end: u64 = scratch;
-  const C6 = <usize>end; end += <u64>padded * dState * 4;
-  const B6 = <usize>end; end += <u64>states * padded * 4;
+  const C5 = <usize>end; end += <u64>padded * dState * 4;
+  const B5 = <usize>end; end += <u64>states * padded * 4;
   const B8 = <usize>end; end += <u64>padded * dState * 4;
   const CB = <usize>end; end += <u64>padded * padded * 4;
   const S = <usize>end; end += <u64>padded * padded * 4;
-  const S6 = <usize>end; end += <u64>padded * padded * 4;
+  const S5 = <usize>end; end += <u64>padded * padded * 4;
   const X8 = <usize>end; end += <u64>padded * channels * 4;
   const Y = <usize>end; end += <u64>padded * channels * 4;
   const s = <usize>end; end += <u64>padded * 8;
@@ -444,6 +467,7 @@ export function ssdChunkedForward(
   const headsOfGroup = nHeads / nGroups;
   const publicState = <usize>headDim * dState * 4;
   const ld = <usize>padded * 4;
+  const leftPanel = <usize>dState * 4 * ROWS;
 
   for (let b = 0; b < batch; b++) {
     for (let t = 0; t < seqLen; t += chunk) {
@@ -456,11 +480,11 @@ export function ssdChunkedForward(
         const h = h8 + <usize>head * <usize>stateBytes;
         const group = token * groupRow + <usize>(head / headsOfGroup) * dState * 4;
         if (head % headsOfGroup == 0) {
-          packDown(C6, <usize>dState * 24, C + group, groupRow, ROWS, length, dState);
+          packDown(C5, leftPanel, C + group, groupRow, ROWS, length, dState);
           packDown(B8, <usize>dState * 32, B + group, groupRow, COLUMNS, length, dState);
-          packAcross(B6, B + group, groupRow, ROWS, length, length, dState, 0);
-          multiply(
-            CB, ld, 32, rows, length, C6, <usize>dState * 24, B8, <usize>dState * 32, dState, 0, 0, LOWER_RESULT,
+          packAcross(B5, B + group, groupRow, ROWS, length, length, dState, 0);
+          multiplyTriangle(
+            CB, ld, rows, length, C5, leftPanel, B8, <usize>dState * 32, dState, 0, 0, LOWER_RESULT,
           );
         }
         if (t == 0 && initialState != 0) {
@@ -471,17 +495,17 @@ export function ssdChunkedForward(
         const from = token * xRow + <usize>head * headBytes;
         packAcross(X8, x + from, xRow, COLUMNS, length, rows, headDim, stepOfHead);
         decayed(S, CB, s, length, padded);
-        packDown(S6, <usize>rows * 24, S, ld, ROWS, length, rows);
+        packDown(S5, <usize>rows * 4 * ROWS, S, ld, ROWS, length, rows);
 
         const yRow = <usize>channels * 4;
         if (hasState) {
           multiply(
-            Y, yRow, 32, rows, channels, C6, <usize>dState * 24, h, <usize>states * 32, dState, 0, 0, WHOLE,
+            Y, yRow, 32, rows, channels, C5, leftPanel, h, <usize>states * 32, dState, 0, 0,
           );
         }
-        multiply(
-          Y, yRow, 32, rows, channels, S6, <usize>rows * 24, X8, <usize>rows * 32, rows,
-          hasState ? fromStart : 0, hasState ? 24 : 0, LOWER_LEFT,
+        multiplyTriangle(
+          Y, yRow, rows, channels, S5, <usize>rows * 4 * ROWS, X8, <usize>rows * 32, rows,
+          hasState ? fromStart : 0, hasState ? 4 * ROWS : 0, LOWER_LEFT,
         );
         const skipOfHead = offset(D, skipByChannel ? <usize>head * headBytes : <usize>head * 4);
         for (let i = 0; i < length; i++) {
@@ -490,8 +514,8 @@ export function ssdChunkedForward(
         }
         scalePanels(X8, <usize>rows * 32, length, channels, toEnd);
         multiply(
-          h, 32, <usize>states * 32, states, channels, B6, <usize>length * 24, X8, <usize>rows * 32, length,
-          hasState ? whole : 0, 0, WHOLE,
+          h, 32, <usize>states * 32, states, channels, B5, <usize>length * 4 * ROWS, X8, <usize>rows * 32, length,
+          hasState ? whole : 0, 0,
         );
       }
     }
