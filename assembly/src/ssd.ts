@@ -108,7 +108,7 @@ function scaleTile(out: usize, outRow: usize, scale: usize): void {
     let low = f32x4.splat(0);
     let high = low;
     if (scale != 0) {
-      const factor = v128.load32_splat(scale + (<usize>row << 2));
+      const factor = v128.load32_splat(scale + ((<usize>row) << 2));
       low = f32x4.mul(factor, v128.load(out));
       high = f32x4.mul(factor, v128.load(out, 16));
     }
@@ -224,7 +224,14 @@ function packDown(
 }
 
 /** Four rows, those beyond `count` zero, into columns: out[d][0..3] = source[0..3][d]. */
-function transposeRows(out: usize, outRow: usize, source: usize, sourceRow: usize, count: i32, depth: i32): void {
+function transposeRows(
+  out: usize,
+  outRow: usize,
+  source: usize,
+  sourceRow: usize,
+  count: i32,
+  depth: i32,
+): void {
   // A row that is missing reads the same zeros all along.
   const step0: usize = count > 0 ? 4 : 0;
   const step1: usize = count > 1 ? 4 : 0;
@@ -269,7 +276,7 @@ function transposeRows(out: usize, outRow: usize, source: usize, sourceRow: usiz
 /** One row into a column; zeros if source is 0. */
 function spreadRow(out: usize, outRow: usize, source: usize, depth: i32): void {
   for (let d = 0; d < depth; d++) {
-    store<f32>(out, source == 0 ? 0 : load<f32>(source + (<usize>d << 2)));
+    store<f32>(out, source == 0 ? 0 : load<f32>(source + ((<usize>d) << 2)));
     out += outRow;
   }
 }
@@ -331,7 +338,7 @@ function stepSizes(
 /** Every stride-th float: the step sizes of one head, in a row. */
 function gatherSteps(out: usize, step: usize, stride: usize, count: i32): void {
   for (let i = 0; i < count; i++) {
-    store<f32>(out + (<usize>i << 2), load<f32>(step));
+    store<f32>(out + ((<usize>i) << 2), load<f32>(step));
     step += stride;
   }
 }
@@ -350,18 +357,26 @@ function differences(minuend: v128, s: usize): v128 {
  * The decays of one head over a chunk: s in double precision, fromStart = exp(s), toEnd = exp(s_end - s), and whole,
  * eight times exp(s_end). The arrays are padded (paddedSteps) with the last s.
  */
-function chunkDecays(s: usize, fromStart: usize, toEnd: usize, whole: usize, step: usize, A: f32, length: i32): void {
+function chunkDecays(
+  s: usize,
+  fromStart: usize,
+  toEnd: usize,
+  whole: usize,
+  step: usize,
+  A: f32,
+  length: i32,
+): void {
   let total: f64 = 0;
   const padded = paddedSteps(length);
   for (let i = 0; i < padded; i++) {
-    if (i < length) total += <f64>load<f32>(step + (<usize>i << 2)) * <f64>A;
-    store<f64>(s + (<usize>i << 3), total);
+    if (i < length) total += <f64>load<f32>(step + ((<usize>i) << 2)) * <f64>A;
+    store<f64>(s + ((<usize>i) << 3), total);
   }
   const end = f64x2.splat(total);
   for (let i = 0; i < padded; i += 4) {
-    const from = s + (<usize>i << 3);
-    v128.store(fromStart + (<usize>i << 2), exp(narrowed(v128.load(from), v128.load(from, 16))));
-    v128.store(toEnd + (<usize>i << 2), exp(differences(end, from)));
+    const from = s + ((<usize>i) << 3);
+    v128.store(fromStart + ((<usize>i) << 2), exp(narrowed(v128.load(from), v128.load(from, 16))));
+    v128.store(toEnd + ((<usize>i) << 2), exp(differences(end, from)));
   }
   const all = exp(f32x4.splat(<f32>total));
   v128.store(whole, all);
@@ -381,13 +396,13 @@ function decayed(S: usize, CB: usize, s: usize, length: i32, ld: i32): void {
   const lanes = v128.load(laneIndex);
   for (let i = 0; i < length; i++) {
     const row = (<usize>i * ld) << 2;
-    const si = v128.load64_splat(s + (<usize>i << 3));
+    const si = v128.load64_splat(s + ((<usize>i) << 3));
     const index = i32x4.splat(i);
     const end = i - (i % ROWS) + ROWS;
     for (let j = 0; j < end; j += 4) {
-      const at = row + (<usize>j << 2);
+      const at = row + ((<usize>j) << 2);
       const wanted = notAfter(index, j, lanes);
-      const decay = exp(v128.and(differences(si, s + (<usize>j << 3)), wanted));
+      const decay = exp(v128.and(differences(si, s + ((<usize>j) << 3)), wanted));
       v128.store(S + at, v128.and(f32x4.mul(decay, v128.load(CB + at)), wanted));
     }
   }
@@ -397,8 +412,8 @@ function decayed(S: usize, CB: usize, s: usize, length: i32, ld: i32): void {
 function scalePanels(panels: usize, panel: usize, depth: i32, count: i32, factors: usize): void {
   for (let first = 0; first < count; first += COLUMNS) {
     for (let d = 0; d < depth; d++) {
-      const at = panels + (<usize>d << 5);
-      const factor = v128.load32_splat(factors + (<usize>d << 2));
+      const at = panels + ((<usize>d) << 5);
+      const factor = v128.load32_splat(factors + ((<usize>d) << 2));
       v128.store(at, f32x4.mul(factor, v128.load(at)));
       v128.store(at, f32x4.mul(factor, v128.load(at, 16)), 16);
     }
@@ -406,23 +421,34 @@ function scalePanels(panels: usize, panel: usize, depth: i32, count: i32, factor
   }
 }
 
-/** y = (Y + D x) silu(z), one row of one head. D is 0 or its address for this head. */
+/** y = (Y + D x) silu(z), one row of one head; D is 0 or its address for this head. Y is overwritten. */
 // prettier-ignore
 function writeOutput(
   y: usize, Y: usize, x: usize, D: usize, z: usize, headDim: i32, skipByChannel: i32,
 ): void {
-  for (let p = 0; p < headDim; p += 4) {
-    const at = <usize>p << 2;
-    const rest = headDim - p;
-    let value = v128.load(Y + at);
-    if (D != 0) value = madd(skip(D, p, rest, skipByChannel), loadTail(x + at, rest), value);
-    if (z != 0) value = f32x4.mul(value, silu(loadTail(z + at, rest)));
-    storeTail(y + at, value, rest);
+  if (D != 0) addSkip(Y, x, D, headDim, skipByChannel);
+  const whole = headDim & ~3;
+  const last = <usize>whole << 2;
+  if (z != 0) {
+    for (let p = 0; p < whole; p += 4) {
+      const at = <usize>p << 2;
+      v128.store(y + at, f32x4.mul(v128.load(Y + at), silu(v128.load(z + at))));
+    }
+    const rest = headDim - whole;
+    if (rest > 0) storeTail(y + last, f32x4.mul(v128.load(Y + last), silu(loadTail(z + last, rest))), rest);
+  } else {
+    memory.copy(y, Y, <usize>headDim << 2);
   }
 }
 
-function skip(D: usize, p: i32, rest: i32, skipByChannel: i32): v128 {
-  return skipByChannel ? loadTail(D + (<usize>p << 2), rest) : v128.load32_splat(D);
+/** Y += D x on one row. */
+function addSkip(Y: usize, x: usize, D: usize, headDim: i32, skipByChannel: i32): void {
+  for (let p = 0; p < headDim; p += 4) {
+    const at = (<usize>p) << 2;
+    const rest = headDim - p;
+    const factor = skipByChannel ? loadTail(D + at, rest) : v128.load32_splat(D);
+    v128.store(Y + at, madd(factor, loadTail(x + at, rest), v128.load(Y + at)));
+  }
 }
 
 function offset(base: usize, bytes: usize): usize {
@@ -525,6 +551,507 @@ export function ssdChunkedForward(
     }
   }
   return <f64>end;
+}
+
+/** The dot product of two arrays of a multiple of 4 floats. */
+function dot(a: usize, b: usize, count: i32): f32 {
+  let acc0 = f32x4.splat(0);
+  let acc1 = acc0;
+  const end = a + ((<usize>count) << 2);
+  for (; a + 32 <= end; a += 32, b += 32) {
+    acc0 = madd(v128.load(a), v128.load(b), acc0);
+    acc1 = madd(v128.load(a, 16), v128.load(b, 16), acc1);
+  }
+  if (a < end) acc0 = madd(v128.load(a), v128.load(b), acc0);
+  return sum(f32x4.add(acc0, acc1));
+}
+
+/** out[i][0..count-1] = factors[i] source[i][..], zeros up to a multiple of 8; zeros all if source is 0. */
+// prettier-ignore
+function scaleRows(
+  out: usize, outRow: usize, source: usize, sourceRow: usize, rows: i32, count: i32, factors: usize,
+): void {
+  for (let i = 0; i < rows; i++) {
+    const factor = factors == 0 ? f32x4.splat(1) : v128.load32_splat(factors + (<usize>i << 2));
+    for (let p = 0; p < <i32>(outRow >> 2); p += 4) {
+      const at = <usize>p << 2;
+      const value = source == 0 ? f32x4.splat(0) : loadTail(source + at, max(count - p, 0));
+      v128.store(out + at, f32x4.mul(factor, value));
+    }
+    out += outRow;
+    if (source != 0) source += sourceRow;
+  }
+}
+
+/**
+ * Gate of one row, backwards: g = dy silu(z), the gradient of what the gate is multiplied by. g is padded.
+ */
+function gateGradient(g: usize, dy: usize, z: usize, headDim: i32): void {
+  for (let p = 0; p < headDim; p += 4) {
+    const at = (<usize>p) << 2;
+    const rest = headDim - p;
+    v128.store(g + at, f32x4.mul(loadTail(dy + at, rest), silu(loadTail(z + at, rest))));
+  }
+}
+
+/** dz = dy Y silu'(z), one row; Y is the output before the gate. */
+function gateInputGradient(dz: usize, dy: usize, z: usize, Y: usize, headDim: i32): void {
+  const one = f32x4.splat(1);
+  for (let p = 0; p < headDim; p += 4) {
+    const at = (<usize>p) << 2;
+    const rest = headDim - p;
+    const gate = loadTail(z + at, rest);
+    const s = sigmoid(gate);
+    const slope = f32x4.mul(s, madd(gate, f32x4.sub(one, s), one));
+    storeTail(dz + at, f32x4.mul(f32x4.mul(loadTail(dy + at, rest), v128.load(Y + at)), slope), rest);
+  }
+}
+
+/**
+ * With E[i][j] = exp(s[i] - s[j]) for j <= i, and M[i][j] = g[i].X[j]:
+ *
+ *   S = E CB      T += E M      change[t] = sum_{i >= t > j} S[i][j] M[i][j]
+ *
+ * change[t] is the gradient of the log decay of step t. It is built up from sums over rows and columns in double
+ * precision, whose large common part cancels exactly. M is overwritten by S.
+ */
+function decayGradients(M: usize, T: usize, change: usize, CB: usize, s: usize, length: i32, ld: i32): void {
+  const lanes = v128.load(laneIndex);
+  memory.fill(change, 0, (<usize>paddedSteps(length)) << 3);
+  for (let i = 0; i < length; i++) {
+    const row = (<usize>i * ld) << 2;
+    const si = v128.load64_splat(s + ((<usize>i) << 3));
+    const index = i32x4.splat(i);
+    const end = i - (i % ROWS) + ROWS;
+    let low = f64x2.splat(0);
+    let high = low;
+    for (let j = 0; j < end; j += 4) {
+      const at = row + ((<usize>j) << 2);
+      const column = change + ((<usize>j) << 3);
+      const wanted = notAfter(index, j, lanes);
+      const decay = exp(v128.and(differences(si, s + ((<usize>j) << 3)), wanted));
+      const S = v128.and(f32x4.mul(decay, v128.load(CB + at)), wanted);
+      const m = v128.and(v128.load(M + at), wanted);
+      v128.store(T + at, madd(decay, m, v128.load(T + at)));
+      v128.store(M + at, S);
+      const w = f32x4.mul(S, m);
+      const wLow = f64x2.promote_low_f32x4(w);
+      const wHigh = f64x2.promote_low_f32x4(v128.shuffle<f64>(w, w, 1, 1));
+      low = f64x2.add(low, wLow);
+      high = f64x2.add(high, wHigh);
+      v128.store(column, f64x2.sub(v128.load(column), wLow));
+      v128.store(column, f64x2.sub(v128.load(column, 16), wHigh), 16);
+    }
+    const total = f64x2.add(low, high);
+    const at = change + ((<usize>i) << 3);
+    store<f64>(at, load<f64>(at) + f64x2.extract_lane(total, 0) + f64x2.extract_lane(total, 1));
+  }
+  // So far row sums minus column sums; what is wanted are their sums from each step to the end.
+  let later: f64 = 0;
+  for (let t = length - 1; t >= 0; t--) {
+    const at = change + ((<usize>t) << 3);
+    later += load<f64>(at);
+    store<f64>(at, later);
+  }
+}
+
+/**
+ * Gradients of ssdChunkedForward; dy and dLastState may be 0. Gradients of inputs that are 0 are not written.
+ *
+ * Of each group, then of each of its heads: forward over the chunks, keeping the state at each chunk's start (h0), then
+ * backward, dh being the gradient of the state at the chunk's end. With g = dy silu(z), X, S and s as above, and
+ * M[i][j] = g[i].X[j], E[i][j] = exp(s[i] - s[j]):
+ *
+ *   dX = S^T g    + diag(exp(s_end - s)) B dh          dB = (E M)^T C + diag(exp(s_end - s)) X dh^T
+ *   dC = (E M) B  + diag(exp(s)) g h0^T                dh <- exp(s_end) dh + sum_i exp(s[i]) C[i] g[i]^T
+ *
+ * E M is summed over the heads of a group before it meets B and C. The log decay of step t acts on every pair j < t <= i:
+ * on those within the chunk, on what h0 gives to outputs from t on, on what inputs before t give to the end, and on h0 in
+ * the end.
+ */
+// prettier-ignore
+export function ssdChunkedBackward(
+  dx: usize, ddt: usize, dA: usize, dB: usize, dC: usize, dD: usize, dz: usize, dDtBias: usize, dInitialState: usize,
+  dy: usize, dLastState: usize,
+  x: usize, dt: usize, A: usize, B: usize, C: usize, D: usize, z: usize, dtBias: usize, initialState: usize,
+  batch: i32, seqLen: i32, nHeads: i32, headDim: i32, nGroups: i32, dState: i32, chunkSize: i32,
+  skipByChannel: i32, dtSoftplus: i32, dtMin: f32, dtMax: f32, scratch: usize,
+): f64 {
+  const chunk = min(chunkSize, seqLen);
+  const chunks = (seqLen + chunk - 1) / chunk;
+  const padded = paddedSteps(chunk);
+  const channels = roundUp(headDim, COLUMNS);
+  const states = roundUp(dState, ROWS);
+  const stateColumns = roundUp(dState, COLUMNS);
+  const steps32 = <u64>padded * 4;
+  const square = steps32 * padded;
+  const stateBytes = <u64>states * channels * 4;
+
+  let end: u64 = scratch;
+  // Of one group, all chunks.
+  const C5 = <usize>end; end += steps32 * dState * chunks; // rows of a chunk down, states deep
+  const B5 = <usize>end; end += steps32 * dState * chunks;
+  const Cn = <usize>end; end += steps32 * states * chunks; // states down, a chunk deep
+  const Bn = <usize>end; end += steps32 * states * chunks;
+  const CB = <usize>end; end += square * chunks;
+  const T = <usize>end; end += square * chunks;
+  const dBs = <usize>end; end += steps32 * stateColumns * chunks;
+  const dCs = <usize>end; end += steps32 * stateColumns * chunks;
+  // Of one head.
+  const h = <usize>end; end += stateBytes * chunks;
+  const dh = <usize>end; end += stateBytes;
+  const turned = <usize>end; end += <u64>stateColumns * channels * 4; // a state, states across
+  // Of one head and chunk; the operands may also hold B or C, which are dState wide.
+  const wide = <u64>max(channels, stateColumns);
+  const X = <usize>end; end += steps32 * channels;
+  const g = <usize>end; end += steps32 * channels;
+  const Y = <usize>end; end += steps32 * channels;
+  const dX = <usize>end; end += steps32 * channels;
+  const left = <usize>end; end += steps32 * max(<u64>padded, wide);
+  const right = <usize>end; end += steps32 * wide;
+  const g5 = <usize>end; end += steps32 * channels;
+  const M = <usize>end; end += square;
+  const fromState = <usize>end; end += steps32 * stateColumns;
+  const s = <usize>end; end += 2 * steps32;
+  const change = <usize>end; end += 2 * steps32;
+  const toLater = <usize>end; end += 2 * steps32; // per step, what h0 gives to it
+  const toState = <usize>end; end += 2 * steps32; // per step, what it gives to the end
+  const fromStart = <usize>end; end += steps32;
+  const toEnd = <usize>end; end += steps32;
+  const stepOfHead = <usize>end; end += steps32;
+  const whole = <usize>end; end += 32;
+  const skipSum = <usize>end; end += <u64>channels * 4;
+  const dASum = <usize>end; end += <u64>nHeads * 8;
+  const dSkip = <usize>end; end += <u64>nHeads * channels * 4;
+  const steps = <usize>end; end += <u64>seqLen * nHeads * 4;
+  if (scratch == 0) return <f64>end;
+
+  const headRow = <usize>nHeads * 4;
+  const xRow = headRow * headDim;
+  const groupRow = <usize>nGroups * dState * 4;
+  const headBytes = <usize>headDim * 4;
+  const headsOfGroup = nHeads / nGroups;
+  const publicState = <usize>headDim * dState * 4;
+  const ld = <usize>padded * 4;
+  const rowBytes = <usize>channels * 4;
+  const stateRow = <usize>stateColumns * 4;
+  const statePanel = <usize>states * 32;
+  const deepPanel = <usize>dState * (4 * ROWS);
+  const chunkDeep = <usize>(steps32 * dState);
+  const chunkDown = <usize>(steps32 * states);
+  const chunkSquare = <usize>square;
+  const chunkRows = <usize>(steps32 * stateColumns);
+
+  memory.fill(dASum, 0, <usize>nHeads * 8);
+  memory.fill(dSkip, 0, <usize>nHeads * rowBytes);
+  for (let b = 0; b < batch; b++) {
+    const sequence = <usize>b * seqLen;
+    stepSizes(steps, dt + sequence * headRow, dtBias, seqLen, nHeads, dtSoftplus, dtMin, dtMax);
+    for (let group = 0; group < nGroups; group++) {
+      const groupAt = sequence * groupRow + <usize>group * dState * 4;
+      for (let c = 0; c < chunks; c++) {
+        const length = min(chunk, seqLen - c * chunk);
+        const rows = roundUp(length, ROWS);
+        const at = groupAt + <usize>(c * chunk) * groupRow;
+        const index = <usize>c;
+        packDown(C5 + index * chunkDeep, deepPanel, C + at, groupRow, ROWS, length, dState);
+        packDown(B5 + index * chunkDeep, deepPanel, B + at, groupRow, ROWS, length, dState);
+        packAcross(Cn + index * chunkDown, C + at, groupRow, ROWS, length, length, dState, 0);
+        packAcross(Bn + index * chunkDown, B + at, groupRow, ROWS, length, length, dState, 0);
+        packDown(right, <usize>dState * 32, B + at, groupRow, COLUMNS, length, dState);
+        multiplyTriangle(
+          CB + index * chunkSquare, ld, rows, length, C5 + index * chunkDeep, deepPanel,
+          right, <usize>dState * 32, dState, 0, 0, LOWER_RESULT,
+        );
+      }
+      memory.fill(T, 0, chunkSquare * chunks);
+      memory.fill(dBs, 0, chunkRows * chunks);
+      memory.fill(dCs, 0, chunkRows * chunks);
+
+      for (let head = group * headsOfGroup; head < (group + 1) * headsOfGroup; head++) {
+        const decayRate = load<f32>(A + <usize>head * 4);
+        const headAt = sequence * xRow + <usize>head * headBytes;
+        const stateAt = (<usize>b * nHeads + head) * publicState;
+        const skipOfHead = offset(D, skipByChannel ? <usize>head * headBytes : <usize>head * 4);
+        if (initialState != 0) packState(h, initialState + stateAt, headDim, dState);
+        else memory.fill(h, 0, <usize>stateBytes);
+        for (let c = 0; c + 1 < chunks; c++) {
+          const at = headAt + <usize>(c * chunk) * xRow;
+          const h0 = h + <usize>c * <usize>stateBytes;
+          const next = h0 + <usize>stateBytes;
+          gatherSteps(stepOfHead, steps + <usize>(c * chunk) * headRow + <usize>head * 4, headRow, chunk);
+          chunkDecays(s, fromStart, toEnd, whole, stepOfHead, decayRate, chunk);
+          packAcross(right, x + at, xRow, COLUMNS, chunk, chunk, headDim, stepOfHead);
+          scalePanels(right, <usize>chunk * 32, chunk, channels, toEnd);
+          memory.copy(next, h0, <usize>stateBytes);
+          multiply(
+            next, 32, statePanel, states, channels, Bn + <usize>c * chunkDown, <usize>chunk * (4 * ROWS),
+            right, <usize>chunk * 32, chunk, whole, 0,
+          );
+        }
+
+        if (dLastState != 0) packState(dh, dLastState + stateAt, headDim, dState);
+        for (let c = chunks - 1; c >= 0; c--) {
+          const index = <usize>c;
+          const length = min(chunk, seqLen - c * chunk);
+          const rows = roundUp(length, ROWS);
+          const h0 = h + index * <usize>stateBytes;
+          const hasState = c > 0 || initialState != 0;
+          const hasGradient = c < chunks - 1 || dLastState != 0;
+          const at = headAt + <usize>(c * chunk) * xRow;
+          const stepAt = <usize>(c * chunk) * headRow + <usize>head * 4;
+          const pairs = CB + index * chunkSquare;
+          gatherSteps(stepOfHead, steps + stepAt, headRow, length);
+          chunkDecays(s, fromStart, toEnd, whole, stepOfHead, decayRate, length);
+          memory.fill(toLater, 0, <usize>(2 * steps32));
+          memory.fill(toState, 0, <usize>(2 * steps32));
+
+          scaleRows(X, rowBytes, x + at, xRow, length, headDim, stepOfHead);
+          scaleRows(g, rowBytes, offset(dy, at), xRow, length, headDim, 0);
+          if (z != 0 && dy != 0) {
+            for (let i: usize = 0; i < <usize>length; i++) {
+              gateGradient(g + i * rowBytes, dy + at + i * xRow, z + at + i * xRow, headDim);
+            }
+          }
+          packDown(g5, <usize>headDim * (4 * ROWS), g, rowBytes, ROWS, length, headDim);
+
+          packDown(right, <usize>headDim * 32, X, rowBytes, COLUMNS, length, headDim);
+          multiplyTriangle(
+            M, ld, rows, length, g5, <usize>headDim * (4 * ROWS),
+            right, <usize>headDim * 32, headDim, 0, 0, LOWER_RESULT,
+          );
+          decayGradients(M, T + index * chunkSquare, change, pairs, s, length, padded); // M is S now
+
+          if (z != 0) {
+            if (hasState) {
+              multiply(
+                Y, rowBytes, 32, rows, channels, C5 + index * chunkDeep, deepPanel, h0, statePanel, dState, 0, 0,
+              );
+            }
+            packDown(left, <usize>rows * (4 * ROWS), M, ld, ROWS, length, rows);
+            packAcross(right, X, rowBytes, COLUMNS, length, rows, headDim, 0);
+            multiplyTriangle(
+              Y, rowBytes, rows, channels, left, <usize>rows * (4 * ROWS), right, <usize>rows * 32, rows,
+              hasState ? fromStart : 0, hasState ? 4 * ROWS : 0, LOWER_LEFT,
+            );
+            for (let i: usize = 0; i < <usize>length; i++) {
+              const row = at + i * xRow;
+              if (D != 0) addSkip(Y + i * rowBytes, x + row, skipOfHead, headDim, skipByChannel);
+              if (dy != 0) gateInputGradient(dz + row, dy + row, z + row, Y + i * rowBytes, headDim);
+              else memory.fill(dz + row, 0, headBytes);
+            }
+          }
+
+          if (hasGradient) {
+            multiply(
+              dX, rowBytes, 32, rows, channels, B5 + index * chunkDeep, deepPanel, dh, statePanel, dState, 0, 0,
+            );
+            for (let i: usize = 0; i < <usize>length; i++) {
+              const given = dot(X + i * rowBytes, dX + i * rowBytes, channels) * load<f32>(toEnd + (i << 2));
+              store<f64>(toState + (i << 3), given);
+            }
+          }
+          packAcross(left, M, ld, ROWS, length, length, length, 0);
+          packAcross(right, g, rowBytes, COLUMNS, length, length, headDim, 0);
+          multiplyTriangle(
+            dX, rowBytes, rows, channels, left, <usize>length * (4 * ROWS), right, <usize>length * 32, length,
+            hasGradient ? toEnd : 0, hasGradient ? 4 * ROWS : 0, UPPER_LEFT,
+          );
+
+          let carried: f64 = 0;
+          if (hasState) {
+            transposeState(turned, h0, headDim, dState);
+            multiply(
+              fromState, stateRow, 32, rows, stateColumns, g5, <usize>headDim * (4 * ROWS),
+              turned, <usize>channels * 32, headDim, 0, 0,
+            );
+            const chunkAt = groupAt + <usize>(c * chunk) * groupRow;
+            for (let i: usize = 0; i < <usize>length; i++) {
+              const received = addScaledRow(
+                dCs + index * chunkRows + i * stateRow, fromState + i * stateRow, C + chunkAt + i * groupRow,
+                load<f32>(fromStart + (i << 2)), dState,
+              );
+              store<f64>(toLater + (i << 3), received);
+            }
+            if (hasGradient) carried = <f64>(load<f32>(whole) * dot(dh, h0, states * channels));
+          }
+          addDecays(change, toLater, toState, carried, length);
+
+          let slope: f64 = 0;
+          memory.fill(skipSum, 0, rowBytes);
+          for (let i: usize = 0; i < <usize>length; i++) {
+            const step = load<f32>(stepOfHead + (i << 2));
+            const logDecay = load<f64>(change + (i << 3));
+            const row = at + i * xRow;
+            const direct = inputGradient(
+              dx + row, dX + i * rowBytes, g + i * rowBytes, x + row, skipOfHead, dD == 0 ? 0 : skipSum,
+              step, headDim, skipByChannel,
+            );
+            store<f32>(
+              ddt + sequence * headRow + stepAt + i * headRow, <f32>(<f64>decayRate * logDecay + <f64>direct),
+            );
+            slope += <f64>step * logDecay;
+          }
+          const slopeAt = dASum + <usize>head * 8;
+          store<f64>(slopeAt, load<f64>(slopeAt) + slope);
+          if (dD != 0) addRow(dSkip + <usize>head * rowBytes, skipSum, channels);
+
+          if (hasGradient) {
+            transposeState(turned, dh, headDim, dState);
+            scaleRows(X, rowBytes, X, rowBytes, length, channels, toEnd);
+            packDown(left, <usize>headDim * (4 * ROWS), X, rowBytes, ROWS, length, headDim);
+            multiply(
+              dBs + index * chunkRows, stateRow, 32, rows, stateColumns, left, <usize>headDim * (4 * ROWS),
+              turned, <usize>channels * 32, headDim, ones, 0,
+            );
+          }
+          if (c > 0 || dInitialState != 0) {
+            scalePanels(right, <usize>length * 32, length, channels, fromStart);
+            multiply(
+              dh, 32, statePanel, states, channels, Cn + index * chunkDown, <usize>length * (4 * ROWS),
+              right, <usize>length * 32, length, hasGradient ? whole : 0, 0,
+            );
+          }
+        }
+        if (dInitialState != 0) unpackState(dInitialState + stateAt, dh, headDim, dState);
+      }
+
+      for (let c = 0; c < chunks; c++) {
+        const index = <usize>c;
+        const length = min(chunk, seqLen - c * chunk);
+        const rows = roundUp(length, ROWS);
+        const at = groupAt + <usize>(c * chunk) * groupRow;
+        const pairs = T + index * chunkSquare;
+        const dCsAt = dCs + index * chunkRows;
+        const dBsAt = dBs + index * chunkRows;
+        packDown(left, <usize>rows * (4 * ROWS), pairs, ld, ROWS, length, rows);
+        packAcross(right, B + at, groupRow, COLUMNS, length, rows, dState, 0);
+        multiplyTriangle(
+          dCsAt, stateRow, rows, stateColumns, left, <usize>rows * (4 * ROWS), right, <usize>rows * 32, rows,
+          ones, 0, LOWER_LEFT,
+        );
+        packAcross(left, pairs, ld, ROWS, length, length, length, 0);
+        packAcross(right, C + at, groupRow, COLUMNS, length, length, dState, 0);
+        multiplyTriangle(
+          dBsAt, stateRow, rows, stateColumns, left, <usize>length * (4 * ROWS), right, <usize>length * 32, length,
+          ones, 0, UPPER_LEFT,
+        );
+        for (let i: usize = 0; i < <usize>length; i++) {
+          memory.copy(dC + at + i * groupRow, dCsAt + i * stateRow, <usize>dState * 4);
+          memory.copy(dB + at + i * groupRow, dBsAt + i * stateRow, <usize>dState * 4);
+        }
+      }
+    }
+  }
+
+  for (let head: usize = 0; head < <usize>nHeads; head++) {
+    store<f32>(dA + (head << 2), <f32>load<f64>(dASum + (head << 3)));
+    if (dD == 0) continue;
+    const row = dSkip + head * rowBytes;
+    if (skipByChannel) {
+      memory.copy(dD + head * headBytes, row, headBytes);
+    } else {
+      let total = f32x4.splat(0);
+      for (let p: usize = 0; p < rowBytes; p += 16) total = f32x4.add(total, v128.load(row + p));
+      store<f32>(dD + (head << 2), sum(total));
+    }
+  }
+  stepGradients(ddt, dDtBias, dASum, dt, dtBias, batch * seqLen, nHeads, dtSoftplus, dtMin, dtMax);
+  return <f64>end;
+}
+
+/** total += factor row; @returns factor C.row. row and total are padded, C is not. */
+function addScaledRow(total: usize, row: usize, C: usize, factor: f32, count: i32): f32 {
+  const f = f32x4.splat(factor);
+  let acc = f32x4.splat(0);
+  const whole = count & ~3;
+  for (let n = 0; n < whole; n += 4) {
+    const at = (<usize>n) << 2;
+    const value = f32x4.mul(f, v128.load(row + at));
+    acc = madd(v128.load(C + at), value, acc);
+    v128.store(total + at, f32x4.add(v128.load(total + at), value));
+  }
+  if (whole < count) {
+    const at = (<usize>whole) << 2;
+    const value = f32x4.mul(f, v128.load(row + at));
+    acc = madd(loadTail(C + at, count - whole), value, acc);
+    v128.store(total + at, f32x4.add(v128.load(total + at), value));
+  }
+  return sum(acc);
+}
+
+function addRow(total: usize, row: usize, count: i32): void {
+  for (const end = total + ((<usize>count) << 2); total < end; total += 16, row += 16) {
+    v128.store(total, f32x4.add(v128.load(total), v128.load(row)));
+  }
+}
+
+/** change[t] += sum_{i >= t} toLater[i] + sum_{j < t} toState[j] + carried. */
+function addDecays(change: usize, toLater: usize, toState: usize, carried: f64, length: i32): void {
+  let later: f64 = 0;
+  for (let t = length - 1; t >= 0; t--) {
+    const at = (<usize>t) << 3;
+    later += load<f64>(toLater + at);
+    store<f64>(change + at, load<f64>(change + at) + later);
+  }
+  for (let t = 0; t < length; t++) {
+    const at = (<usize>t) << 3;
+    store<f64>(change + at, load<f64>(change + at) + carried);
+    carried += load<f64>(toState + at);
+  }
+}
+
+/** dx = step dX + D g and, if wanted, skipSum += g x, one row of one head. @returns x.dX */
+// prettier-ignore
+function inputGradient(
+  dx: usize, dX: usize, g: usize, x: usize, D: usize, skipSum: usize, step: f32, headDim: i32, skipByChannel: i32,
+): f32 {
+  const factor = f32x4.splat(step);
+  let direct = f32x4.splat(0);
+  for (let p = 0; p < headDim; p += 4) {
+    const at = <usize>p << 2;
+    const rest = headDim - p;
+    const gradient = v128.load(dX + at);
+    const input = loadTail(x + at, rest);
+    const up = v128.load(g + at);
+    direct = madd(input, gradient, direct);
+    let value = f32x4.mul(factor, gradient);
+    if (D != 0) value = madd(skipByChannel ? loadTail(D + at, rest) : v128.load32_splat(D), up, value);
+    if (skipSum != 0) v128.store(skipSum + at, madd(up, input, v128.load(skipSum + at)));
+    storeTail(dx + at, value, rest);
+  }
+  return sum(direct);
+}
+
+/** ddt, of the step size in place, becomes that of dt: through the limits and softplus. sums are nHeads doubles. */
+// prettier-ignore
+function stepGradients(
+  ddt: usize, dDtBias: usize, sums: usize, dt: usize, dtBias: usize,
+  rows: i32, nHeads: i32, dtSoftplus: i32, dtMin: f32, dtMax: f32,
+): void {
+  const low = f32x4.splat(dtMin);
+  const high = f32x4.splat(dtMax);
+  memory.fill(sums, 0, <usize>nHeads << 3);
+  for (let row = 0; row < rows; row++) {
+    for (let head = 0; head < nHeads; head += 4) {
+      const at = (<usize>row * nHeads + head) << 2;
+      const rest = nHeads - head;
+      const raw = rawStep(dt + at, offset(dtBias, <usize>head << 2), rest);
+      const step = dtSoftplus ? softplus(raw) : raw;
+      let gradient = loadTail(ddt + at, rest);
+      if (dtSoftplus) gradient = f32x4.mul(gradient, sigmoid(raw));
+      gradient = v128.and(gradient, v128.and(f32x4.ge(step, low), f32x4.le(step, high)));
+      storeTail(ddt + at, gradient, rest);
+    }
+    for (let head: usize = 0; head < <usize>nHeads; head++) {
+      const gradient = load<f32>(ddt + (((<usize>row * nHeads) + head) << 2));
+      store<f64>(sums + (head << 3), load<f64>(sums + (head << 3)) + <f64>gradient);
+    }
+  }
+  if (dDtBias == 0) return;
+  for (let head: usize = 0; head < <usize>nHeads; head++) {
+    store<f32>(dDtBias + (head << 2), <f32>load<f64>(sums + (head << 3)));
+  }
 }
 
 /** One step of one sequence; h is updated in place. Lanes run along dState, four channels share the loads of B and C. */

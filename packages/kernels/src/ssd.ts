@@ -58,7 +58,11 @@ const LONGEST_CHUNK = 1024;
 const TOKENS = ['batch', 'seqLen'];
 
 /** Checks what sequence, gradient and step share. @returns the arguments of the kernels in their order */
-function checkOptions(check: Check, args: SsdOptions & { x: Tensor; dt: Tensor; B: Tensor; C: Tensor; z?: Tensor }, tokens: string[]) {
+function checkOptions(
+  check: Check,
+  args: SsdOptions & { x: Tensor; dt: Tensor; B: Tensor; C: Tensor; z?: Tensor },
+  tokens: string[],
+) {
   const { x, dt, A, B, C, D, z, dtBias, dtSoftplus = false, dtLimit } = args;
   check.float32('x', x, [...tokens, 'nHeads', 'headDim']);
   check.float32('dt', dt, [...tokens, 'nHeads']);
@@ -66,7 +70,8 @@ function checkOptions(check: Check, args: SsdOptions & { x: Tensor; dt: Tensor; 
   check.float32('B', B, [...tokens, 'nGroups', 'dState']);
   check.float32('C', C, [...tokens, 'nGroups', 'dState']);
   const { nHeads, headDim, nGroups, dState } = check.sizes;
-  if (nHeads % nGroups !== 0) check.shape('B', `[..., nGroups, dState] with nGroups a divisor of nHeads = ${nHeads}`, B);
+  if (nHeads % nGroups !== 0)
+    check.shape('B', `[..., nGroups, dState] with nGroups a divisor of nHeads = ${nHeads}`, B);
   const skipByChannel = D !== undefined && check.rank('D', D) === 2;
   const pointers = [
     x.pointer,
@@ -91,7 +96,8 @@ function checkLimit(check: Check, dtLimit: unknown): readonly [number, number] {
   const wanted = 'two numbers [min, max] with min <= max';
   if (!Array.isArray(dtLimit) || dtLimit.length !== 2) check.argument('dtLimit', wanted, dtLimit);
   const [min, max] = dtLimit as [number, number];
-  if (typeof min !== 'number' || typeof max !== 'number' || !(min <= max)) check.argument('dtLimit', wanted, `[${min}, ${max}]`);
+  if (typeof min !== 'number' || typeof max !== 'number' || !(min <= max))
+    check.argument('dtLimit', wanted, `[${min}, ${max}]`);
   return [min, max];
 }
 
@@ -134,14 +140,44 @@ export function ssd(k: Context, args: SsdArgs): { y: Tensor<'float32'>; lastStat
     if (chunk === 1) {
       if (initialState === undefined) lastState.data.fill(0);
       else lastState.data.set(initialState.data);
-      wasm.ssdRecurrentForward(y.pointer, lastState.pointer, ...pointers, batch, seqLen, ...sizes, ...options);
+      wasm.ssdRecurrentForward(
+        y.pointer,
+        lastState.pointer,
+        ...pointers,
+        batch,
+        seqLen,
+        ...sizes,
+        ...options,
+      );
     } else {
-      wasm.ssdChunkedForward(y.pointer, lastState.pointer, ...pointers, initial, batch, seqLen, ...sizes, chunk, ...options, scratch);
+      wasm.ssdChunkedForward(
+        y.pointer,
+        lastState.pointer,
+        ...pointers,
+        initial,
+        batch,
+        seqLen,
+        ...sizes,
+        chunk,
+        ...options,
+        scratch,
+      );
     }
     return { y, lastState };
   };
   if (chunk === 1) return k.scope(() => compute(0));
-  const bytes = wasm.ssdChunkedForward(0, 0, ...pointers, initial, batch, seqLen, ...sizes, chunk, ...options, 0);
+  const bytes = wasm.ssdChunkedForward(
+    0,
+    0,
+    ...pointers,
+    initial,
+    batch,
+    seqLen,
+    ...sizes,
+    chunk,
+    ...options,
+    0,
+  );
   return k.scratch(bytes, (scratch) => k.scope(() => compute(scratch)));
 }
 
@@ -161,7 +197,10 @@ export function ssdBackward(k: Context, args: SsdBackwardArgs): SsdGradients {
   const { x, dt, A, B, C, D, z, dtBias, initialState, chunkSize = DEFAULT_CHUNK, dy, dLastState } = args;
   const { batch, seqLen } = check.sizes;
   const state = ['batch', 'nHeads', 'headDim', 'dState'];
-  const upstream = [check.optional('dy', dy, [...TOKENS, 'nHeads', 'headDim']), check.optional('dLastState', dLastState, state)];
+  const upstream = [
+    check.optional('dy', dy, [...TOKENS, 'nHeads', 'headDim']),
+    check.optional('dLastState', dLastState, state),
+  ];
   const initial = check.optional('initialState', initialState, state);
   if (dy === undefined && dLastState === undefined) check.argument('dy', 'given, or dLastState', 'neither');
   check.integer('chunkSize', chunkSize, 1, LONGEST_CHUNK);

@@ -46,7 +46,10 @@ export function ssd(args: SsdReferenceArgs & { initialState?: Array64 }): { y: A
     }
     lastState.set(state.data, b * size);
   }
-  return { y: { shape: x.shape, data: y }, lastState: { shape: [batch, nHeads, headDim, dState], data: lastState } };
+  return {
+    y: { shape: x.shape, data: y },
+    lastState: { shape: [batch, nHeads, headDim, dState], data: lastState },
+  };
 }
 
 /** One step of {@link ssd}. */
