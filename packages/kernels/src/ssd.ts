@@ -47,9 +47,9 @@ export interface SsdGradients {
   dInitialState?: Tensor<'float32'>;
 }
 
-const DEFAULT_CHUNK = 96;
+const DEFAULT_CHUNK = 40;
 /** Shorter sequences go step by step: packing would cost more than it gains. */
-const SHORTEST_CHUNKED = 8;
+const SHORTEST_CHUNKED = 5;
 /** The backward pass keeps one state a chunk, so short chunks would cost memory. */
 const SHORTEST_CHUNK_BACKWARD = 16;
 /** The working memory grows with its square. */
@@ -118,7 +118,7 @@ function checkLimit(check: Check, dtLimit: unknown): readonly [number, number] {
  * @param dtSoftplus    whether `dt` passes softplus; false if absent
  * @param dtLimit       `[min, max]` of the step size; `max` may be `Infinity`
  * @param initialState  `[batch, nHeads, headDim, dState]`; zeros if absent
- * @param chunkSize     steps that are computed as products of matrices, 1 to 1024; 96 if absent, and 1 computes step by
+ * @param chunkSize     steps that are computed as products of matrices, 1 to 1024; 40 if absent, and 1 computes step by
  *   step. The result is the same but for rounding; the working memory grows with its square
  * @returns `y`, shaped like `x`, and `lastState`, shaped like `initialState`: pass it on as such
  * @throws ShapeError if a shape does not fit, ArgumentError if an option is out of its range
