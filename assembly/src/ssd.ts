@@ -1043,6 +1043,63 @@ function stepGradients(
   }
 }
 
+/**
+ * The matrix M [batch, nHeads, seqLen, seqLen] by which a head takes dt x to y (without D and z):
+ * M[i][j] = exp(s[i] - s[j]) (C[i].B[j]) for j <= i, else 0. The sequence is one chunk here.
+ */
+// prettier-ignore
+export function ssdMatrixForward(
+  M: usize, dt: usize, A: usize, B: usize, C: usize, dtBias: usize,
+  batch: i32, seqLen: i32, nHeads: i32, nGroups: i32, dState: i32,
+  dtSoftplus: i32, dtMin: f32, dtMax: f32, scratch: usize,
+): f64 {
+  const padded = paddedSteps(seqLen);
+  const rows = roundUp(seqLen, ROWS);
+  const steps32 = <u64>padded * 4;
+  let end: u64 = scratch;
+  const C5 = <usize>end; end += steps32 * dState;
+  const B8 = <usize>end; end += steps32 * dState;
+  const CB = <usize>end; end += steps32 * padded;
+  const S = <usize>end; end += steps32 * padded;
+  const s = <usize>end; end += 2 * steps32;
+  const fromStart = <usize>end; end += steps32;
+  const toEnd = <usize>end; end += steps32;
+  const whole = <usize>end; end += 32;
+  const stepOfHead = <usize>end; end += steps32;
+  const steps = <usize>end; end += <u64>seqLen * nHeads * 4;
+  if (scratch == 0) return <f64>end;
+
+  const ld = <usize>padded * 4;
+  const groupRow = <usize>nGroups * dState * 4;
+  const headRow = <usize>nHeads * 4;
+  const row = <usize>seqLen * 4;
+  const headsOfGroup = nHeads / nGroups;
+  for (let b = 0; b < batch; b++) {
+    const sequence = <usize>b * seqLen;
+    stepSizes(steps, dt + sequence * headRow, dtBias, seqLen, nHeads, dtSoftplus, dtMin, dtMax);
+    for (let head = 0; head < nHeads; head++) {
+      if (head % headsOfGroup == 0) {
+        const group = sequence * groupRow + <usize>(head / headsOfGroup) * dState * 4;
+        packDown(C5, <usize>dState * (4 * ROWS), C + group, groupRow, ROWS, seqLen, dState);
+        packDown(B8, <usize>dState * 32, B + group, groupRow, COLUMNS, seqLen, dState);
+        multiplyTriangle(
+          CB, ld, rows, seqLen, C5, <usize>dState * (4 * ROWS), B8, <usize>dState * 32, dState, 0, 0, LOWER_RESULT,
+        );
+      }
+      gatherSteps(stepOfHead, steps + <usize>head * 4, headRow, seqLen);
+      chunkDecays(s, fromStart, toEnd, whole, stepOfHead, load<f32>(A + <usize>head * 4), seqLen);
+      decayed(S, CB, s, seqLen, padded);
+      for (let i = 0; i < seqLen; i++) {
+        const below = <usize>(i + 1) * 4;
+        memory.copy(M, S + <usize>i * ld, below);
+        memory.fill(M + below, 0, row - below);
+        M += row;
+      }
+    }
+  }
+  return <f64>end;
+}
+
 /** One step of one sequence; h is updated in place. Lanes run along dState, four channels share the loads of B and C. */
 // prettier-ignore
 function advance(

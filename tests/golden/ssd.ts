@@ -1,4 +1,5 @@
 import type { Kernels, Tensor } from '@freelunch/kernels';
+import { relativeError } from '../compare.ts';
 import { give, type GoldenCase, type GoldenRunner, take } from './golden.ts';
 
 type SsdArgs = Parameters<Kernels['ssd']>[0];
@@ -99,19 +100,12 @@ function worst(
   golden: GoldenCase,
   ways: Record<string, ArrayLike<number>>[],
 ): Record<string, ArrayLike<number>> {
-  const error = (got: ArrayLike<number>, want: ArrayLike<number>) => {
-    let most = 0;
-    for (let i = 0; i < want.length; i++) {
-      const difference = Math.abs(got[i] - want[i]);
-      if (!(difference <= most)) most = Number.isNaN(difference) ? Infinity : difference;
-    }
-    return most;
-  };
   const results = { ...ways[0] };
   for (const way of ways.slice(1)) {
     for (const [name, got] of Object.entries(way)) {
       const want = golden.tensors[name]?.data;
-      if (want !== undefined && error(got, want) > error(results[name], want)) results[name] = got;
+      if (want !== undefined && relativeError(got, want) > relativeError(results[name], want))
+        results[name] = got;
     }
   }
   return results;

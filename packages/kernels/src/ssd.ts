@@ -1,5 +1,6 @@
 import { Check } from './check.js';
 import type { Context } from './context.js';
+import { checkLimit } from './ssd-shared.js';
 import type { Tensor } from './tensor.js';
 
 /** What sequence, gradient and step have in common. */
@@ -89,16 +90,6 @@ function checkOptions(
     sizes: [nHeads, headDim, nGroups, dState],
     options: [Number(skipByChannel), Number(Boolean(dtSoftplus)), min, max],
   };
-}
-
-function checkLimit(check: Check, dtLimit: unknown): readonly [number, number] {
-  if (dtLimit === undefined) return [-Infinity, Infinity];
-  const wanted = 'two numbers [min, max] with min <= max';
-  if (!Array.isArray(dtLimit) || dtLimit.length !== 2) check.argument('dtLimit', wanted, dtLimit);
-  const [min, max] = dtLimit as [number, number];
-  if (typeof min !== 'number' || typeof max !== 'number' || !(min <= max))
-    check.argument('dtLimit', wanted, `[${min}, ${max}]`);
-  return [min, max];
 }
 
 /**
