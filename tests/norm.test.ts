@@ -1,3 +1,4 @@
+import { loadKernels, OutOfMemoryError } from '@freelunch/kernels';
 import { describe, expect, it } from 'vitest';
 import { guarded } from './kernels.ts';
 
@@ -73,4 +74,18 @@ describe.each(guarded)('%s', (_variant, k) => {
       );
     });
   });
+});
+
+it.each([
+  ['the second output', 120],
+  ['the scratch memory', 115],
+])('frees what it made if the memory does not hold %s', async (_what, rows) => {
+  const small = await loadKernels({ variant: 'simd', maximumBytes: 2 ** 21 });
+  const dim = 1500;
+  const args = { x: small.zeros([rows, dim]), weight: small.zeros([dim]) };
+  const before = small.memory;
+  const backward = () => small.gatedRmsNormBackward({ ...args, z: args.x, dy: args.x });
+  expect(backward).toThrow(OutOfMemoryError);
+  expect(small.memory.tensors).toBe(before.tensors);
+  expect(small.memory.usedBytes).toBe(before.usedBytes);
 });

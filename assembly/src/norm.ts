@@ -1,15 +1,15 @@
 /**
  * Normalisation of rows.
  *
- *   rmsNorm       y = x r w                r = 1 / sqrt(mean(x^2) + eps)                          arXiv:1910.07467
- *   layerNorm     y = (x - mean(x)) r w + b   r = 1 / sqrt(mean((x - mean(x))^2) + eps)           arXiv:1607.06450
- *   gatedRmsNorm  y = rmsNorm(x silu(z))   or, normBeforeGate, rmsNorm(x) silu(z)                 arXiv:2405.21060
+ *   rmsNorm       y = x r w                  r = 1 / sqrt(mean(x^2) + eps)              arXiv:1910.07467
+ *   layerNorm     y = (x - mean(x)) r w + b  r = 1 / sqrt(mean((x - mean(x))^2) + eps)  arXiv:1607.06450
+ *   gatedRmsNorm  y = rmsNorm(x silu(z)), or with normBeforeGate y = rmsNorm(x) silu(z)  arXiv:2405.21060
  *
  *   y, x, z, dx, dy, dz  [rows, dim]; gated: [rows, groups, dim], each group with a mean of its own
  *   weight, bias, dweight, dbias  [dim]; gated: [groups, dim]. Absent (0): weight 1, bias 0, no gradient wanted.
  *
  * dweight and dbias add up many rows: 32 of them in float32, then those sums in float64. `scratch` has room for both:
- * columnSumBytes(columns) for each gradient. Row sums are of 8 or 16 interleaved parts.
+ * columnSumBytes(columns) for each gradient.
  */
 import { loadTail, madd, nmadd, sigmoid, silu, storeTail, sum } from './simd';
 
