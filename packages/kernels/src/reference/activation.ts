@@ -26,7 +26,8 @@ export const silu = ({ x }: Input): Array64 => map(x, (value) => value / (1 + Ma
 export function gelu({ x, approximate = 'none' }: Input & { approximate?: 'none' | 'tanh' }): Array64 {
   if (approximate === 'tanh') {
     const scale = Math.sqrt(2 / Math.PI);
-    return map(x, (value) => (value * (1 + Math.tanh(scale * (value + 0.044715 * value ** 3)))) / 2);
+    // (1 + tanh(w)) / 2 = 1 / (1 + e^(-2 w)), which does not cancel
+    return map(x, (value) => value / (1 + Math.exp(-2 * scale * (value + 0.044715 * value ** 3))));
   }
   return map(x, (value) => value * normalDistribution(value));
 }
