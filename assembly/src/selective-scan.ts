@@ -739,6 +739,8 @@ export function selectiveScanStep(
   const one = v128.load(exp2Constants, 96);
   const stateBytes = <usize>dState << 2;
   const rowBytes = <usize>dInner << 2;
+  const perB = nGroupsB === 0 ? 1 : dInner / nGroupsB;
+  const perC = nGroupsC === 0 ? 1 : dInner / nGroupsC;
   const exponents = scratch; // [dInner], as inputs, both padded to whole vectors
   const inputs = exponents + ((rowBytes + 15) & ~15);
   const sums = inputs + ((rowBytes + 15) & ~15);
@@ -754,14 +756,16 @@ export function selectiveScanStep(
       v128.store(inputs + at, f32x4.mul(step, loadTail(u + at, lanes)));
     }
     let rowA = A;
+    let rowB = B;
+    let rowC = C;
+    let leftB = perB; // channels that still read rowB
+    let leftC = perC;
     for (let d = 0; d < dInner; d += 4) {
       const at = <usize>d << 2;
       const lanes = min(4, dInner - d);
       for (let lane = 0; lane < lanes; lane++) {
         const e = v128.load32_splat(exponents + at + (<usize>lane << 2));
         const input = v128.load32_splat(inputs + at + (<usize>lane << 2));
-        const rowB = B + <usize>rowOf(d + lane, dInner, nGroupsB) * stateBytes;
-        const rowC = C + <usize>rowOf(d + lane, dInner, nGroupsC) * stateBytes;
         let acc = f32x4.splat(0);
         for (let n: usize = 0; n < stateBytes; n += VECTOR) {
           const a = v128.load(rowA + n);
@@ -774,6 +778,8 @@ export function selectiveScanStep(
         }
         v128.store(sums + (<usize>lane << 4), acc);
         rowA += stateBytes; h += stateBytes;
+        if (--leftB === 0) { rowB += stateBytes; leftB = perB; }
+        if (--leftC === 0) { rowC += stateBytes; leftC = perC; }
       }
       let out = sumEach(v128.load(sums), v128.load(sums, 16), v128.load(sums, 32), v128.load(sums, 48));
       if (D !== 0) out = madd(loadTail(D + at, lanes), loadTail(u + at, lanes), out);
