@@ -1,10 +1,5 @@
 import { ArgumentError } from '../errors.js';
 import type { Context } from '../context.js';
-import type { DeltaRuleArgs, GatedDeltaRuleArgs } from '../delta-rule.js';
-import type { LinearAttentionArgs } from '../linear-attention.js';
-import type { SelectiveScanArgs } from '../selective-scan.js';
-import type { SoftmaxAttentionArgs } from '../softmax-attention.js';
-import type { SsdArgs } from '../ssd.js';
 import type { Tensor } from '../tensor.js';
 import { deltaRuleMatrix, gatedDeltaRuleMatrix } from './delta-rule.js';
 import { linearAttentionMatrix } from './linear-attention.js';
@@ -12,17 +7,7 @@ import { selectiveScanMatrix } from './selective-scan.js';
 import { softmaxAttentionMatrix } from './softmax-attention.js';
 import { ssdMatrix } from './ssd.js';
 
-/** The arguments of each mixer that has an effective attention matrix. */
-export interface MixerArgs {
-  selectiveScan: SelectiveScanArgs;
-  ssd: SsdArgs;
-  linearAttention: LinearAttentionArgs;
-  deltaRule: DeltaRuleArgs;
-  gatedDeltaRule: GatedDeltaRuleArgs;
-  softmaxAttention: SoftmaxAttentionArgs;
-}
-
-const matrices: { [Mixer in keyof MixerArgs]: (k: Context, args: MixerArgs[Mixer]) => Tensor<'float32'> } = {
+const matrices = {
   selectiveScan: selectiveScanMatrix,
   ssd: ssdMatrix,
   linearAttention: linearAttentionMatrix,
@@ -30,6 +15,9 @@ const matrices: { [Mixer in keyof MixerArgs]: (k: Context, args: MixerArgs[Mixer
   gatedDeltaRule: gatedDeltaRuleMatrix,
   softmaxAttention: softmaxAttentionMatrix,
 };
+
+/** What each mixer's matrix depends on: the arguments of its function; values may be left out where they do not matter. */
+export type MixerArgs = { [Mixer in keyof typeof matrices]: Parameters<(typeof matrices)[Mixer]>[1] };
 
 /**
  * The effective attention matrix M of a mixer: how much of the value at step j is in the output at step i.
@@ -42,7 +30,7 @@ const matrices: { [Mixer in keyof MixerArgs]: (k: Context, args: MixerArgs[Mixer
  * to look at, not to compute with.
  *
  * @param mixer  which mixer
- * @param args   what its function takes
+ * @param args   what its function takes; values, which M does not depend on, may be left out where the type says so
  * @returns `[batch, heads or channels, seqLen, seqLen]`, zero where j lies after i if the mixer is causal
  * @throws ArgumentError for an unknown mixer, and what the mixer's own checks throw
  * @see theory: Ali et al. 2024, https://arxiv.org/abs/2403.01590; Dao & Gu 2024, https://arxiv.org/abs/2405.21060
@@ -57,5 +45,6 @@ export function effectiveAttention<Mixer extends keyof MixerArgs>(
       `effectiveAttention: mixer must be one of ${Object.keys(matrices).join(', ')}, got '${String(mixer)}'`,
     );
   }
-  return matrices[mixer](k, args);
+  const matrix = matrices[mixer] as (k: Context, args: MixerArgs[Mixer]) => Tensor<'float32'>;
+  return matrix(k, args);
 }
