@@ -24,16 +24,25 @@ export function adamWStep(
   const rate = f32x4.splat(<f32>(learningRate / correction1)), shrink = f32x4.splat(<f32>(learningRate * decay));
   const spread = f32x4.splat(<f32>(1 / sqrt<f64>(correction2))), floor = f32x4.splat(<f32>eps);
   const pull = f32x4.splat(<f32>l2);
-  for (; size > 0; size -= 4, parameter += 16, m += 16, v += 16, gradient += 16) {
-    const p = loadTail(parameter, size);
-    const g = madd(pull, p, loadTail(gradient, size));
-    const first = madd(take1, g, f32x4.mul(keep1, loadTail(m, size)));
-    const second = madd(f32x4.mul(take2, g), g, f32x4.mul(keep2, loadTail(v, size)));
+  for (; size >= 4; size -= 4, parameter += 16, m += 16, v += 16, gradient += 16) {
+    const p = v128.load(parameter);
+    const g = madd(pull, p, v128.load(gradient));
+    const first = madd(take1, g, f32x4.mul(keep1, v128.load(m)));
+    const second = madd(f32x4.mul(take2, g), g, f32x4.mul(keep2, v128.load(v)));
     const update = f32x4.div(f32x4.mul(rate, first), madd(f32x4.sqrt(second), spread, floor));
-    storeTail(m, first, size);
-    storeTail(v, second, size);
-    storeTail(parameter, f32x4.sub(p, madd(shrink, p, update)), size);
+    v128.store(m, first);
+    v128.store(v, second);
+    v128.store(parameter, f32x4.sub(p, madd(shrink, p, update)));
   }
+  // The same again: loadTail within the loop takes four times as long, for so many values then leave the registers.
+  const p = loadTail(parameter, size);
+  const g = madd(pull, p, loadTail(gradient, size));
+  const first = madd(take1, g, f32x4.mul(keep1, loadTail(m, size)));
+  const second = madd(f32x4.mul(take2, g), g, f32x4.mul(keep2, loadTail(v, size)));
+  const update = f32x4.div(f32x4.mul(rate, first), madd(f32x4.sqrt(second), spread, floor));
+  storeTail(m, first, size);
+  storeTail(v, second, size);
+  storeTail(parameter, f32x4.sub(p, madd(shrink, p, update)), size);
 }
 
 /** Sum of the squares of x [size], in float64: float32 squares overflow from 2e19 on. */

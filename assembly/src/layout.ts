@@ -20,7 +20,7 @@ export function copyColumns(
 
 /** target += source */
 export function accumulateForward(target: usize, source: usize, size: i32): void {
-  const end = target + (<usize>size << 2);
+  const end = target + ((<usize>size) << 2);
   for (; target + 64 <= end; target += 64, source += 64) {
     v128.store(target, f32x4.add(v128.load(target), v128.load(source)));
     v128.store(target, f32x4.add(v128.load(target, 16), v128.load(source, 16)), 16);

@@ -1,15 +1,15 @@
 /**
  * Normalisation of rows.
  *
- *   rmsNorm       y = x r w                r = 1 / sqrt(mean(x^2) + eps)                          arXiv:1910.07467
- *   layerNorm     y = (x - mean(x)) r w + b   r = 1 / sqrt(mean((x - mean(x))^2) + eps)           arXiv:1607.06450
- *   gatedRmsNorm  y = rmsNorm(x silu(z))   or, normBeforeGate, rmsNorm(x) silu(z)                 arXiv:2405.21060
+ *   rmsNorm       y = x r w                  r = 1 / sqrt(mean(x^2) + eps)              arXiv:1910.07467
+ *   layerNorm     y = (x - mean(x)) r w + b  r = 1 / sqrt(mean((x - mean(x))^2) + eps)  arXiv:1607.06450
+ *   gatedRmsNorm  y = rmsNorm(x silu(z)), or with normBeforeGate y = rmsNorm(x) silu(z)  arXiv:2405.21060
  *
  *   y, x, z, dx, dy, dz  [rows, dim]; gated: [rows, groups, dim], each group with a mean of its own
  *   weight, bias, dweight, dbias  [dim]; gated: [groups, dim]. Absent (0): weight 1, bias 0, no gradient wanted.
  *
  * dweight and dbias add up many rows: 32 of them in float32, then those sums in float64. `scratch` has room for both:
- * columnSumBytes(columns) for each gradient. Row sums are of 8 or 16 interleaved parts.
+ * columnSumBytes(columns) for each gradient.
  */
 import { loadTail, madd, nmadd, sigmoid, silu, storeTail, sum } from './simd';
 
@@ -195,7 +195,7 @@ export function layerNormBackward(
   if (dbias) writeColumnSums(dbias, biasScratch, dim);
 }
 
-/** y holds x silu(z), or silu(z), until the scale of the group is known. */
+/** y holds x silu(z) until the scale of the group is known. */
 // prettier-ignore
 export function gatedRmsNormForward(
   y: usize, x: usize, z: usize, weight: usize,
@@ -207,28 +207,28 @@ export function gatedRmsNormForward(
   for (; rows > 0; rows--) {
     for (let group = 0; group < groups; group++, x += row, z += row, y += row) {
       const w = weight + <usize>group * row * stride;
-      let squares = v128.load(zeros);
-      for (let i: usize = 0; i < row; i += 16) {
-        const rest = <i32>((row - i) >> 2);
-        const value = loadTail(x + i, rest);
-        const gate = silu(loadTail(z + i, rest));
-        const gated = f32x4.mul(value, gate);
-        const normed = normBeforeGate ? value : gated;
-        squares = madd(normed, normed, squares);
-        storeTail(y + i, gated, rest);
+      openGate(y, x, z, dim);
+      const r = f32x4.splat(<f32>(1 / sqrt<f64>(<f64>squareSum(normBeforeGate ? x : y, row) / dim + eps)));
+      let i: usize = 0;
+      for (; i + 16 <= row; i += 16) {
+        v128.store(y + i, f32x4.mul(f32x4.mul(v128.load(y + i), r), v128.load(w + i * stride)));
       }
-      const r = f32x4.splat(<f32>(1 / sqrt<f64>(<f64>sum(squares) / dim + eps)));
-      for (let i: usize = 0; i < row; i += 16) {
-        const rest = <i32>((row - i) >> 2);
-        storeTail(y + i, f32x4.mul(f32x4.mul(loadTail(y + i, rest), r), loadTail(w + i * stride, rest)), rest);
-      }
+      const rest = <i32>((row - i) >> 2);
+      storeTail(y + i, f32x4.mul(f32x4.mul(loadTail(y + i, rest), r), loadTail(w + i * stride, rest)), rest);
     }
   }
 }
 
+/** y = x silu(z); on its own, it keeps its registers: as a part of the sum's loop it took twice the time. */
+function openGate(y: usize, x: usize, z: usize, size: i32): void {
+  for (; size > 0; size -= 4, y += 16, x += 16, z += 16) {
+    storeTail(y, f32x4.mul(loadTail(x, size), silu(loadTail(z, size))), size);
+  }
+}
+
 /**
- * As rmsNormBackward for what is normalised, v = x silu(z), or v = x with silu(z) part of g = dy w silu(z).
- * dz holds sigmoid(z) until the sums of the group are known.
+ * As rmsNormBackward for what is normalised, v = x silu(z), or v = x with silu(z) part of g = dy w silu(z): g v is
+ * dy w x silu(z) in both orders. dz holds sigmoid(z) until the sums of the group are known.
  */
 // prettier-ignore
 export function gatedRmsNormBackward(
@@ -240,50 +240,83 @@ export function gatedRmsNormBackward(
   const columns = groups * dim;
   const stride: usize = weight ? 1 : 0;
   if (!weight) weight = ones;
-  const one = v128.load(ones);
-  const sums = startColumnSums(scratch, columns);
+  const columnSums = startColumnSums(scratch, columns);
   for (let t = 1; t <= rows; t++) {
     for (let group = 0; group < groups; group++, x += row, z += row, dy += row, dx += row, dz += row) {
       const offset = <usize>group * row;
       const w = weight + offset * stride;
-      let squares = v128.load(zeros), dots = squares;
-      for (let i: usize = 0; i < row; i += 16) {
-        const rest = <i32>((row - i) >> 2);
-        const value = loadTail(x + i, rest), gate = loadTail(z + i, rest);
-        const s = sigmoid(gate);
-        const gated = f32x4.mul(value, f32x4.mul(gate, s));
-        const normed = normBeforeGate ? value : gated;
-        squares = madd(normed, normed, squares);
-        // g v is dy w x silu(z) in both orders
-        dots = madd(f32x4.mul(loadTail(dy + i, rest), loadTail(w + i * stride, rest)), gated, dots);
-        storeTail(dz + i, s, rest);
-      }
-      const scale = 1 / sqrt<f64>(<f64>sum(squares) / dim + eps);
-      const r = f32x4.splat(<f32>scale);
-      const pull = f32x4.splat(<f32>(scale * scale * <f64>sum(dots) / dim));
-      for (let i: usize = 0; i < row; i += 16) {
-        const rest = <i32>((row - i) >> 2);
-        const value = loadTail(x + i, rest), gate = loadTail(z + i, rest), up = loadTail(dy + i, rest);
-        const s = loadTail(dz + i, rest);
-        const open = f32x4.mul(gate, s); // silu(z), and its slope s + silu(z) (1 - s)
-        const slope = madd(open, f32x4.sub(one, s), s);
-        const g = f32x4.mul(up, loadTail(w + i * stride, rest));
-        const gated = f32x4.mul(value, open);
-        if (normBeforeGate) {
-          storeTail(dx + i, f32x4.mul(nmadd(value, pull, f32x4.mul(g, open)), r), rest);
-          storeTail(dz + i, f32x4.mul(f32x4.mul(g, slope), f32x4.mul(value, r)), rest);
-        } else {
-          const dv = f32x4.mul(nmadd(gated, pull, g), r);
-          storeTail(dx + i, f32x4.mul(dv, open), rest);
-          storeTail(dz + i, f32x4.mul(f32x4.mul(dv, slope), value), rest);
-        }
-        const total = sums + offset + i;
-        storeTail(total, madd(up, f32x4.mul(gated, r), loadTail(total, rest)), rest);
-      }
+      sigmoids(dz, z, dim);
+      gatedGroupBackward(dx, dz, columnSums + offset, dy, x, z, w, stride, dim, eps, normBeforeGate);
     }
     if (t % BLOCK == 0 || t == rows) foldColumnSums(scratch, columns);
   }
   if (dweight) writeColumnSums(dweight, scratch, columns);
+}
+
+function sigmoids(y: usize, x: usize, size: i32): void {
+  for (; size > 0; size -= 4, y += 16, x += 16) storeTail(y, sigmoid(loadTail(x, size)), size);
+}
+
+// prettier-ignore
+function gatedGroupBackward(
+  dx: usize, dz: usize, sums: usize,
+  dy: usize, x: usize, z: usize, w: usize, stride: usize,
+  dim: i32, eps: f64, normBeforeGate: bool,
+): void {
+  const end = (<usize>dim) << 2, whole = end & ~15;
+  const rest = dim & 3;
+  const before = v128.load(laneMasks + (normBeforeGate ? 0 : 16));
+  let squares = v128.load(zeros), dots = squares;
+  let i: usize = 0;
+  for (; i < whole; i += 16) {
+    const value = v128.load(x + i);
+    const gated = f32x4.mul(value, f32x4.mul(v128.load(z + i), v128.load(dz + i)));
+    const normed = v128.bitselect(value, gated, before);
+    squares = madd(normed, normed, squares);
+    dots = madd(f32x4.mul(v128.load(dy + i), v128.load(w + i * stride)), gated, dots);
+  }
+  if (rest) {
+    const value = loadTail(x + i, rest);
+    const gated = f32x4.mul(value, f32x4.mul(loadTail(z + i, rest), loadTail(dz + i, rest)));
+    const normed = v128.bitselect(value, gated, before);
+    squares = madd(normed, normed, squares);
+    dots = madd(f32x4.mul(loadTail(dy + i, rest), loadTail(w + i * stride, rest)), gated, dots);
+  }
+  const scale = 1 / sqrt<f64>(<f64>sum(squares) / dim + eps);
+  const r = f32x4.splat(<f32>scale), pull = f32x4.splat(<f32>(scale * scale * <f64>sum(dots) / dim));
+  const one = v128.load(ones);
+  for (i = 0; i < whole; i += 16) {
+    const value = v128.load(x + i), gate = v128.load(z + i), up = v128.load(dy + i), s = v128.load(dz + i);
+    const open = f32x4.mul(gate, s);
+    const slope = madd(open, f32x4.sub(one, s), s); // of silu: s + silu(z) (1 - s)
+    const gated = f32x4.mul(value, open);
+    const g = f32x4.mul(up, v128.load(w + i * stride));
+    if (normBeforeGate) {
+      v128.store(dx + i, f32x4.mul(nmadd(value, pull, f32x4.mul(g, open)), r));
+      v128.store(dz + i, f32x4.mul(f32x4.mul(g, slope), f32x4.mul(value, r)));
+    } else {
+      const dv = f32x4.mul(nmadd(gated, pull, g), r);
+      v128.store(dx + i, f32x4.mul(dv, open));
+      v128.store(dz + i, f32x4.mul(f32x4.mul(dv, slope), value));
+    }
+    v128.store(sums + i, madd(up, f32x4.mul(gated, r), v128.load(sums + i)));
+  }
+  if (rest) {
+    const value = loadTail(x + i, rest), gate = loadTail(z + i, rest), up = loadTail(dy + i, rest), s = loadTail(dz + i, rest);
+    const open = f32x4.mul(gate, s);
+    const slope = madd(open, f32x4.sub(one, s), s); // of silu: s + silu(z) (1 - s)
+    const gated = f32x4.mul(value, open);
+    const g = f32x4.mul(up, loadTail(w + i * stride, rest));
+    if (normBeforeGate) {
+      storeTail(dx + i, f32x4.mul(nmadd(value, pull, f32x4.mul(g, open)), r), rest);
+      storeTail(dz + i, f32x4.mul(f32x4.mul(g, slope), f32x4.mul(value, r)), rest);
+    } else {
+      const dv = f32x4.mul(nmadd(gated, pull, g), r);
+      storeTail(dx + i, f32x4.mul(dv, open), rest);
+      storeTail(dz + i, f32x4.mul(f32x4.mul(dv, slope), value), rest);
+    }
+    storeTail(sums + i, madd(up, f32x4.mul(gated, r), loadTail(sums + i, rest)), rest);
+  }
 }
 
 /** Sum of the floats in `bytes` bytes. */

@@ -60,6 +60,7 @@ function rotate(
   for (let i = 0; i < pairs; i++) {
     const frequency = direction * Math.pow(base, <f64>(-2 * i) / rotaryDim);
     store<f64>(frequencies + (<usize>i << 3), frequency);
+    if (seqLen == 1) continue; // decoding: there is no step
     store<f64>(stepCosines + (<usize>i << 3), Math.cos(frequency));
     store<f64>(stepSines + (<usize>i << 3), Math.sin(frequency));
   }

@@ -1,36 +1,39 @@
 /**
- * Softmax attention of one sequence without its matrix (Milakov & Gimelshein 2018, arXiv:1805.02867, for the softmax
- * in one go over the keys; Rabe & Staats 2021, arXiv:2112.05682, and Dao 2023, arXiv:2307.08691, for the tiles and
- * the backward from logSumExp).
+ * Softmax attention of one sequence, its matrix never stored (softmax in one go: Milakov & Gimelshein 2018,
+ * arXiv:1805.02867; tiles: Rabe & Staats 2021, arXiv:2112.05682; backward from logSumExp: Dao 2023,
+ * arXiv:2307.08691).
  *
  *   s[t,j] = scale q[t] . k[j] - slope (queryOffset + t - j)        for the keys j that query t sees
- *   logSumExp[t] = ln sum_j e^s[t,j]        p[t,j] = e^(s[t,j] - logSumExp[t])        o[t] = sum_j p[t,j] v[j]
+ *   logSumExp[t] = ln sum_j e^s[t,j]      p[t,j] = e^(s[t,j] - logSumExp[t])      o[t] = sum_j p[t,j] v[j]
  *
- *   q, dq  [qLen, nHeads, headDim]      o, dO  [qLen, nHeads, valueDim]      logSumExp  [nHeads, qLen]
+ *   q, dq  [qLen, nHeads, headDim]      o, dO  [qLen, nHeads, valueDim]      logSumExp    [nHeads, qLen]
  *   k, dk  [kLen, nKvHeads, headDim]    v, dv  [kLen, nKvHeads, valueDim]    alibiSlopes  [nHeads] or absent
  *
- * One call is one pass: the queries listed in `queries` [queryCount] meet the keys listed in `keys` [keyCount], and
- * query number n sees the key numbers from[n] <= j < to[n]. Masks, windows and sparse patterns are such passes; a
- * sparse pattern takes several, each adding its keys to what `o` and `logSumExp` already hold (`continued`).
+ * One call is one pass: the queries listed in `queries` [queryCount] meet the keys listed in `keys` [keyCount],
+ * and query number n sees the key numbers from[n] <= j < to[n]. Masks and windows are one such pass; a sparse
+ * pattern takes several, each of which adds its keys to what `o` and `logSumExp` already hold (`continued`).
  *
- * The caller guarantees: from and to do not fall, to <= keyCount; the four lists are readable up to a multiple of 8
- * elements, and from and to hold 0 there; no key comes twice for a query; nHeads is a multiple of nKvHeads; scratch
- * has the bytes that softmaxAttentionForwardBytes or -BackwardBytes names. A query without keys gets o = 0 and
- * logSumExp = -inf.
+ * The caller guarantees: from and to do not fall; to <= keyCount; the four lists are readable up to a multiple
+ * of 8 elements, and from and to hold 0 there; no key comes twice for a query; nHeads is a multiple of nKvHeads;
+ * scratch has as many bytes as softmaxAttentionForwardBytes or -BackwardBytes says. A query without keys gets
+ * o = 0 and logSumExp = -inf.
  *
- * Lanes run along queries: eight of them side by side, [.., 8] below, so that maxima, sums and masks are vertical.
+ * Lanes run along queries, eight side by side, a panel: [.., 8] below. So maxima, sums and masks are vertical.
  */
 import { expNegative, loadTail, madd, storeTail, sum } from './simd';
 
 const LANES: i32 = 8;
 const LANE_BYTES: usize = 32;
-/** Rows of a register tile. 5 x 2 accumulators: with 6 x 2 V8 spills on mul + add (34 instead of 56 GFLOP/s). */
+/** Rows of a register tile of 5 x 2 accumulators. 6 x 2 spill in V8 with mul + add: 34 instead of 56 GFLOP/s. */
 const ROWS: i32 = 5;
 const KEY_TILE: i32 = 60;
 const QUERY_TILE: i32 = 64;
 const QUERY_TILE_BYTES: usize = 256;
+const PANELS: usize = 8; // of eight lanes in a tile of queries
+/** Where a maximum begins: finite, so that no difference of scores is NaN. */
+const LOWEST: f32 = -f32.MAX_VALUE;
 /** Fewer queries than this are attended one by one: to pack the keys would cost more than it saves. */
-const FEW: i32 = 4;
+const FEW: i32 = 5;
 
 function roundUp(n: i32, to: i32): i32 {
   return ((n + to - 1) / to) * to;
@@ -39,6 +42,11 @@ function roundUp(n: i32, to: i32): i32 {
 /** To the start of a register tile. */
 function roundDown(n: i32): i32 {
   return n - (n % ROWS);
+}
+
+/** Bytes of `count` elements. */
+function words(count: i32): usize {
+  return (<usize>count) << 2;
 }
 
 function bytes(rows: i32, columns: i32): usize {
@@ -85,144 +93,149 @@ function tile(out: usize, outRow: usize, a: usize, aStep: usize, b: usize, bStep
 }
 
 /** out[r][0..7] += sum_n a[r][n] b[n][0..7] for r < 5; rows of `a` are QUERY_TILE long. */
+// prettier-ignore
 function outerTile(out: usize, outRow: usize, a: usize, b: usize, bStep: usize, depth: i32): void {
-  // prettier-ignore
   const out1 = out + outRow, out2 = out1 + outRow, out3 = out2 + outRow, out4 = out3 + outRow;
-  // prettier-ignore
-  let c00 = v128.load(out), c01 = v128.load(out, 16), c10 = v128.load(out1), c11 = v128.load(out1, 16),
-    c20 = v128.load(out2), c21 = v128.load(out2, 16), c30 = v128.load(out3), c31 = v128.load(out3, 16),
-    c40 = v128.load(out4), c41 = v128.load(out4, 16);
+  let c00 = v128.load(out),  c01 = v128.load(out, 16);
+  let c10 = v128.load(out1), c11 = v128.load(out1, 16);
+  let c20 = v128.load(out2), c21 = v128.load(out2, 16);
+  let c30 = v128.load(out3), c31 = v128.load(out3, 16);
+  let c40 = v128.load(out4), c41 = v128.load(out4, 16);
   for (; depth > 0; depth--) {
-    const b0 = v128.load(b);
-    const b1 = v128.load(b, 16);
+    const b0 = v128.load(b), b1 = v128.load(b, 16);
     let x = v128.load32_splat(a);
-    c00 = madd(x, b0, c00);
-    c01 = madd(x, b1, c01);
+    c00 = madd(x, b0, c00); c01 = madd(x, b1, c01);
     x = v128.load32_splat(a, QUERY_TILE_BYTES);
-    c10 = madd(x, b0, c10);
-    c11 = madd(x, b1, c11);
+    c10 = madd(x, b0, c10); c11 = madd(x, b1, c11);
     x = v128.load32_splat(a, 2 * QUERY_TILE_BYTES);
-    c20 = madd(x, b0, c20);
-    c21 = madd(x, b1, c21);
+    c20 = madd(x, b0, c20); c21 = madd(x, b1, c21);
     x = v128.load32_splat(a, 3 * QUERY_TILE_BYTES);
-    c30 = madd(x, b0, c30);
-    c31 = madd(x, b1, c31);
+    c30 = madd(x, b0, c30); c31 = madd(x, b1, c31);
     x = v128.load32_splat(a, 4 * QUERY_TILE_BYTES);
-    c40 = madd(x, b0, c40);
-    c41 = madd(x, b1, c41);
-    a += 4;
-    b += bStep;
+    c40 = madd(x, b0, c40); c41 = madd(x, b1, c41);
+    a += 4; b += bStep;
   }
-  // prettier-ignore
-  {
-    v128.store(out, c00);  v128.store(out, c01, 16);
-    v128.store(out1, c10); v128.store(out1, c11, 16);
-    v128.store(out2, c20); v128.store(out2, c21, 16);
-    v128.store(out3, c30); v128.store(out3, c31, 16);
-    v128.store(out4, c40); v128.store(out4, c41, 16);
-  }
+  v128.store(out, c00);  v128.store(out, c01, 16);
+  v128.store(out1, c10); v128.store(out1, c11, 16);
+  v128.store(out2, c20); v128.store(out2, c21, 16);
+  v128.store(out3, c30); v128.store(out3, c31, 16);
+  v128.store(out4, c40); v128.store(out4, c41, 16);
 }
 
-/** Writes the rows a, b, c, d as columns: lane i of each to out + i stride. */
-function storeTransposed(out: usize, stride: usize, a: v128, b: v128, c: v128, d: v128, count: i32): void {
+/** The lanes of a, b, c, d as rows: (a0 b0 c0 d0) to out, (a1 b1 c1 d1) to out + stride, and so on. */
+function storeTransposed(out: usize, stride: usize, a: v128, b: v128, c: v128, d: v128): void {
   const ab = i32x4.shuffle(a, b, 0, 4, 1, 5);
   const cd = i32x4.shuffle(c, d, 0, 4, 1, 5);
   v128.store(out, i64x2.shuffle(ab, cd, 0, 2));
-  if (count > 1) v128.store(out + stride, i64x2.shuffle(ab, cd, 1, 3));
-  if (count < 3) return;
+  v128.store(out + stride, i64x2.shuffle(ab, cd, 1, 3));
   const ab2 = i32x4.shuffle(a, b, 2, 6, 3, 7);
   const cd2 = i32x4.shuffle(c, d, 2, 6, 3, 7);
   v128.store(out + 2 * stride, i64x2.shuffle(ab2, cd2, 0, 2));
-  if (count > 3) v128.store(out + 3 * stride, i64x2.shuffle(ab2, cd2, 1, 3));
+  v128.store(out + 3 * stride, i64x2.shuffle(ab2, cd2, 1, 3));
 }
 
-/** Address of listed row n, or 0 beyond the list. */
+/** Address of listed row n; beyond the list, of its last row: what comes of it is masked. */
 function rowAt(source: usize, rowBytes: usize, list: usize, n: i32, count: i32): usize {
-  return n < count ? source + <usize>load<i32>(list + ((<usize>n) << 2)) * rowBytes : 0;
+  return source + <usize>load<i32>(list + words(min(n, count - 1))) * rowBytes;
 }
 
-function loadRow(row: usize, offset: usize, count: i32): v128 {
-  return row == 0 ? f32x4.splat(0) : loadTail(row + offset, count);
-}
-
-/** Columns in, lanes out: [width, 8] = factor times up to eight listed rows, zeros in the lanes beyond them. */
+/** Columns in, lanes out: [width, 8] = factor times up to eight listed rows. */
 // prettier-ignore
 function packLanes(
   out: usize, source: usize, rowBytes: usize, list: usize, count: i32, width: i32, factor: f32,
 ): void {
   const factors = f32x4.splat(factor);
+  const whole = words(width & ~3);
+  const rest = width & 3;
   for (let half = 0; half < LANES; half += 4, out += 16) {
     const row0 = rowAt(source, rowBytes, list, half, count);
     const row1 = rowAt(source, rowBytes, list, half + 1, count);
     const row2 = rowAt(source, rowBytes, list, half + 2, count);
     const row3 = rowAt(source, rowBytes, list, half + 3, count);
-    for (let w = 0; w < width; w += 4) {
-      const rest = width - w;
-      const at = (<usize>w) << 2;
+    for (let at: usize = 0; at < whole; at += 16) {
       storeTransposed(
-        out + <usize>w * LANE_BYTES, LANE_BYTES,
-        f32x4.mul(loadRow(row0, at, rest), factors), f32x4.mul(loadRow(row1, at, rest), factors),
-        f32x4.mul(loadRow(row2, at, rest), factors), f32x4.mul(loadRow(row3, at, rest), factors), rest,
+        out + at * LANES, LANE_BYTES,
+        f32x4.mul(v128.load(row0 + at), factors), f32x4.mul(v128.load(row1 + at), factors),
+        f32x4.mul(v128.load(row2 + at), factors), f32x4.mul(v128.load(row3 + at), factors),
+      );
+    }
+    if (rest) {
+      storeTransposed(
+        out + whole * LANES, LANE_BYTES,
+        f32x4.mul(loadTail(row0 + whole, rest), factors), f32x4.mul(loadTail(row1 + whole, rest), factors),
+        f32x4.mul(loadTail(row2 + whole, rest), factors), f32x4.mul(loadTail(row3 + whole, rest), factors),
       );
     }
   }
 }
 
-function storeRow(row: usize, offset: usize, x: v128, count: i32, add: bool): void {
-  if (row == 0) return;
-  row += offset;
-  storeTail(row, add ? f32x4.add(x, loadTail(row, count)) : x, count);
-}
-
-/** The way back: [width, 8], each lane times its factor in `factors` [8], to up to eight listed rows. */
+/** The way back: lanes [width, 8], each times its factor in `factors` [8], to up to eight listed rows. */
 // prettier-ignore
 function unpackLanes(
   target: usize, rowBytes: usize, list: usize, source: usize, factors: usize, count: i32, width: i32, add: bool,
 ): void {
-  for (let half = 0; half < LANES; half += 4, source += 16, factors += 16) {
+  const whole = words(width & ~3);
+  const rest = width & 3;
+  for (let half = 0; half < LANES && half < count; half += 4, source += 16, factors += 16) {
     const factor = v128.load(factors);
     const row0 = rowAt(target, rowBytes, list, half, count);
     const row1 = rowAt(target, rowBytes, list, half + 1, count);
     const row2 = rowAt(target, rowBytes, list, half + 2, count);
     const row3 = rowAt(target, rowBytes, list, half + 3, count);
-    for (let w = 0; w < width; w += 4) {
-      const from = source + <usize>w * LANE_BYTES;
-      const a = f32x4.mul(v128.load(from), factor);
-      const b = f32x4.mul(v128.load(from, 32), factor);
-      const c = f32x4.mul(v128.load(from, 64), factor);
-      const d = f32x4.mul(v128.load(from, 96), factor);
+    const rows = count - half;
+    for (let at: usize = 0; at < whole + words(rest); at += 16) {
+      const from = source + at * LANES;
+      const a = f32x4.mul(v128.load(from), factor), b = f32x4.mul(v128.load(from, 32), factor);
+      const c = f32x4.mul(v128.load(from, 64), factor), d = f32x4.mul(v128.load(from, 96), factor);
       const ab = i32x4.shuffle(a, b, 0, 4, 1, 5), cd = i32x4.shuffle(c, d, 0, 4, 1, 5);
       const ab2 = i32x4.shuffle(a, b, 2, 6, 3, 7), cd2 = i32x4.shuffle(c, d, 2, 6, 3, 7);
-      const rest = width - w;
-      const at = (<usize>w) << 2;
-      storeRow(row0, at, i64x2.shuffle(ab, cd, 0, 2), rest, add);
-      storeRow(row1, at, i64x2.shuffle(ab, cd, 1, 3), rest, add);
-      storeRow(row2, at, i64x2.shuffle(ab2, cd2, 0, 2), rest, add);
-      storeRow(row3, at, i64x2.shuffle(ab2, cd2, 1, 3), rest, add);
+      const columns = at < whole ? 4 : rest;
+      storeRow(row0 + at, i64x2.shuffle(ab, cd, 0, 2), columns, add);
+      if (rows > 1) storeRow(row1 + at, i64x2.shuffle(ab, cd, 1, 3), columns, add);
+      if (rows > 2) storeRow(row2 + at, i64x2.shuffle(ab2, cd2, 0, 2), columns, add);
+      if (rows > 3) storeRow(row3 + at, i64x2.shuffle(ab2, cd2, 1, 3), columns, add);
     }
   }
 }
 
-/** Listed rows by fives, transposed: [count / 5, width, 5], zeros for the rows beyond the list. */
+function storeRow(row: usize, x: v128, count: i32, add: bool): void {
+  storeTail(row, add ? f32x4.add(x, loadTail(row, count)) : x, count);
+}
+
+/**
+ * Listed rows by fives, transposed: [count / 5, width, 5]. The last columns of a panel may run into the next one,
+ * which comes after, and behind the last panel into the buffer that follows, which is filled later.
+ */
+// prettier-ignore
 function packPanels(out: usize, source: usize, rowBytes: usize, list: usize, count: i32, width: i32): void {
   const step = <usize>ROWS * 4;
-  for (let n = 0; n < count; n += ROWS) {
+  const whole = words(width & ~3);
+  const rest = width & 3;
+  for (let n = 0; n < count; n += ROWS, out += <usize>width * step) {
     const row0 = rowAt(source, rowBytes, list, n, count);
     const row1 = rowAt(source, rowBytes, list, n + 1, count);
     const row2 = rowAt(source, rowBytes, list, n + 2, count);
     const row3 = rowAt(source, rowBytes, list, n + 3, count);
     const row4 = rowAt(source, rowBytes, list, n + 4, count);
-    for (let w = 0; w < width; w += 4) {
-      const rest = width - w;
-      const at = (<usize>w) << 2;
-      // prettier-ignore
+    let column = out;
+    for (let at: usize = 0; at < whole; at += 16, column += 4 * step) {
       storeTransposed(
-        out, step,
-        loadRow(row0, at, rest), loadRow(row1, at, rest), loadRow(row2, at, rest), loadRow(row3, at, rest), rest,
+        column, step, v128.load(row0 + at), v128.load(row1 + at), v128.load(row2 + at), v128.load(row3 + at),
       );
-      const columns = rest < 4 ? rest : 4;
-      for (let i = 0; i < columns; i++, out += step) {
-        store<f32>(out, row4 == 0 ? 0 : load<f32>(row4 + at + ((<usize>i) << 2)), 16);
+      const fifth = v128.load(row4 + at);
+      v128.store_lane<f32>(column, fifth, 0, 16);
+      v128.store_lane<f32>(column, fifth, 1, 36);
+      v128.store_lane<f32>(column, fifth, 2, 56);
+      v128.store_lane<f32>(column, fifth, 3, 76);
+    }
+    if (rest) {
+      storeTransposed(
+        column, step,
+        loadTail(row0 + whole, rest), loadTail(row1 + whole, rest),
+        loadTail(row2 + whole, rest), loadTail(row3 + whole, rest),
+      );
+      for (let i: usize = 0; i < words(rest); i += 4, column += step) {
+        store<f32>(column, load<f32>(row4 + whole + i), 16);
       }
     }
   }
@@ -231,17 +244,17 @@ function packPanels(out: usize, source: usize, rowBytes: usize, list: usize, cou
 /** Listed rows one after another, each filled up with zeros to outRow bytes, then rows of zeros up to `rows`. */
 // prettier-ignore
 function packRows(
-  out: usize, outRow: usize, source: usize, rowBytes: usize, list: usize, count: i32, rows: i32, width: i32, factor: f32,
+  out: usize, outRow: usize, source: usize, rowBytes: usize, list: usize,
+  count: i32, rows: i32, width: i32, factor: f32,
 ): void {
   const factors = f32x4.splat(factor);
-  const used = (<usize>width) << 2;
+  const whole = words(width & ~3);
+  const rest = width & 3;
   for (let n = 0; n < count; n++, out += outRow) {
     const row = rowAt(source, rowBytes, list, n, count);
-    for (let w = 0; w < width; w += 4) {
-      const at = (<usize>w) << 2;
-      storeTail(out + at, f32x4.mul(loadTail(row + at, width - w), factors), width - w);
-    }
-    memory.fill(out + used, 0, outRow - used);
+    for (let at: usize = 0; at < whole; at += 16) v128.store(out + at, f32x4.mul(v128.load(row + at), factors));
+    if (rest) storeTail(out + whole, f32x4.mul(loadTail(row + whole, rest), factors), rest);
+    for (let at = words(width); at < outRow; at += 4) store<f32>(out + at, 0);
   }
   if (rows > count) memory.fill(out, 0, <usize>(rows - count) * outRow);
 }
@@ -260,7 +273,7 @@ function maskScores(
   const position0 = i32x4.add(v128.load(queries), offset), position1 = i32x4.add(v128.load(queries, 16), offset);
   for (let n = first; n < first + count; n++, scores += rowBytes) {
     const number = i32x4.splat(n);
-    const key = v128.load32_splat(keys + ((<usize>n) << 2));
+    const key = v128.load32_splat(keys + words(n));
     const seen0 = v128.and(i32x4.ge_s(number, from0), i32x4.lt_s(number, to0));
     const seen1 = v128.and(i32x4.ge_s(number, from1), i32x4.lt_s(number, to1));
     const s0 = madd(slopes, f32x4.convert_i32x4_s(i32x4.sub(key, position0)), v128.load(scores));
@@ -270,7 +283,7 @@ function maskScores(
   }
 }
 
-/** One step of the running softmax: scores become e^(s - max), and max, total and oT [width, 8] follow the new max. */
+/** One step of the running softmax: scores become e^(s - max); max, total and oT [width, 8] follow the new max. */
 function exponentials(scores: usize, count: i32, max: usize, total: usize, oT: usize, width: i32): void {
   const max0 = v128.load(max);
   const max1 = v128.load(max, 16);
@@ -319,18 +332,20 @@ function exponentials(scores: usize, count: i32, max: usize, total: usize, oT: u
   v128.store(total, total1, 16);
 }
 
-/** Bytes of scratch for one call of softmaxAttentionForward or softmaxAttentionWeights. */
-export function softmaxAttentionForwardBytes(keyCount: i32, headDim: i32, valueDim: i32): usize {
+/** Bytes of scratch for one call of softmaxAttentionForward. */
+// prettier-ignore
+export function softmaxAttentionForwardBytes(queryCount: i32, keyCount: i32, headDim: i32, valueDim: i32): usize {
+  if (queryCount < FEW) return softmaxAttentionWeightsBytes(keyCount);
   const keys = roundUp(keyCount, ROWS);
-  const panels = <usize>(QUERY_TILE / LANES);
-  const tiled =
-    bytes(KEY_TILE, LANES) +
-    2 * QUERY_TILE_BYTES +
-    panels * (lanesBytes(headDim) + lanesBytes(valueDim)) +
-    bytes(keys, headDim) +
-    bytes(keys, roundUp(valueDim, ROWS));
-  const single = bytes(1, keyCount + headDim + 8);
-  return tiled > single ? tiled : single;
+  return (
+    bytes(KEY_TILE, LANES) + 2 * QUERY_TILE_BYTES + PANELS * (lanesBytes(headDim) + lanesBytes(valueDim)) +
+    bytes(keys, headDim) + bytes(keys, roundUp(valueDim, ROWS))
+  );
+}
+
+/** Bytes of scratch for one call of softmaxAttentionWeights: the scores of a query. */
+export function softmaxAttentionWeightsBytes(keyCount: i32): usize {
+  return words(roundUp(keyCount, 4));
 }
 
 /** One pass. @returns the number of scores computed, with those that a mask then takes out */
@@ -345,107 +360,141 @@ export function softmaxAttentionForward(
   const group = nHeads / nKvHeads;
   const qRow = bytes(nHeads, headDim), kRow = bytes(nKvHeads, headDim);
   const oRow = bytes(nHeads, valueDim), vRow = bytes(nKvHeads, valueDim);
-  const qHead = bytes(1, headDim), oHead = bytes(1, valueDim), sumHead = bytes(1, qLen);
   let computed: f64 = 0;
 
   if (queryCount < FEW) {
     for (let h = 0; h < nHeads; h++) {
-      const kv = <usize>(h / group);
-      const slope = alibiSlopes ? load<f32>(alibiSlopes + ((<usize>h) << 2)) : 0;
+      const kh = k + bytes(h / group, headDim), vh = v + bytes(h / group, valueDim);
       for (let n = 0; n < queryCount; n++) {
-        const list = (<usize>n) << 2;
-        const t = <usize>load<i32>(queries + list);
-        const first = load<i32>(from + list), last = load<i32>(to + list);
+        const t = load<i32>(queries + words(n));
+        const first = load<i32>(from + words(n)), last = load<i32>(to + words(n));
         attendRow(
-          o + t * oRow + <usize>h * oHead, logSumExp + <usize>h * sumHead + (t << 2),
-          q + t * qRow + <usize>h * qHead, k + kv * qHead, v + kv * oHead,
-          keys, scratch, kRow, vRow, first, last, headDim, valueDim, queryOffset + <i32>t, scale, slope, continued,
+          o + bytes(t * nHeads + h, valueDim), logSumExp + words(h * qLen + t), q + bytes(t * nHeads + h, headDim),
+          kh, vh, keys, scratch, kRow, vRow, first, last, headDim, valueDim,
+          queryOffset + t, scale, slopeOf(alibiSlopes, h), continued,
         );
-        if (last > first) computed += <f64>(last - first);
+        computed += <f64>max(0, last - first);
       }
     }
     return computed;
   }
 
+  const padded = roundUp(keyCount, ROWS);
   const scores = scratch;
   const maxima = scores + bytes(KEY_TILE, LANES);
-  const total = maxima + QUERY_TILE_BYTES;
-  const qT = total + QUERY_TILE_BYTES, qPanel = lanesBytes(headDim);
-  const oT = qT + (QUERY_TILE / LANES) * qPanel, oPanel = lanesBytes(valueDim);
-  const kPanels = oT + (QUERY_TILE / LANES) * oPanel;
-  const vRows = kPanels + bytes(roundUp(keyCount, ROWS), headDim), vWide = bytes(1, roundUp(valueDim, ROWS));
+  const totals = maxima + QUERY_TILE_BYTES;
+  const qT = totals + QUERY_TILE_BYTES, qPanel = lanesBytes(headDim);
+  const oT = qT + PANELS * qPanel, oPanel = lanesBytes(valueDim);
+  const kPanels = oT + PANELS * oPanel;
+  const vRows = kPanels + bytes(padded, headDim), vWide = words(roundUp(valueDim, ROWS));
 
   for (let kv = 0; kv < nKvHeads; kv++) {
-    packPanels(kPanels, k + <usize>kv * qHead, kRow, keys, keyCount, headDim);
-    packRows(vRows, vWide, v + <usize>kv * oHead, vRow, keys, keyCount, roundUp(keyCount, ROWS), valueDim, 1);
+    packPanels(kPanels, k + bytes(kv, headDim), kRow, keys, keyCount, headDim);
+    packRows(vRows, vWide, v + bytes(kv, valueDim), vRow, keys, keyCount, padded, valueDim, 1);
     for (let h = kv * group; h < (kv + 1) * group; h++) {
-      const slope = alibiSlopes ? load<f32>(alibiSlopes + ((<usize>h) << 2)) : 0;
-      const qh = q + <usize>h * qHead, oh = o + <usize>h * oHead, sums = logSumExp + <usize>h * sumHead;
+      const slope = slopeOf(alibiSlopes, h);
+      const qh = q + bytes(h, headDim), oh = o + bytes(h, valueDim), sums = logSumExp + words(h * qLen);
       for (let start = 0; start < queryCount; start += QUERY_TILE) {
         const stop = min(start + QUERY_TILE, queryCount);
-        let lane = 0; // offset of the panel in maxima and total
-        let panel = 0;
-        for (let n = start; n < stop; n += LANES, panel++, lane += LANE_BYTES) {
-          const list = queries + ((<usize>n) << 2);
-          const count = min(stop - n, LANES);
+        for (let n = start; n < stop; n += LANES) {
+          const panel = <usize>((n - start) / LANES), lane = panel * LANE_BYTES;
+          const list = queries + words(n), count = stop - n;
           packLanes(qT + panel * qPanel, qh, qRow, list, count, headDim, scale);
-          const oPacked = oT + panel * oPanel;
-          if (continued) packLanes(oPacked, oh, oRow, list, count, valueDim, 1);
-          else memory.fill(oPacked, 0, oPanel);
-          for (let i: usize = 0; i < LANE_BYTES; i += 4) {
-            // What came before is one more key, of score logSumExp and value o.
-            let before: f32 = -Infinity;
-            if (continued && <i32>(i >> 2) < count) before = load<f32>(sums + ((<usize>load<i32>(list + i)) << 2));
-            store<f32>(maxima + lane + i, before > -f32.MAX_VALUE ? before : -f32.MAX_VALUE);
-            store<f32>(total + lane + i, before > -f32.MAX_VALUE ? 1 : 0);
-          }
+          if (continued) packLanes(oT + panel * oPanel, oh, oRow, list, count, valueDim, 1);
+          else memory.fill(oT + panel * oPanel, 0, oPanel);
+          openPanel(maxima + lane, totals + lane, sums, list, count, continued);
         }
 
-        const end = load<i32>(to + ((<usize>stop) << 2) - 4);
-        for (let tileFrom = roundDown(load<i32>(from + ((<usize>start) << 2))); tileFrom < end; tileFrom += KEY_TILE) {
-          const tileTo = min(tileFrom + KEY_TILE, end);
-          lane = 0;
-          panel = 0;
-          for (let n = start; n < stop; n += LANES, panel++, lane += LANE_BYTES) {
-            const list = (<usize>n) << 2;
-            const last = ((<usize>min(n + LANES, stop)) << 2) - 4;
-            const first = max(tileFrom, roundDown(load<i32>(from + list)));
-            const count = min(tileTo, load<i32>(to + last)) - first;
+        const end = load<i32>(to + words(stop) - 4);
+        for (let key = roundDown(load<i32>(from + words(start))); key < end; key += KEY_TILE) {
+          const tileEnd = min(key + KEY_TILE, end);
+          for (let n = start; n < stop; n += LANES) {
+            const panel = <usize>((n - start) / LANES), lane = panel * LANE_BYTES;
+            const first = firstKey(from, n, key);
+            const count = lastKey(to, n, stop, tileEnd) - first;
             if (count <= 0) continue;
             const rows = roundUp(count, ROWS);
-            const qPacked = qT + panel * qPanel, oPacked = oT + panel * oPanel;
-            for (let j = 0; j < rows; j += ROWS) {
-              tile(scores + <usize>j * LANE_BYTES, LANE_BYTES, kPanels + bytes(first + j, headDim), ROWS * 4, qPacked, LANE_BYTES, headDim, false);
+            const oPacked = oT + panel * oPanel;
+            dots(scores, LANE_BYTES, kPanels + bytes(first, headDim), qT + panel * qPanel, rows, headDim);
+            if (slope != 0 || !seesAll(from, to, n, stop, first, first + rows)) {
+              maskScores(
+                scores, LANE_BYTES, rows, first, keys, from + words(n), to + words(n),
+                queries + words(n), queryOffset, slope,
+              );
             }
-            const full = n + LANES <= stop && first >= load<i32>(from + last) && first + rows <= load<i32>(to + list);
-            if (!full || slope != 0) {
-              maskScores(scores, LANE_BYTES, rows, first, keys, from + list, to + list, queries + list, queryOffset, slope);
-            }
-            exponentials(scores, rows, maxima + lane, total + lane, oPacked, valueDim);
-            const values = vRows + <usize>first * vWide;
-            for (let c: usize = 0; c < vWide; c += ROWS * 4) {
-              tile(oPacked + c * LANES, LANE_BYTES, values + c, vWide, scores, LANE_BYTES, count, true);
-            }
+            exponentials(scores, rows, maxima + lane, totals + lane, oPacked, valueDim);
+            mix(oPacked, vRows + <usize>first * vWide, vWide, scores, LANE_BYTES, count);
             computed += <f64>(rows * LANES);
           }
         }
 
-        lane = 0;
-        panel = 0;
-        for (let n = start; n < stop; n += LANES, panel++, lane += LANE_BYTES) {
-          const list = queries + ((<usize>n) << 2);
-          const count = min(stop - n, LANES);
-          for (let i: usize = 0; i < (<usize>count) << 2; i += 4) {
-            const sumOf = load<f32>(total + lane + i);
-            store<f32>(sums + ((<usize>load<i32>(list + i)) << 2), sumOf > 0 ? load<f32>(maxima + lane + i) + Mathf.log(sumOf) : -Infinity);
-            store<f32>(total + lane + i, sumOf > 0 ? 1 / sumOf : 0);
-          }
-          unpackLanes(oh, oRow, list, oT + panel * oPanel, total + lane, count, valueDim, false);
+        for (let n = start; n < stop; n += LANES) {
+          const panel = <usize>((n - start) / LANES), lane = panel * LANE_BYTES;
+          const list = queries + words(n), count = stop - n;
+          closePanel(maxima + lane, totals + lane, sums, list, count);
+          unpackLanes(oh, oRow, list, oT + panel * oPanel, totals + lane, count, valueDim, false);
         }
       }
     }
   }
   return computed;
+}
+
+function slopeOf(alibiSlopes: usize, h: i32): f32 {
+  return alibiSlopes == 0 ? 0 : load<f32>(alibiSlopes + words(h));
+}
+
+/** The first key number, on a register tile, from `least` up that a query of the panel at n sees. */
+function firstKey(from: usize, n: i32, least: i32): i32 {
+  return max(least, roundDown(load<i32>(from + words(n))));
+}
+
+/** The end of the key numbers, at most `most`, that a query of the panel at n sees. */
+function lastKey(to: usize, n: i32, stop: i32, most: i32): i32 {
+  return min(most, load<i32>(to + words(min(n + LANES, stop)) - 4));
+}
+
+/** True if the panel at n is full and each of its queries sees the key numbers first <= j < last. */
+function seesAll(from: usize, to: usize, n: i32, stop: i32, first: i32, last: i32): bool {
+  return (
+    n + LANES <= stop && first >= load<i32>(from + words(n + LANES) - 4) && last <= load<i32>(to + words(n))
+  );
+}
+
+/** out[j] = panels[j] . lanes, for `rows` keys; lanes [width, 8]. */
+// prettier-ignore
+function dots(out: usize, outRow: usize, panels: usize, lanes: usize, rows: i32, width: i32): void {
+  for (let j = 0; j < rows; j += ROWS, out += ROWS * outRow, panels += bytes(ROWS, width)) {
+    tile(out, outRow, panels, ROWS * 4, lanes, LANE_BYTES, width, false);
+  }
+}
+
+/** lanes [.., 8] += sum_j rows[j] weights[j], weights[j] of eight lanes; rows have `wide` bytes, by fives. */
+// prettier-ignore
+function mix(lanes: usize, rows: usize, wide: usize, weights: usize, weightsRow: usize, depth: i32): void {
+  for (let c: usize = 0; c < wide; c += ROWS * 4) {
+    tile(lanes + c * LANES, LANE_BYTES, rows + c, wide, weights, weightsRow, depth, true);
+  }
+}
+
+/** Starts a panel's softmax: with nothing, or with what came before as a key of score logSumExp and value o. */
+// prettier-ignore
+function openPanel(maxima: usize, totals: usize, sums: usize, list: usize, count: i32, continued: bool): void {
+  for (let i = 0; i < LANES; i++) {
+    const before: f32 = continued && i < count ? load<f32>(sums + words(load<i32>(list + words(i)))) : -Infinity;
+    store<f32>(maxima + words(i), before > LOWEST ? before : LOWEST);
+    store<f32>(totals + words(i), before > LOWEST ? 1 : 0);
+  }
+}
+
+/** Writes logSumExp, and leaves the factor of o, 1 / total or 0, in place of the total. */
+function closePanel(maxima: usize, totals: usize, sums: usize, list: usize, count: i32): void {
+  for (let i = 0; i < min(count, LANES); i++) {
+    const total = load<f32>(totals + words(i));
+    const logSum: f32 = total > 0 ? load<f32>(maxima + words(i)) + Mathf.log(total) : -Infinity;
+    store<f32>(sums + words(load<i32>(list + words(i))), logSum);
+    store<f32>(totals + words(i), total > 0 ? 1 / total : 0);
+  }
 }
 
 /** scores[j - first] of one query for the key numbers first <= j < last, four at a time; `q` is unscaled. */
@@ -454,11 +503,11 @@ function scoreRow(
   scores: usize, q: usize, k: usize, keys: usize, kRow: usize,
   first: i32, last: i32, headDim: i32, position: i32, scale: f32, slope: f32,
 ): void {
-  const whole = (<usize>(headDim & ~3)) << 2;
+  const whole = words(headDim & ~3);
   const rest = headDim & 3;
   const scales = f32x4.splat(scale), slopes = f32x4.splat(slope), positions = i32x4.splat(position);
   for (let n = first; n < last; n += 4, scores += 16) {
-    const list = keys + ((<usize>n) << 2);
+    const list = keys + words(n);
     // The last four may go beyond the keys: those are then the first of the four again.
     const row0 = k + <usize>load<i32>(list) * kRow;
     const row1 = n + 1 < last ? k + <usize>load<i32>(list, 4) * kRow : row0;
@@ -496,8 +545,8 @@ function attendRow(
 ): void {
   scoreRow(scores, q, k, keys, kRow, first, last, headDim, position, scale, slope);
   const before: f32 = continued ? load<f32>(logSumExp) : -Infinity;
-  const end = scores + ((<usize>max(last - first, 0)) << 2);
-  let most: f32 = before > -f32.MAX_VALUE ? before : -f32.MAX_VALUE;
+  const end = scores + words(max(last - first, 0));
+  let most: f32 = before > LOWEST ? before : LOWEST;
   for (let at = scores; at < end; at += 4) most = load<f32>(at) > most ? load<f32>(at) : most;
 
   const kept = f32x4.extract_lane(expNegative(f32x4.splat(before - most)), 0);
@@ -516,23 +565,28 @@ function attendRow(
   const share: f32 = total > 0 ? 1 / total : 0;
   const shares = f32x4.splat(share), keptShares = f32x4.splat(kept * share);
 
-  const width = (<usize>valueDim) << 2;
-  const list = keys + ((<usize>first) << 2);
+  const width = words(valueDim);
+  const list = keys + words(first);
   let c: usize = 0;
-  for (; c + 64 <= width; c += 64) {
-    let a0 = f32x4.splat(0), a1 = a0, a2 = a0, a3 = a0;
+  for (; c + 128 <= width; c += 128) {
+    let a0 = f32x4.splat(0), a1 = a0, a2 = a0, a3 = a0, a4 = a0, a5 = a0, a6 = a0, a7 = a0;
     for (let at = scores; at < end; at += 4) {
       const row = v + <usize>load<i32>(list + (at - scores)) * vRow + c;
       const p = v128.load32_splat(at);
-      a0 = madd(p, v128.load(row), a0);
-      a1 = madd(p, v128.load(row, 16), a1);
-      a2 = madd(p, v128.load(row, 32), a2);
-      a3 = madd(p, v128.load(row, 48), a3);
+      a0 = madd(p, v128.load(row), a0);     a1 = madd(p, v128.load(row, 16), a1);
+      a2 = madd(p, v128.load(row, 32), a2); a3 = madd(p, v128.load(row, 48), a3);
+      a4 = madd(p, v128.load(row, 64), a4); a5 = madd(p, v128.load(row, 80), a5);
+      a6 = madd(p, v128.load(row, 96), a6); a7 = madd(p, v128.load(row, 112), a7);
     }
-    storeMixed(o + c, a0, shares, keptShares, 4, continued);
-    storeMixed(o + c + 16, a1, shares, keptShares, 4, continued);
-    storeMixed(o + c + 32, a2, shares, keptShares, 4, continued);
-    storeMixed(o + c + 48, a3, shares, keptShares, 4, continued);
+    const out = o + c;
+    storeMixed(out, a0, shares, keptShares, 4, continued);
+    storeMixed(out + 16, a1, shares, keptShares, 4, continued);
+    storeMixed(out + 32, a2, shares, keptShares, 4, continued);
+    storeMixed(out + 48, a3, shares, keptShares, 4, continued);
+    storeMixed(out + 64, a4, shares, keptShares, 4, continued);
+    storeMixed(out + 80, a5, shares, keptShares, 4, continued);
+    storeMixed(out + 96, a6, shares, keptShares, 4, continued);
+    storeMixed(out + 112, a7, shares, keptShares, 4, continued);
   }
   for (; c < width; c += 16) {
     const count = <i32>((width - c) >> 2);
@@ -558,23 +612,23 @@ export function softmaxAttentionWeights(
 ): void {
   const group = nHeads / nKvHeads;
   for (let h = 0; h < nHeads; h++) {
-    const slope = alibiSlopes ? load<f32>(alibiSlopes + ((<usize>h) << 2)) : 0;
+    const slope = alibiSlopes ? load<f32>(alibiSlopes + words(h)) : 0;
     for (let n = 0; n < queryCount; n++) {
-      const list = (<usize>n) << 2;
+      const list = words(n);
       const first = load<i32>(from + list), last = load<i32>(to + list);
       const t = load<i32>(queries + list);
       scoreRow(
         scratch, q + bytes(t * nHeads + h, headDim), k + bytes(h / group, headDim), keys, bytes(nKvHeads, headDim),
         first, last, headDim, queryOffset + t, scale, slope,
       );
-      const sums = f32x4.splat(load<f32>(logSumExp + bytes(1, h * qLen + t)));
+      const sums = f32x4.splat(load<f32>(logSumExp + words(h * qLen + t)));
       const row = weights + bytes(h * qLen + t, kLen);
       for (let j = first; j < last; j += 4) {
-        const p = scratch + bytes(1, j - first);
+        const p = scratch + words(j - first);
         v128.store(p, expNegative(f32x4.sub(v128.load(p), sums)));
         for (let i = 0; i < min(4, last - j); i++) {
-          const key = load<i32>(keys + bytes(1, j + i));
-          store<f32>(row + bytes(1, key), load<f32>(p + bytes(1, i)));
+          const key = load<i32>(keys + words(j + i));
+          store<f32>(row + words(key), load<f32>(p + words(i)));
         }
       }
     }
@@ -584,13 +638,12 @@ export function softmaxAttentionWeights(
 /** Bytes of scratch for one call of softmaxAttentionBackward. */
 export function softmaxAttentionBackwardBytes(keyCount: i32, headDim: i32, valueDim: i32): usize {
   const keys = roundUp(keyCount, ROWS);
-  const panels = <usize>(QUERY_TILE / LANES);
   return (
     2 * bytes(KEY_TILE, QUERY_TILE) +
     2 * QUERY_TILE_BYTES +
     LANE_BYTES +
-    64 + // first and last key number of each panel
-    panels * (2 * lanesBytes(headDim) + lanesBytes(valueDim)) +
+    PANELS * 8 + // first and last key number of each panel
+    PANELS * (2 * lanesBytes(headDim) + lanesBytes(valueDim)) +
     bytes(QUERY_TILE + keys, roundUp(headDim, LANES)) +
     bytes(QUERY_TILE + keys, roundUp(valueDim, LANES)) +
     bytes(keys, headDim) +
@@ -618,9 +671,8 @@ export function softmaxAttentionBackward(
   const group = nHeads / nKvHeads;
   const qRow = bytes(nHeads, headDim), kRow = bytes(nKvHeads, headDim);
   const oRow = bytes(nHeads, valueDim), vRow = bytes(nKvHeads, valueDim);
-  const qHead = bytes(1, headDim), oHead = bytes(1, valueDim), sumHead = bytes(1, qLen);
   const padded = roundUp(keyCount, ROWS);
-  const headWide = bytes(1, roundUp(headDim, LANES)), valueWide = bytes(1, roundUp(valueDim, LANES));
+  const headWide = words(roundUp(headDim, LANES)), valueWide = words(roundUp(valueDim, LANES));
 
   const p = scratch;
   const ds = p + bytes(KEY_TILE, QUERY_TILE);
@@ -628,107 +680,99 @@ export function softmaxAttentionBackward(
   const deltas = sums + QUERY_TILE_BYTES;
   const scales = deltas + QUERY_TILE_BYTES;
   const ranges = scales + LANE_BYTES;
-  const qT = ranges + 64, qPanel = lanesBytes(headDim);
-  const dqT = qT + (QUERY_TILE / LANES) * qPanel;
-  const dOT = dqT + (QUERY_TILE / LANES) * qPanel, oPanel = lanesBytes(valueDim);
-  const qRows = dOT + (QUERY_TILE / LANES) * oPanel;
+  const qT = ranges + PANELS * 8, qPanel = lanesBytes(headDim);
+  const dqT = qT + PANELS * qPanel;
+  const dOT = dqT + PANELS * qPanel, oPanel = lanesBytes(valueDim);
+  const qRows = dOT + PANELS * oPanel;
   const dORows = qRows + QUERY_TILE * headWide;
   const dkRows = dORows + QUERY_TILE * valueWide;
   const dvRows = dkRows + <usize>padded * headWide;
   const kPanels = dvRows + <usize>padded * valueWide;
   const vPanels = kPanels + bytes(padded, headDim);
-  const kRows = vPanels + bytes(padded, valueDim), kWide = bytes(1, roundUp(headDim, ROWS));
+  const kRows = vPanels + bytes(padded, valueDim), kWide = words(roundUp(headDim, ROWS));
   v128.store(scales, f32x4.splat(scale));
   v128.store(scales, f32x4.splat(scale), 16);
 
   for (let kv = 0; kv < nKvHeads; kv++) {
-    const kh = <usize>kv * qHead, vh = <usize>kv * oHead;
+    const kh = bytes(kv, headDim), vh = bytes(kv, valueDim);
     packPanels(kPanels, k + kh, kRow, keys, keyCount, headDim);
     packPanels(vPanels, v + vh, vRow, keys, keyCount, valueDim);
     packRows(kRows, kWide, k + kh, kRow, keys, keyCount, padded, headDim, 1);
     memory.fill(dkRows, 0, <usize>padded * (headWide + valueWide));
     for (let h = kv * group; h < (kv + 1) * group; h++) {
-      const slope = alibiSlopes ? load<f32>(alibiSlopes + ((<usize>h) << 2)) : 0;
-      const qh = <usize>h * qHead, oh = <usize>h * oHead, sh = <usize>h * sumHead;
+      const slope = slopeOf(alibiSlopes, h);
+      const qh = bytes(h, headDim), oh = bytes(h, valueDim), sh = words(h * qLen);
       for (let start = 0; start < queryCount; start += QUERY_TILE) {
         const stop = min(start + QUERY_TILE, queryCount);
-        const listed = queries + ((<usize>start) << 2);
-        packRows(qRows, headWide, q + qh, qRow, listed, stop - start, roundUp(stop - start, LANES), headDim, scale);
-        packRows(dORows, valueWide, dO + oh, oRow, listed, stop - start, roundUp(stop - start, LANES), valueDim, 1);
+        const count = stop - start, list = queries + words(start);
+        packRows(qRows, headWide, q + qh, qRow, list, count, roundUp(count, LANES), headDim, scale);
+        packRows(dORows, valueWide, dO + oh, oRow, list, count, roundUp(count, LANES), valueDim, 1);
         memory.fill(sums, 0, 2 * QUERY_TILE_BYTES);
-        for (let n = 0; n < stop - start; n++) {
-          const t = <usize>load<i32>(listed + ((<usize>n) << 2));
-          const at = sh + (t << 2);
-          let delta = dot(dORows + <usize>n * valueWide, o + oh + t * oRow, valueDim);
-          if (dLogSumExp) delta -= load<f32>(dLogSumExp + at);
-          store<f32>(deltas + ((<usize>n) << 2), delta);
+        for (let n = 0; n < count; n++) {
+          const t = load<i32>(list + words(n));
+          const at = sh + words(t);
           const logSum = load<f32>(logSumExp + at);
-          store<f32>(sums + ((<usize>n) << 2), logSum > -f32.MAX_VALUE ? logSum : 0); // all masked: p = 0
+          // A query without keys: all masked, so that any finite number will do.
+          store<f32>(sums + words(n), logSum > LOWEST ? logSum : 0);
+          const delta = dot(dORows + <usize>n * valueWide, o + oh + <usize>t * oRow, valueDim);
+          store<f32>(deltas + words(n), dLogSumExp == 0 ? delta : delta - load<f32>(dLogSumExp + at));
         }
-        let panel = 0;
-        for (let n = start; n < stop; n += LANES, panel++) {
-          const list = queries + ((<usize>n) << 2);
-          packLanes(qT + panel * qPanel, q + qh, qRow, list, stop - n, headDim, scale);
-          packLanes(dOT + panel * oPanel, dO + oh, oRow, list, stop - n, valueDim, 1);
-          memory.fill(dqT + panel * qPanel, 0, qPanel);
+        for (let n = start; n < stop; n += LANES) {
+          const panel = <usize>((n - start) / LANES);
+          packLanes(qT + panel * qPanel, q + qh, qRow, queries + words(n), stop - n, headDim, scale);
+          packLanes(dOT + panel * oPanel, dO + oh, oRow, queries + words(n), stop - n, valueDim, 1);
         }
+        memory.fill(dqT, 0, PANELS * qPanel);
 
-        const end = load<i32>(to + ((<usize>stop) << 2) - 4);
-        for (let tileFrom = roundDown(load<i32>(from + ((<usize>start) << 2))); tileFrom < end; tileFrom += KEY_TILE) {
-          const tileTo = min(tileFrom + KEY_TILE, end);
-          panel = 0;
-          for (let n = start; n < stop; n += LANES, panel++) {
-            const list = (<usize>n) << 2;
-            const last = ((<usize>min(n + LANES, stop)) << 2) - 4;
-            const first = max(tileFrom, roundDown(load<i32>(from + list)));
-            const count = min(tileTo, load<i32>(to + last)) - first;
-            const rows = count > 0 ? roundUp(count, ROWS) : 0;
-            store<i32>(ranges + (panel << 3), first);
-            store<i32>(ranges + (panel << 3), first + rows, 4);
+        const end = load<i32>(to + words(stop) - 4);
+        for (let key = roundDown(load<i32>(from + words(start))); key < end; key += KEY_TILE) {
+          const tileEnd = min(key + KEY_TILE, end);
+          for (let n = start; n < stop; n += LANES) {
+            const panel = <usize>((n - start) / LANES), lane = panel * LANE_BYTES;
+            const first = firstKey(from, n, key);
+            const rows = roundUp(max(0, lastKey(to, n, stop, tileEnd) - first), ROWS);
+            store<i32>(ranges + panel * 8, first);
+            store<i32>(ranges + panel * 8, first + rows, 4);
             if (rows == 0) continue;
-            const lane = <usize>panel * LANE_BYTES;
-            const panelP = p + <usize>(first - tileFrom) * QUERY_TILE_BYTES + lane;
-            const panelDs = ds + <usize>(first - tileFrom) * QUERY_TILE_BYTES + lane;
-            for (let j = 0; j < rows; j += ROWS) {
-              const at = <usize>j * QUERY_TILE_BYTES;
-              tile(panelP + at, QUERY_TILE_BYTES, kPanels + bytes(first + j, headDim), ROWS * 4, qT + panel * qPanel, LANE_BYTES, headDim, false);
-              tile(panelDs + at, QUERY_TILE_BYTES, vPanels + bytes(first + j, valueDim), ROWS * 4, dOT + panel * oPanel, LANE_BYTES, valueDim, false);
+            const corner = <usize>(first - key) * QUERY_TILE_BYTES + lane;
+            dots(p + corner, QUERY_TILE_BYTES, kPanels + bytes(first, headDim), qT + panel * qPanel, rows, headDim);
+            dots(ds + corner, QUERY_TILE_BYTES, vPanels + bytes(first, valueDim), dOT + panel * oPanel, rows, valueDim);
+            if (slope != 0 || !seesAll(from, to, n, stop, first, first + rows)) {
+              maskScores(
+                p + corner, QUERY_TILE_BYTES, rows, first, keys, from + words(n), to + words(n),
+                queries + words(n), queryOffset, slope,
+              );
             }
-            const full = n + LANES <= stop && first >= load<i32>(from + last) && first + rows <= load<i32>(to + list);
-            if (!full || slope != 0) {
-              maskScores(panelP, QUERY_TILE_BYTES, rows, first, keys, from + list, to + list, queries + list, queryOffset, slope);
+            scoreGradients(p + corner, ds + corner, rows, sums + lane, deltas + lane);
+            mix(dqT + panel * qPanel, kRows + <usize>first * kWide, kWide, ds + corner, QUERY_TILE_BYTES, rows);
+          }
+
+          const panels = (count + LANES - 1) / LANES;
+          for (let j = key; j < tileEnd; j += ROWS) {
+            // Panels that see these five keys are neighbours: from and to do not fall.
+            let begin = 0;
+            while (begin < panels && load<i32>(ranges + (<usize>begin) * 8, 4) <= j) begin++;
+            let behind = begin;
+            while (behind < panels && load<i32>(ranges + (<usize>behind) * 8) <= j) behind++;
+            const depth = (behind - begin) * LANES, row = <usize>(begin * LANES);
+            if (depth <= 0) continue;
+            const corner = <usize>(j - key) * QUERY_TILE_BYTES + row * 4;
+            for (let c: usize = 0; c < headWide; c += LANE_BYTES) {
+              outerTile(
+                dkRows + <usize>j * headWide + c, headWide, ds + corner, qRows + row * headWide + c, headWide, depth,
+              );
             }
-            scoreGradients(panelP, panelDs, rows, sums + lane, deltas + lane);
-            for (let c: usize = 0; c < kWide; c += ROWS * 4) {
-              tile(
-                dqT + panel * qPanel + c * LANES, LANE_BYTES,
-                kRows + <usize>first * kWide + c, kWide, panelDs, QUERY_TILE_BYTES, rows, true,
+            for (let c: usize = 0; c < valueWide; c += LANE_BYTES) {
+              outerTile(
+                dvRows + <usize>j * valueWide + c, valueWide, p + corner, dORows + row * valueWide + c, valueWide, depth,
               );
             }
           }
-
-          // Panels that have a key are neighbours: from and to do not fall.
-          for (let j = tileFrom; j < tileTo; j += ROWS) {
-            let begin = 0;
-            while (begin < panel && load<i32>(ranges + (begin << 3), 4) <= j) begin++;
-            let behind = begin;
-            while (behind < panel && load<i32>(ranges + (behind << 3)) <= j) behind++;
-            const depth = (behind - begin) * LANES;
-            if (depth <= 0) continue;
-            const at = <usize>(j - tileFrom) * QUERY_TILE_BYTES + <usize>begin * LANE_BYTES;
-            const skipped = <usize>(begin * LANES);
-            for (let c: usize = 0; c < headWide; c += LANE_BYTES) {
-              outerTile(dkRows + <usize>j * headWide + c, headWide, ds + at, qRows + skipped * headWide + c, headWide, depth);
-            }
-            for (let c: usize = 0; c < valueWide; c += LANE_BYTES) {
-              outerTile(dvRows + <usize>j * valueWide + c, valueWide, p + at, dORows + skipped * valueWide + c, valueWide, depth);
-            }
-          }
         }
 
-        panel = 0;
-        for (let n = start; n < stop; n += LANES, panel++) {
-          unpackLanes(dq + qh, qRow, queries + ((<usize>n) << 2), dqT + panel * qPanel, scales, stop - n, headDim, true);
+        for (let n = start; n < stop; n += LANES) {
+          const panel = <usize>((n - start) / LANES);
+          unpackLanes(dq + qh, qRow, queries + words(n), dqT + panel * qPanel, scales, stop - n, headDim, true);
         }
       }
     }
@@ -761,9 +805,13 @@ function dot(a: usize, b: usize, size: i32): f32 {
 
 /** Adds packed rows to the listed ones. */
 // prettier-ignore
-function addRows(target: usize, rowBytes: usize, list: usize, source: usize, sourceRow: usize, count: i32, width: i32): void {
+function addRows(
+  target: usize, rowBytes: usize, list: usize, source: usize, sourceRow: usize, count: i32, width: i32,
+): void {
   for (let n = 0; n < count; n++, source += sourceRow) {
     const row = rowAt(target, rowBytes, list, n, count);
-    for (let w = 0; w < width; w += 4) storeRow(row, (<usize>w) << 2, v128.load(source + ((<usize>w) << 2)), width - w, true);
+    for (let w = 0; w < width; w += 4) {
+      storeRow(row + words(w), v128.load(source + words(w)), width - w, true);
+    }
   }
 }

@@ -14,7 +14,10 @@ function inputs(size: Size, rng: Random): HostArgs {
     x: normal(rng, x),
     dt: softplus ? normal(rng, [...tokens, n('nHeads')]) : uniform(rng, [...tokens, n('nHeads')], 0.1, 1),
     // A head that grows: its decays exceed 1.
-    A: size.growing === true ? uniform(rng, [n('nHeads')], 0.01, 0.05) : uniform(rng, [n('nHeads')], -1.5, -0.1),
+    A:
+      size.growing === true
+        ? uniform(rng, [n('nHeads')], 0.01, 0.05)
+        : uniform(rng, [n('nHeads')], -1.5, -0.1),
     B: normal(rng, group),
     C: normal(rng, group),
     D: plain ? undefined : normal(rng, size.skipByChannel === true ? x.slice(-2) : x.slice(-2, -1)),

@@ -38,12 +38,12 @@ function expNormal(x: v128): v128 {
   const shifted = madd(x, v128.load(constants), magic);
   const n = f32x4.sub(shifted, magic);
   const r = nmadd(n, v128.load(constants, 48), nmadd(n, v128.load(constants, 32), x));
-  let p = madd(v128.load(constants, 64), r, v128.load(constants, 80));
-  p = madd(p, r, v128.load(constants, 96));
-  p = madd(p, r, v128.load(constants, 112));
-  p = madd(p, r, v128.load(constants, 128));
-  const one = v128.load(constants, 144);
-  p = f32x4.add(madd(p, f32x4.mul(r, r), r), one);
+  const rr = f32x4.mul(r, r);
+  const low = madd(v128.load(constants, 112), r, v128.load(constants, 128));
+  let q = madd(v128.load(constants, 80), r, v128.load(constants, 96));
+  q = madd(v128.load(constants, 64), rr, q);
+  q = madd(q, rr, low);
+  const p = f32x4.add(madd(q, rr, r), v128.load(constants, 144));
   // p is in [0.7, 1.5): adding n to its exponent bits is exact, also where 2^n alone would overflow.
   return i32x4.add(p, i32x4.shl(shifted, 23));
 }
@@ -69,9 +69,9 @@ export function expNegative(x: v128): v128 {
 export function log1pUnit(y: v128): v128 {
   const s = f32x4.div(y, f32x4.add(v128.load(constants, 192), y));
   const w = f32x4.mul(s, s);
-  let p = madd(v128.load(constants, 208), w, v128.load(constants, 224));
-  p = madd(p, w, v128.load(constants, 240));
-  p = madd(p, w, v128.load(constants, 256));
+  const high = madd(v128.load(constants, 208), w, v128.load(constants, 224));
+  const low = madd(v128.load(constants, 240), w, v128.load(constants, 256));
+  const p = madd(high, f32x4.mul(w, w), low);
   const twice = f32x4.add(s, s);
   return madd(f32x4.mul(p, w), twice, twice);
 }

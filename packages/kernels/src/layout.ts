@@ -10,7 +10,10 @@ import type { Tensor } from './tensor.js';
  * @returns one tensor a part, `[..., size]`, copies
  * @throws ShapeError if `x` has no axis or the sizes do not add up, ArgumentError if a size is no whole number from 1 up
  */
-export function split(k: Context, { x, sizes }: { x: Tensor; sizes: readonly number[] }): Tensor<'float32'>[] {
+export function split(
+  k: Context,
+  { x, sizes }: { x: Tensor; sizes: readonly number[] },
+): Tensor<'float32'>[] {
   const check = new Check('split', k);
   if (check.rank('x', x) === 0) check.shape('x', '[..., width]', x);
   sizes.forEach((size, i) => check.integer(`sizes[${i}]`, size, 1));
@@ -36,7 +39,7 @@ export function split(k: Context, { x, sizes }: { x: Tensor; sizes: readonly num
  */
 export function concat(k: Context, { parts }: { parts: readonly Tensor[] }): Tensor<'float32'> {
   const check = new Check('concat', k);
-  if (parts.length === 0) check.argument('parts', 'one tensor or more', 'none');
+  if (parts.length === 0) check.argument('parts', 'one tensor or more', parts.length);
   parts.forEach((part, i) => {
     if (check.rank(`parts[${i}]`, part) === 0) check.shape(`parts[${i}]`, '[..., size]', part);
     check.float32(`parts[${i}]`, part, [...parts[0].shape.slice(0, -1), `size${i}`]);

@@ -23,9 +23,10 @@ export interface MatmulArgs {
  */
 export function matmul(context: Context, args: MatmulArgs): Tensor<'float32'> {
   const { a, b } = args;
-  const { batch, m, n, k, shared, shape, transposeA, transposeB, bias } = checkArgs('matmul', context, args);
+  const checked = checkArgs('matmul', context, args);
+  const { batch, m, n, k, shared, transposeA, transposeB, bias } = checked;
   return withScratch(context, m, n, k, (scratch) => {
-    const y = context.empty(shape);
+    const y = context.empty(withLeading(checked.leading, checked.rows, n));
     // prettier-ignore
     context.wasm.matmulForward(
       y.pointer, a.pointer, b.pointer, bias,
@@ -48,7 +49,12 @@ export function matmulBackward(
   args: MatmulArgs & { dy: Tensor },
 ): { da: Tensor<'float32'>; db: Tensor<'float32'>; dbias?: Tensor<'float32'> } {
   const { a, b, bias, dy } = args;
-  const { batch, m, n, k, shared, transposeA, transposeB } = checkArgs('matmulBackward', context, args, dy);
+  const { check, leading, batch, m, n, k, shared, transposeA, transposeB } = checkArgs(
+    'matmulBackward',
+    context,
+    args,
+  );
+  check.float32('dy', dy, [...leading, 'm', 'n']);
   const { wasm } = context;
   const strideB = shared ? 0 : k * n;
   return context.scope(() => {
@@ -87,35 +93,40 @@ export function matmulBackward(
 }
 
 /** Sizes as the kernel takes them: with a shared `b` and `a` as it lies, the batch is nothing but more rows. */
-function checkArgs(where: string, context: Context, args: MatmulArgs, dy?: Tensor) {
+function checkArgs(where: string, context: Context, args: MatmulArgs) {
   const { a, b, bias } = args;
   const transposeA = args.transposeA ? 1 : 0;
   const transposeB = args.transposeB ? 1 : 0;
   const check = new Check(where, context);
-  const shapeA = transposeA ? ['k', 'm'] : ['m', 'k'];
-  const shapeB = transposeB ? ['n', 'k'] : ['k', 'n'];
-  if (check.rank('a', a) < 2) check.shape('a', `[..., ${shapeA.join(', ')}]`, a);
-  const leading = a.shape.slice(0, -2);
-  check.float32('a', a, [...leading, ...shapeA]);
+  const rank = check.rank('a', a);
+  if (rank < 2) check.shape('a', transposeA ? '[..., k, m]' : '[..., m, k]', a);
+  const leading = rank === 2 ? [] : a.shape.slice(0, -2);
+  check.float32('a', a, transposeA ? withLeading(leading, 'k', 'm') : withLeading(leading, 'm', 'k'));
   const shared = check.rank('b', b) === 2;
-  check.float32('b', b, shared ? shapeB : [...leading, ...shapeB]);
+  const leadingB = shared ? [] : leading;
+  check.float32('b', b, transposeB ? withLeading(leadingB, 'n', 'k') : withLeading(leadingB, 'k', 'n'));
   const biasPointer = check.optional('bias', bias, ['n']);
   const { m, n, k } = check.sizes;
-  const shape = [...leading, m, n];
-  if (where === 'matmulBackward') check.float32('dy', dy, [...leading, 'm', 'n']);
   const batch = leading.reduce((product, extent) => product * extent, 1);
   const folded = shared && transposeA === 0;
   return {
+    check,
+    leading,
     batch: folded ? 1 : batch,
+    rows: m,
     m: folded ? batch * m : m,
     n,
     k,
     shared,
-    shape,
     transposeA,
     transposeB,
     bias: biasPointer,
   };
+}
+
+/** A shape; most have no leading axes, and spreading them costs more than a small product. */
+function withLeading<T>(leading: readonly number[], rows: T, columns: T): (number | T)[] {
+  return leading.length === 0 ? [rows, columns] : [...leading, rows, columns];
 }
 
 /** Working memory for a product of an [m, k] by a [k, n] matrix. */

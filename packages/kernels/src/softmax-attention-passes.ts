@@ -35,8 +35,8 @@ export interface Visibility {
 
 /**
  * A part of the work that is dense but for its edges: some queries, some keys, and for each query the range
- * `from <= j < to` of the key numbers that it sees. Ranges never move back from one query to the next: that is what
- * lets a kernel go through them in tiles.
+ * `from <= j < to` of the key numbers that it sees. Ranges never move back from one query to the next: so a kernel
+ * can go through them in tiles.
  */
 export interface Pass {
   queries: Int32Array;
@@ -59,7 +59,7 @@ function countBelow({ first, step, run }: KeySequence, end: number): number {
   return Math.floor(reach / step) * run + Math.min(run, reach % step);
 }
 
-/** One pass: queries `firstQuery`, `firstQuery + queryStep`, ..., each seeing the keys of `sequence` in [low, high) of its position. */
+/** Queries `firstQuery`, `firstQuery + queryStep`, ..., each with the keys of `sequence` in its range [low, high). */
 function makePass(
   { qLen, keyLength, queryOffset, window }: Visibility,
   sequence: KeySequence,
@@ -96,8 +96,8 @@ function makePass(
 }
 
 /**
- * The passes that together give every query each of its keys once. The first has all queries; the others may leave
- * out those that see none of their keys.
+ * The passes that together give every query each of its keys once. The first has all queries, even if it has no
+ * keys: it is the one that writes the outputs first.
  */
 export function attentionPasses(visibility: Visibility): Pass[] {
   const { qLen, keyLength, queryOffset, causal, sparse } = visibility;
@@ -187,7 +187,7 @@ export function perItem(
 ): readonly number[] {
   if (!Array.isArray(given)) {
     check.integer(name, given as number, 0, max);
-    return new Array<number>(batch).fill(given as number);
+    return Array.from({ length: batch }, () => given as number);
   }
   if (given.length !== batch) {
     check.argument(name, `a number or [batch] = [${batch}] numbers`, `[${given.length}] numbers`);
@@ -210,23 +210,23 @@ export function onePlanPerValue(values: readonly number[], plan: (value: number)
 const padded = (count: number) => Math.ceil(count / 8) * 8;
 
 /**
- * Runs `kernel` for each pass of each batch item, with the addresses of the lists `queries, keys, from, to` and of
- * scratch memory.
+ * Runs `kernel` for each pass of each batch item, with the addresses of the lists `queries`, `keys`, `from`, `to`
+ * and of scratch memory.
  */
 export function eachPass(
   context: Context,
   passes: Pass[][],
-  scratchBytes: (keyCount: number) => number,
+  scratchBytes: (queryCount: number, keyCount: number) => number,
   kernel: (b: number, pass: Pass, addresses: number[], continued: boolean) => void,
 ): void {
-  let keyCount = 0;
+  let bytes = 0;
   let listWords = 0;
   for (const { queries, keys } of new Set(passes.flat())) {
-    keyCount = Math.max(keyCount, keys.length);
+    bytes = Math.max(bytes, scratchBytes(queries.length, keys.length) >>> 0);
     listWords = Math.max(listWords, 3 * padded(queries.length) + padded(keys.length));
   }
   context.scratch(listWords * 4, (listAddress) => {
-    context.scratch(scratchBytes(keyCount), (scratch) => {
+    context.scratch(bytes, (scratch) => {
       const lists = new Int32Array(context.allocator.memory.buffer, listAddress, listWords);
       for (let b = 0; b < passes.length; b++) {
         passes[b].forEach((pass, index) => {

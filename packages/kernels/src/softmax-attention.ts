@@ -39,27 +39,29 @@ export interface SoftmaxAttentionStepArgs {
  * Softmax attention, in memory that grows with the length and not with its square:
  *
  *   s[t,j] = scale q[t] . k[j] - slope (position - j),  position = queryOffset + t
- *   o[t] = sum_j softmax_j(s[t,j]) v[j],  logSumExp[t] = ln sum_j e^s[t,j],  over the keys j that query t sees
+ *   logSumExp[t] = ln sum_j e^s[t,j],  o[t] = sum_j e^(s[t,j] - logSumExp[t]) v[j],  over the keys j that t sees
  *
  * A query that sees no key gets `o = 0` and `logSumExp = -Infinity`. Keys outside the window or the pattern cost
- * nothing: the work is `qLen (window + const)`, or `qLen (stride + qLen / stride)` for the sparse patterns.
+ * nothing: the work grows as `qLen window`, and as `qLen (stride + qLen / stride)` with a sparse pattern.
  *
  * @param q  `[batch, qLen, nHeads, headDim]`
  * @param k  `[batch, kLen, nKvHeads, headDim]`; head h uses key head floor(h / (nHeads / nKvHeads))
  * @param v  `[batch, kLen, nKvHeads, valueDim]`
  * @param causal  if true, only keys with `j <= position`; false if absent
  * @param scale   `1 / sqrt(headDim)` if absent
- * @param window  only keys with `position - j < window`, from 1 up; it bounds the past alone, also without `causal`
- * @param sparse  with `causal` only. `{ pattern: 'strided', stride }`: keys with `position - j < stride`, or with
+ * @param window  only keys with `position - j < window`, from 1 up; bounds the past, also without `causal`
+ * @param sparse  with `causal` only. `{ pattern: 'strided', stride }`: keys with `position - j < stride` or with
  *   `position - j` a multiple of `stride`. `{ pattern: 'fixed', stride, summary }`: keys of the query's own block
  *   `floor(position / stride)`, and the last `summary` (1 to `stride`) keys of each earlier block
  * @param alibiSlopes  `[nHeads]`, as {@link alibiSlopes} gives them; no gradient
  * @param queryOffset  position of the first query, from 0 up; 0 if absent
- * @param keyLengths   number of keys that are not padding, 0 to `kLen`, one for all or one a batch item; `kLen` if absent
+ * @param keyLengths   how many keys are no padding, 0 to `kLen`: one number, or one a batch item; `kLen` if absent
  * @returns `o`, `[batch, qLen, nHeads, valueDim]`, and `logSumExp`, `[batch, nHeads, qLen]`
  * @throws ShapeError if a shape does not fit, ArgumentError if an option is out of its range
- * @see Rabe & Staats 2021, https://arxiv.org/abs/2112.05682; Dao 2023, https://arxiv.org/abs/2307.08691
- * @see Press et al. 2022 (ALiBi), https://arxiv.org/abs/2108.12409; Child et al. 2019 (sparse), https://arxiv.org/abs/1904.10509
+ * @see Rabe & Staats 2021, https://arxiv.org/abs/2112.05682
+ * @see Dao 2023, https://arxiv.org/abs/2307.08691
+ * @see Press et al. 2022 (ALiBi), https://arxiv.org/abs/2108.12409
+ * @see Child et al. 2019 (sparse patterns), https://arxiv.org/abs/1904.10509
  */
 export function softmaxAttention(
   context: Context,
@@ -110,7 +112,7 @@ export function softmaxAttentionBackward(
     const vBytes = kLen * nKvHeads * valueDim * 4;
     const oBytes = qLen * nHeads * valueDim * 4;
     const sumBytes = nHeads * qLen * 4;
-    const scratchBytes = (keyCount: number) =>
+    const scratchBytes = (_: number, keyCount: number) =>
       context.wasm.softmaxAttentionBackwardBytes(keyCount, headDim, valueDim);
     eachPass(context, plan.passes, scratchBytes, (b, pass, lists) => {
       context.wasm.softmaxAttentionBackward(
@@ -142,8 +144,8 @@ export function softmaxAttentionBackward(
 }
 
 /**
- * {@link softmaxAttention} of one new token, causal, against a cache: writes `k` and `v` into the caches, in place,
- * at index `length`, and attends to the `length + 1` entries that are then there. The token's position is `length`.
+ * {@link softmaxAttention} of one new token, causal, against a cache: writes `k` and `v` into the caches at index
+ * `length`, in place, and attends to the `length + 1` entries that are then there. Its position is `length`.
  *
  * @param q  `[batch, nHeads, headDim]`
  * @param k  `[batch, nKvHeads, headDim]`
@@ -180,8 +182,8 @@ export function softmaxAttentionStep(context: Context, args: SoftmaxAttentionSte
       vCache.data.set(v.data.subarray(b * vRow, (b + 1) * vRow), at * vRow);
     }
     context.scratch(batch * nHeads * 4, (logSumExp) => {
-      const bytes = (keyCount: number) =>
-        context.wasm.softmaxAttentionForwardBytes(keyCount, headDim, valueDim);
+      const bytes = (queryCount: number, keyCount: number) =>
+        context.wasm.softmaxAttentionForwardBytes(queryCount, keyCount, headDim, valueDim);
       eachPass(context, passes, bytes, (b, pass, lists, continued) => {
         context.wasm.softmaxAttentionForward(
           o.pointer + b * nHeads * valueDim * 4,
@@ -212,8 +214,8 @@ export function softmaxAttentionStep(context: Context, args: SoftmaxAttentionSte
 }
 
 /**
- * The published ALiBi slopes: `2^(-8 (h + 1) / nHeads)` where nHeads is a power of two; else those of the next lower
- * power n, followed by every other one of those of 2 n.
+ * The published ALiBi slopes: `2^(-8 (h + 1) / nHeads)` where nHeads is a power of two; else those of the next
+ * lower power n, followed by every other one of those of 2 n.
  *
  * @param nHeads  from 1 up
  * @returns `[nHeads]`
@@ -229,7 +231,7 @@ export function alibiSlopes(context: Context, { nHeads }: { nHeads: number }): T
   return context.tensor(Float32Array.from([...slopes, ...finer].slice(0, nHeads)));
 }
 
-/** 2^(-8 (h + 1) / n) for n a power of two, by square roots alone: those are the same in every engine, powers are not. */
+/** 2^(-8 (h + 1) / n), n a power of two, by square roots: unlike powers, they are the same in every engine. */
 function slopesOfPower(n: number): number[] {
   let ratio = 1 / 256;
   for (let root = 1; root < n; root *= 2) ratio = Math.sqrt(ratio);
@@ -248,8 +250,8 @@ function forward(
   return context.scope(() => {
     const o = context.empty([batch, qLen, nHeads, valueDim]);
     const logSumExp = context.empty([batch, nHeads, qLen]);
-    const bytes = (keyCount: number) =>
-      context.wasm.softmaxAttentionForwardBytes(keyCount, headDim, valueDim);
+    const bytes = (queryCount: number, keyCount: number) =>
+      context.wasm.softmaxAttentionForwardBytes(queryCount, keyCount, headDim, valueDim);
     eachPass(context, passes, bytes, (b, pass, lists, continued) => {
       context.wasm.softmaxAttentionForward(
         o.pointer + b * qLen * nHeads * valueDim * 4,

@@ -17,7 +17,7 @@ export function softmaxAttentionMatrix(context: Context, args: SoftmaxAttentionA
   return context.scope(() => {
     const { logSumExp } = softmaxAttention(context, args);
     const matrix = context.zeros([batch, nHeads, qLen, kLen]);
-    const bytes = (keyCount: number) => context.wasm.softmaxAttentionForwardBytes(keyCount, headDim, 1);
+    const bytes = (_: number, keyCount: number) => context.wasm.softmaxAttentionWeightsBytes(keyCount);
     eachPass(context, plan.passes, bytes, (b, pass, lists) => {
       context.wasm.softmaxAttentionWeights(
         matrix.pointer + b * nHeads * qLen * kLen * 4,

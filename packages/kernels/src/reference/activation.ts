@@ -19,6 +19,9 @@ export function multiply({ a, b }: { a: Array64; b: Array64 }): Array64 {
 /** `y = e^x` */
 export const exp = ({ x }: Input): Array64 => map(x, Math.exp);
 
+/** `y = -x` */
+export const negate = ({ x }: Input): Array64 => map(x, (value) => -value);
+
 /** `y = x / (1 + e^-x)` */
 export const silu = ({ x }: Input): Array64 => map(x, (value) => value / (1 + Math.exp(-value)));
 
@@ -26,7 +29,8 @@ export const silu = ({ x }: Input): Array64 => map(x, (value) => value / (1 + Ma
 export function gelu({ x, approximate = 'none' }: Input & { approximate?: 'none' | 'tanh' }): Array64 {
   if (approximate === 'tanh') {
     const scale = Math.sqrt(2 / Math.PI);
-    return map(x, (value) => (value * (1 + Math.tanh(scale * (value + 0.044715 * value ** 3)))) / 2);
+    // (1 + tanh(w)) / 2 = 1 / (1 + e^(-2 w)), which does not cancel
+    return map(x, (value) => value / (1 + Math.exp(-2 * scale * (value + 0.044715 * value ** 3))));
   }
   return map(x, (value) => value * normalDistribution(value));
 }

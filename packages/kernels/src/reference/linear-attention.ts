@@ -72,13 +72,14 @@ interface LinearAttentionStepArgs extends Omit<LinearAttentionArgs, 'initialStat
   normalizer?: Array64;
 }
 
+const sequence = ({ shape: [batch, ...rest], data }: Array64): Array64 => ({
+  shape: [batch, 1, ...rest],
+  data,
+});
+
 /** One step: {@link linearAttention} over a sequence of one. */
 export function linearAttentionStep(args: LinearAttentionStepArgs): Record<string, Array64> {
   const { q, k, v, decay, gate, state, normalizer } = args;
-  const sequence = ({ shape: [batch, ...rest], data }: Array64): Array64 => ({
-    shape: [batch, 1, ...rest],
-    data,
-  });
   const { o, lastState, lastNormalizer } = linearAttention({
     ...args,
     q: sequence(q),

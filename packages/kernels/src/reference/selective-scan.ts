@@ -65,6 +65,9 @@ export function selectiveScan(args: SelectiveScanArgs): { y: Array64; lastState:
   return { y: { shape: u.shape, data: y }, lastState: { shape: [batch, dInner, dState], data: h } };
 }
 
+/** The same array with an axis of time, of one step. */
+const oneStep = (x: Array64): Array64 => ({ shape: [x.shape[0], 1, ...x.shape.slice(1)], data: x.data });
+
 /** One step of {@link selectiveScan}: `u`, `delta`, `z` without seqLen, and the state given and returned. */
 export function selectiveScanStep({
   state,
@@ -77,7 +80,6 @@ export function selectiveScanStep({
 }: Omit<SelectiveScanArgs, 'initialState'> & { state: Array64 }): { y: Array64; state: Array64 } {
   const [batch, dInner] = u.shape;
   const dState = state.shape[2];
-  const oneStep = (x: Array64): Array64 => ({ shape: [x.shape[0], 1, ...x.shape.slice(1)], data: x.data });
   // [batch, dState] is one row for each sequence; where batch = dInner, it wins over the constant [dInner, dState].
   const isConstant = (X: Array64) => X.shape.length === 2 && X.shape[0] !== batch && X.shape[0] === dInner;
   const { y, lastState } = selectiveScan({

@@ -73,6 +73,12 @@ export function softmaxAttention(args: Args): { o: Array64; logSumExp: Array64 }
   };
 }
 
+/** One batch item, under another shape. */
+function item({ shape, data }: Array64, b: number, itemShape: number[]): Array64 {
+  const size = data.length / shape[0];
+  return { shape: itemShape, data: data.slice(b * size, (b + 1) * size) };
+}
+
 /** The new key and value go to index `length` of the caches; then causal attention of one query at that position. */
 export function softmaxAttentionStep(
   args: Omit<Args, 'causal' | 'queryOffset' | 'keyLengths'> & {
@@ -87,10 +93,6 @@ export function softmaxAttentionStep(
   const kCache = { shape: args.kCache.shape, data: args.kCache.data.slice() };
   const vCache = { shape: args.vCache.shape, data: args.vCache.data.slice() };
   const y = { shape: [batch, nHeads, valueDim], data: new Float64Array(batch * nHeads * valueDim) };
-  const item = ({ shape, data }: Array64, b: number, itemShape: number[]): Array64 => {
-    const size = data.length / shape[0];
-    return { shape: itemShape, data: data.slice(b * size, (b + 1) * size) };
-  };
   for (let b = 0; b < batch; b++) {
     const at = typeof length === 'number' ? length : length[b];
     kCache.data.set(item(k, b, [nKvHeads, headDim]).data, (b * capacity + at) * nKvHeads * headDim);

@@ -21,10 +21,6 @@ export function ssd(args: SsdReferenceArgs & { initialState?: Array64 }): { y: A
   const size = nHeads * headDim * dState;
   const y = new Float64Array(x.data.length);
   const lastState = initialState?.data.slice() ?? new Float64Array(batch * size);
-  const at = (array: Array64, token: number, shape: number[]): Array64 => {
-    const width = shape.reduce((a, b) => a * b, 1);
-    return { shape: [1, ...shape], data: array.data.subarray(token * width, (token + 1) * width) };
-  };
   for (let b = 0; b < batch; b++) {
     let state: Array64 = {
       shape: [1, nHeads, headDim, dState],
@@ -46,7 +42,16 @@ export function ssd(args: SsdReferenceArgs & { initialState?: Array64 }): { y: A
     }
     lastState.set(state.data, b * size);
   }
-  return { y: { shape: x.shape, data: y }, lastState: { shape: [batch, nHeads, headDim, dState], data: lastState } };
+  return {
+    y: { shape: x.shape, data: y },
+    lastState: { shape: [batch, nHeads, headDim, dState], data: lastState },
+  };
+}
+
+/** One token of a tensor `[batch, seqLen, ...shape]`, as a batch of one. */
+function at(array: Array64, token: number, shape: number[]): Array64 {
+  const width = shape.reduce((a, b) => a * b, 1);
+  return { shape: [1, ...shape], data: array.data.subarray(token * width, (token + 1) * width) };
 }
 
 /** One step of {@link ssd}. */
