@@ -1,10 +1,16 @@
 import type { Kernels } from '@freelunch/kernels';
 
 /** Kernels that have a backward: `silu`, because there is `siluBackward`. */
-export type Differentiable = { [Op in keyof Kernels]: `${Op & string}Backward` extends keyof Kernels ? Op : never }[keyof Kernels];
+export type Differentiable = {
+  [Op in keyof Kernels]: `${Op & string}Backward` extends keyof Kernels ? Op : never;
+}[keyof Kernels];
 
-export type ArgsOf<Op extends Differentiable> = Kernels[Op] extends (args: infer Args) => unknown ? Args : never;
-export type ResultOf<Op extends Differentiable> = Kernels[Op] extends (args: never) => infer Result ? Result : never;
+export type ArgsOf<Op extends Differentiable> = Kernels[Op] extends (args: infer Args) => unknown
+  ? Args
+  : never;
+export type ResultOf<Op extends Differentiable> = Kernels[Op] extends (args: never) => infer Result
+  ? Result
+  : never;
 
 /** What the tape must know of an op; its vjp is the kernel `opBackward`, called by these names. */
 export interface Rule<Op extends Differentiable> {
@@ -24,7 +30,10 @@ export const rules: { [Op in Differentiable]: Rule<Op> } = {
     inputs: ['u', 'delta', 'A', 'B', 'C', 'D', 'z', 'deltaBias', 'initialState'],
     outputs: ['y', 'lastState'],
   },
-  ssd: { inputs: ['x', 'dt', 'A', 'B', 'C', 'D', 'z', 'dtBias', 'initialState'], outputs: ['y', 'lastState'] },
+  ssd: {
+    inputs: ['x', 'dt', 'A', 'B', 'C', 'D', 'z', 'dtBias', 'initialState'],
+    outputs: ['y', 'lastState'],
+  },
   linearAttention: {
     inputs: ['q', 'k', 'v', 'decay', 'gate', 'initialState', 'initialNormalizer'],
     outputs: ['o', 'lastState', 'lastNormalizer'],

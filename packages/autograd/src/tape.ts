@@ -79,7 +79,11 @@ class TapeCore {
   split(x: FloatTensor, sizes: readonly number[]): FloatTensor[] {
     const parts = this.k.split({ x, sizes });
     this.#record([x], parts, (upstream) =>
-      this.k.scope(() => [this.k.concat({ parts: parts.map((part, i) => (upstream[i] as FloatTensor) ?? this.k.zeros(part.shape)) })]),
+      this.k.scope(() => [
+        this.k.concat({
+          parts: parts.map((part, i) => (upstream[i] as FloatTensor) ?? this.k.zeros(part.shape)),
+        }),
+      ]),
     );
     return parts;
   }
@@ -96,19 +100,17 @@ class TapeCore {
    * Runs `fn` without keeping what it computes on the way; the backward pass runs it again. Trades one more forward
    * for memory that holds one block's activations at a time.
    *
-   * @param fn      uses nothing with a gradient but its inputs and what this tape watches; gives the same when run again
-   * @param inputs  tensors it takes
+   * @param fn      computes one tensor from `inputs` alone, and the same when run again
+   * @param inputs  every tensor that it takes and that may have a gradient
    */
-  checkpoint(fn: (tape: Tape, ...inputs: FloatTensor[]) => FloatTensor, ...inputs: FloatTensor[]): FloatTensor {
+  checkpoint(fn: (tape: Tape) => FloatTensor, inputs: readonly FloatTensor[]): FloatTensor {
     const { k } = this;
-    const y = k.scope(() => fn(createTape(k), ...inputs));
-    const parameters = [...this.#watched].filter((tensor) => !inputs.includes(tensor as FloatTensor));
-    const all = [...inputs, ...parameters];
-    this.#record(all, [y], ([dy]) =>
+    const y = k.scope(() => fn(createTape(k)));
+    this.#record(inputs, [y], ([dy]) =>
       k.scope(() => {
-        const tape = createTape(k, all);
-        const gradients = tape.backward(fn(tape, ...inputs), dy);
-        return all.map((tensor) => gradients.get(tensor));
+        const tape = createTape(k, inputs);
+        const gradients = tape.backward(fn(tape), dy);
+        return inputs.map((tensor) => gradients.get(tensor));
       }),
     );
     return y;
@@ -124,9 +126,12 @@ class TapeCore {
    */
   backward(output: Tensor, upstream?: Tensor): Map<Tensor, FloatTensor> {
     const { k } = this;
-    if (!this.#tracked.has(output)) throw new FreelunchError('backward: output must be computed on this tape from a watched tensor');
+    if (!this.#tracked.has(output))
+      throw new FreelunchError('backward: output must be computed on this tape from a watched tensor');
     if (upstream === undefined && output.size !== 1) {
-      throw new ShapeError(`backward: output must have one element where upstream is absent, got [${output.shape.join(', ')}]`);
+      throw new ShapeError(
+        `backward: output must have one element where upstream is absent, got [${output.shape.join(', ')}]`,
+      );
     }
     return k.scope(() => {
       const gradients = new Map<Tensor, FloatTensor>();
@@ -170,7 +175,7 @@ class TapeCore {
     const kernels = this.k as unknown as Record<string, AnyFunction>;
     const rule = rules[op] as unknown as Rule<Differentiable>;
     const result = kernels[op](args);
-    const results = result instanceof Tensor ? { y: result } : (result as Record<string, Tensor>);
+    const results = (result instanceof Tensor ? { y: result } : result) as Record<string, Tensor>;
     const inputNames = rule.inputs.filter((name) => args[name] !== undefined);
     const outputNames = rule.outputs.filter((name) => results[name] !== undefined);
     this.#record(

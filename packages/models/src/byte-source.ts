@@ -16,19 +16,27 @@ const nothing = async (): Promise<void> => {};
 
 /** Bytes that are in memory already. */
 export function bytesSource(bytes: Uint8Array, name = 'bytes'): ByteSource {
-  return { name, size: bytes.length, read: async (offset, length) => bytes.subarray(offset, offset + length), close: nothing };
+  return {
+    name,
+    size: bytes.length,
+    read: async (offset, length) => bytes.subarray(offset, offset + length),
+    close: nothing,
+  };
 }
 
 /** A file that a user chose in a browser, or any Blob. */
 export function blobSource(blob: Blob, name = (blob as { name?: string }).name ?? 'blob'): ByteSource {
-  const read = async (offset: number, length: number) => new Uint8Array(await blob.slice(offset, offset + length).arrayBuffer());
+  const read = async (offset: number, length: number) =>
+    new Uint8Array(await blob.slice(offset, offset + length).arrayBuffer());
   return { name, size: blob.size, read, close: nothing };
 }
 
 /** A file on disk (Node, Deno, Bun). */
 export async function fileSource(path: string): Promise<ByteSource> {
   const module = 'node:fs/promises'; // named at run time: bundlers for browsers must not follow it
-  const { open } = (await import(/* @vite-ignore */ /* webpackIgnore: true */ module)) as typeof import('node:fs/promises');
+  const { open } = (await import(
+    /* @vite-ignore */ /* webpackIgnore: true */ module
+  )) as typeof import('node:fs/promises');
   const file = await open(path, 'r');
   const { size } = await file.stat();
   const read = async (offset: number, length: number) => {
@@ -36,7 +44,8 @@ export async function fileSource(path: string): Promise<ByteSource> {
     let done = 0;
     while (done < length) {
       const { bytesRead } = await file.read(bytes, done, length - done, offset + done);
-      if (bytesRead === 0) throw new FormatError(`${path}: file must have ${offset + length} bytes, ends at ${offset + done}`);
+      if (bytesRead === 0)
+        throw new FormatError(`${path}: file must have ${offset + length} bytes, ends at ${offset + done}`);
       done += bytesRead;
     }
     return bytes;
@@ -48,7 +57,8 @@ export async function fileSource(path: string): Promise<ByteSource> {
 export async function urlSource(url: string | URL, signal?: AbortSignal): Promise<ByteSource> {
   const name = String(url);
   const response = await fetch(url, { signal });
-  if (!response.ok || response.body === null) throw new FormatError(`${name}: must be a file, got HTTP status ${response.status}`);
+  if (!response.ok || response.body === null)
+    throw new FormatError(`${name}: must be a file, got HTTP status ${response.status}`);
   const length = Number(response.headers.get('content-length') ?? NaN);
   // A compressed transfer does not say how long the file is: then it is taken whole.
   if (!Number.isSafeInteger(length) || response.headers.has('content-encoding')) {
@@ -69,7 +79,8 @@ export function streamSource(stream: ReadableStream<Uint8Array>, size: number, n
     chunk = new Uint8Array(value.buffer, value.byteOffset, value.byteLength) as Uint8Array<ArrayBuffer>;
   };
   const read = async (offset: number, length: number) => {
-    if (offset < position) throw new FormatError(`${name}: a stream is read forward, from ${position}, got ${offset}`);
+    if (offset < position)
+      throw new FormatError(`${name}: a stream is read forward, from ${position}, got ${offset}`);
     const bytes = new Uint8Array(length);
     let filled = 0;
     while (filled < length) {

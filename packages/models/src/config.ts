@@ -74,7 +74,8 @@ export interface SoftmaxAttentionConfig {
   bias?: boolean;
 }
 
-export type MixerConfig = MambaConfig | Mamba2Config | LinearAttentionConfig | DeltaRuleConfig | SoftmaxAttentionConfig;
+export type MixerConfig =
+  MambaConfig | Mamba2Config | LinearAttentionConfig | DeltaRuleConfig | SoftmaxAttentionConfig;
 
 /** `gelu`: two layers; `swiglu`: a gated pair and one (Shazeer 2020). */
 export interface MlpConfig {
@@ -135,18 +136,22 @@ export interface ResolvedConfig extends Omit<ModelConfig, 'mixer' | 'mlp' | 'nor
 }
 
 function fail(name: string, wanted: string, got: unknown): never {
-  throw new ArgumentError(`createModel: ${name} must be ${wanted}, got ${typeof got === 'string' ? `'${got}'` : JSON.stringify(got)}`);
+  throw new ArgumentError(
+    `createModel: ${name} must be ${wanted}, got ${typeof got === 'string' ? `'${got}'` : JSON.stringify(got)}`,
+  );
 }
 
 function whole(name: string, value: unknown, least = 1): void {
-  if (!Number.isSafeInteger(value) || (value as number) < least) fail(name, `a whole number from ${least} up`, value);
+  if (!Number.isSafeInteger(value) || (value as number) < least)
+    fail(name, `a whole number from ${least} up`, value);
 }
 
 const byType = <T extends { type: string }>(value: T | string | undefined, absent: string): T =>
   (typeof value === 'object' ? value : { type: value ?? absent }) as T;
 
 function checkMixer(name: string, mixer: MixerConfig, dModel: number): void {
-  const positive = (key: string, value: unknown, least = 1) => value !== undefined && whole(`${name}.${key}`, value, least);
+  const positive = (key: string, value: unknown, least = 1) =>
+    value !== undefined && whole(`${name}.${key}`, value, least);
   switch (mixer.type) {
     case 'mamba':
     case 'mamba2':
@@ -161,7 +166,8 @@ function checkMixer(name: string, mixer: MixerConfig, dModel: number): void {
         const dInner = (mixer.expand ?? 2) * dModel;
         const headDim = mixer.headDim ?? 64;
         if (dInner % headDim !== 0) fail(`${name}.headDim`, `a divisor of dInner = ${dInner}`, headDim);
-        if ((dInner / headDim) % (mixer.nGroups ?? 1) !== 0) fail(`${name}.nGroups`, `a divisor of the ${dInner / headDim} heads`, mixer.nGroups);
+        if ((dInner / headDim) % (mixer.nGroups ?? 1) !== 0)
+          fail(`${name}.nGroups`, `a divisor of the ${dInner / headDim} heads`, mixer.nGroups);
       }
       return;
     case 'linear-attention':
@@ -169,18 +175,27 @@ function checkMixer(name: string, mixer: MixerConfig, dModel: number): void {
     case 'softmax-attention':
       whole(`${name}.nHeads`, mixer.nHeads);
       positive('headDim', mixer.headDim);
-      if (mixer.headDim === undefined && dModel % mixer.nHeads !== 0) fail(`${name}.nHeads`, `a divisor of dModel = ${dModel}, or headDim given`, mixer.nHeads);
+      if (mixer.headDim === undefined && dModel % mixer.nHeads !== 0)
+        fail(`${name}.nHeads`, `a divisor of dModel = ${dModel}, or headDim given`, mixer.nHeads);
       if (mixer.type === 'softmax-attention') {
         positive('nKvHeads', mixer.nKvHeads);
         positive('window', mixer.window);
-        if (mixer.nHeads % (mixer.nKvHeads ?? mixer.nHeads) !== 0) fail(`${name}.nKvHeads`, `a divisor of nHeads = ${mixer.nHeads}`, mixer.nKvHeads);
+        if (mixer.nHeads % (mixer.nKvHeads ?? mixer.nHeads) !== 0)
+          fail(`${name}.nKvHeads`, `a divisor of nHeads = ${mixer.nHeads}`, mixer.nKvHeads);
       }
-      if (mixer.type === 'linear-attention' && !['none', 'retention', 'token', 'channel'].includes(mixer.forget ?? 'none')) {
+      if (
+        mixer.type === 'linear-attention' &&
+        !['none', 'retention', 'token', 'channel'].includes(mixer.forget ?? 'none')
+      ) {
         fail(`${name}.forget`, "one of 'none', 'retention', 'token', 'channel'", mixer.forget);
       }
       return;
     default:
-      fail(`${name}.type`, "one of 'mamba', 'mamba2', 'linear-attention', 'delta-rule', 'softmax-attention'", (mixer as { type?: unknown })?.type);
+      fail(
+        `${name}.type`,
+        "one of 'mamba', 'mamba2', 'linear-attention', 'delta-rule', 'softmax-attention'",
+        (mixer as { type?: unknown })?.type,
+      );
   }
 }
 
@@ -192,16 +207,21 @@ export function resolveConfig(config: ModelConfig): ResolvedConfig {
   const mixers = Array.isArray(config.mixer)
     ? (config.mixer as readonly MixerConfig[])
     : new Array<MixerConfig>(config.nLayers).fill(config.mixer as MixerConfig);
-  if (mixers.length !== config.nLayers) fail('mixer', `one, or ${config.nLayers} as there are layers`, mixers.length);
-  mixers.forEach((mixer, i) => checkMixer(Array.isArray(config.mixer) ? `mixer[${i}]` : 'mixer', mixer, config.dModel));
+  if (mixers.length !== config.nLayers)
+    fail('mixer', `one, or ${config.nLayers} as there are layers`, mixers.length);
+  mixers.forEach((mixer, i) =>
+    checkMixer(Array.isArray(config.mixer) ? `mixer[${i}]` : 'mixer', mixer, config.dModel),
+  );
   const mlp = byType<MlpConfig>(config.mlp, 'none');
   if (!['none', 'gelu', 'swiglu'].includes(mlp.type)) fail('mlp', "'none', 'gelu' or 'swiglu'", mlp.type);
   if (mlp.dHidden !== undefined) whole('mlp.dHidden', mlp.dHidden);
   const norm = byType<NormConfig>(config.norm, 'rms');
   if (!['rms', 'layer', 'none'].includes(norm.type)) fail('norm', "'rms', 'layer' or 'none'", norm.type);
-  if (norm.eps !== undefined && !(norm.eps >= 0 && norm.eps < 1)) fail('norm.eps', 'a number from 0 to 1', norm.eps);
+  if (norm.eps !== undefined && !(norm.eps >= 0 && norm.eps < 1))
+    fail('norm.eps', 'a number from 0 to 1', norm.eps);
   const position = byType<PositionConfig>(config.position, 'none');
-  if (!['none', 'learned', 'rope', 'alibi'].includes(position.type)) fail('position', "'none', 'learned', 'rope' or 'alibi'", position.type);
+  if (!['none', 'learned', 'rope', 'alibi'].includes(position.type))
+    fail('position', "'none', 'learned', 'rope' or 'alibi'", position.type);
   if (position.type === 'learned') whole('position.maxLength', position.maxLength);
   const seed = config.seed ?? 0;
   if (!Number.isSafeInteger(seed) || seed < 0) fail('seed', 'a whole number from 0 up', seed);
@@ -210,7 +230,22 @@ export function resolveConfig(config: ModelConfig): ResolvedConfig {
   const gpt2 = softmaxOnly && position.type === 'learned' && norm.type === 'layer' && mlp.type === 'gelu';
   const llama = softmaxOnly && norm.type === 'rms' && mlp.type === 'swiglu' && position.type !== 'learned';
   const naming = config.naming ?? (gpt2 ? 'gpt2' : llama ? 'llama' : 'mamba');
-  if (naming === 'gpt2' && !gpt2) fail('naming', "'mamba': only softmax attention with learned positions, layer norm and gelu is named as GPT-2", naming);
-  if (naming === 'llama' && !llama) fail('naming', "'mamba': only softmax attention with rms norm and swiglu is named as Llama", naming);
-  return { ...config, mixers, mlp, norm: { type: norm.type, eps: norm.eps ?? 1e-5 }, position, tieEmbeddings: config.tieEmbeddings ?? true, naming, seed };
+  if (naming === 'gpt2' && !gpt2)
+    fail(
+      'naming',
+      "'mamba': only softmax attention with learned positions, layer norm and gelu is named as GPT-2",
+      naming,
+    );
+  if (naming === 'llama' && !llama)
+    fail('naming', "'mamba': only softmax attention with rms norm and swiglu is named as Llama", naming);
+  return {
+    ...config,
+    mixers,
+    mlp,
+    norm: { type: norm.type, eps: norm.eps ?? 1e-5 },
+    position,
+    tieEmbeddings: config.tieEmbeddings ?? true,
+    naming,
+    seed,
+  };
 }

@@ -29,7 +29,14 @@ export function deltaRule(config: DeltaRuleConfig, dModel: number, branches: num
       const [batch, seqLen] = x.shape;
       const heads = (name: string) => t.reshape(linear(t, p, name, x), [batch, seqLen, nHeads, headDim]);
       const beta = t.sigmoid({ x: linear(t, p, 'b_proj', x) });
-      const args = { q: heads('q_proj'), k: heads('k_proj'), v: heads('v_proj'), beta, initialState: state?.tensors.state, ...options };
+      const args = {
+        q: heads('q_proj'),
+        k: heads('k_proj'),
+        v: heads('v_proj'),
+        beta,
+        initialState: state?.tensors.state,
+        ...options,
+      };
       const { o, lastState } = gated
         ? t.gatedDeltaRule({ ...args, decay: t.logSigmoid({ x: linear(t, p, 'g_proj', x) }) })
         : t.deltaRule(args);
@@ -37,13 +44,23 @@ export function deltaRule(config: DeltaRuleConfig, dModel: number, branches: num
       return linear(t, p, 'o_proj', t.reshape(o, [batch, seqLen, width]));
     },
 
-    initialState: (k: Kernels, batch: number) => ({ tensors: { state: k.zeros([batch, nHeads, headDim, headDim]) }, position: 0 }),
+    initialState: (k: Kernels, batch: number) => ({
+      tensors: { state: k.zeros([batch, nHeads, headDim, headDim]) },
+      position: 0,
+    }),
 
     step(k: Kernels, p: Scope, x: FloatTensor, { tensors }: MixerState): FloatTensor {
       const [batch] = x.shape;
       const heads = (name: string) => linearStep(k, p, name, x).reshape([batch, nHeads, headDim]);
       const beta = k.sigmoid({ x: linearStep(k, p, 'b_proj', x) });
-      const args = { state: tensors.state, q: heads('q_proj'), k: heads('k_proj'), v: heads('v_proj'), beta, ...options };
+      const args = {
+        state: tensors.state,
+        q: heads('q_proj'),
+        k: heads('k_proj'),
+        v: heads('v_proj'),
+        beta,
+        ...options,
+      };
       const o = gated
         ? k.gatedDeltaRuleStep({ ...args, decay: k.logSigmoid({ x: linearStep(k, p, 'g_proj', x) }) })
         : k.deltaRuleStep(args);

@@ -26,7 +26,10 @@ export function fromFloat16(half: number): number {
   const exponent = (half >>> 10) & 31;
   const fraction = half & 0x3ff;
   if (exponent === 0) return (sign < 0 ? -fraction : fraction) * 2 ** -24; // zero keeps its sign, subnormals are fractions of 2^-24
-  bits[0] = exponent === 31 ? sign | 0x7f800000 | (fraction << 13) : sign | ((exponent + 112) << 23) | (fraction << 13);
+  bits[0] =
+    exponent === 31
+      ? sign | 0x7f800000 | (fraction << 13)
+      : sign | ((exponent + 112) << 23) | (fraction << 13);
   return float[0];
 }
 

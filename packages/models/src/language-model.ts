@@ -16,7 +16,16 @@ import { mamba2 } from './mamba2.js';
 import type { Mixer, MixerState } from './mixer.js';
 import { createMlp, type Mlp } from './mlp.js';
 import { type Names, namesOf } from './names.js';
-import { createParameters, type FloatTensor, normal, ones, ParameterList, type ParameterSpec, Scope, zeros } from './parameters.js';
+import {
+  createParameters,
+  type FloatTensor,
+  normal,
+  ones,
+  ParameterList,
+  type ParameterSpec,
+  Scope,
+  zeros,
+} from './parameters.js';
 import { softmaxAttention } from './softmax-attention.js';
 
 /** Token ids: int32 `[batch, seqLen]`, one row of them, or rows of one length. */
@@ -76,7 +85,11 @@ function createMixer(mixer: MixerConfig, config: ResolvedConfig, branches: numbe
 }
 
 /** What a config consists of, without any weights: blocks and the list of parameters. */
-export function describeModel(config: ResolvedConfig): { names: Names; blocks: Block[]; specs: readonly ParameterSpec[] } {
+export function describeModel(config: ResolvedConfig): {
+  names: Names;
+  blocks: Block[];
+  specs: readonly ParameterSpec[];
+} {
   const { vocabSize, dModel, mixers, mlp, norm, position, tieEmbeddings } = config;
   const names = namesOf(config);
   const list = new ParameterList();
@@ -135,18 +148,23 @@ export class LanguageModel implements Disposable {
 
   /** Number of weights. */
   get parameterCount(): number {
-    return this.specs.reduce((total, { shape }) => total + shape.reduce((size, extent) => size * extent, 1), 0);
+    return this.specs.reduce(
+      (total, { shape }) => total + shape.reduce((size, extent) => size * extent, 1),
+      0,
+    );
   }
 
   /** Bytes that the state of one sequence holds after `seqLen` tokens: constant for recurrent mixers, growing for attention. */
   stateBytes(seqLen: number): number {
-    if (!Number.isSafeInteger(seqLen) || seqLen < 0) throw new ArgumentError(`stateBytes: seqLen must be a whole number from 0 up, got ${seqLen}`);
+    if (!Number.isSafeInteger(seqLen) || seqLen < 0)
+      throw new ArgumentError(`stateBytes: seqLen must be a whole number from 0 up, got ${seqLen}`);
     return this.#blocks.reduce((total, { mixer }) => total + mixer.stateBytes(seqLen), 0);
   }
 
   /** The state before the first token. @param batch number of sequences, from 1 up */
   initialState(batch = 1): ModelState {
-    if (!Number.isSafeInteger(batch) || batch < 1) throw new ArgumentError(`initialState: batch must be a whole number from 1 up, got ${batch}`);
+    if (!Number.isSafeInteger(batch) || batch < 1)
+      throw new ArgumentError(`initialState: batch must be a whole number from 1 up, got ${batch}`);
     const layers = this.#blocks.map(({ mixer }) => mixer.initialState(this.k, batch));
     return new LayerStates(batch, layers);
   }
@@ -169,8 +187,12 @@ export class LanguageModel implements Disposable {
       this.#blocks.forEach((block, layer) => {
         observe?.(`hidden.${layer}`, x);
         const mixerState = state?.layers[layer];
-        const inside = (tp: Tape, input: FloatTensor) => this.#block(tp, block, input, mixerState);
-        x = checkpoint && mixerState === undefined ? t.checkpoint(inside, this.#ofBlock(block), x) : inside(t, x);
+        const input = x;
+        const inside = (tp: Tape) => this.#block(tp, block, input, mixerState);
+        x =
+          checkpoint && mixerState === undefined
+            ? t.checkpoint(inside, [input, ...this.#ofBlock(block)])
+            : inside(t);
         if (mixerState !== undefined) mixerState.position += seqLen;
       });
       observe?.(`hidden.${this.#blocks.length}`, x);
@@ -214,7 +236,10 @@ export class LanguageModel implements Disposable {
     const { k } = this;
     return k.scope(() => {
       const flat = typeof token === 'number' ? [token] : token instanceof Tensor ? token.toArray() : token;
-      const ids = this.#ids('step', Array.from(flat, (id) => [id]));
+      const ids = this.#ids(
+        'step',
+        Array.from(flat, (id) => [id]),
+      );
       const batch = ids.shape[0];
       this.#checkState('step', state, batch);
       const t = createTape(k);
@@ -222,10 +247,19 @@ export class LanguageModel implements Disposable {
       this.#blocks.forEach(({ prefix, mixer, mlp }, layer) => {
         const { mixerNorm, mlpNorm, mixer: mixerPrefix } = this.#names;
         const mixerState = state.layers[layer];
-        const mixed = mixer.step(k, this.#scope(prefix + mixerPrefix), this.#norm(t, prefix + mixerNorm, x), mixerState);
+        const mixed = mixer.step(
+          k,
+          this.#scope(prefix + mixerPrefix),
+          this.#norm(t, prefix + mixerNorm, x),
+          mixerState,
+        );
         mixerState.position++;
         x = k.add({ a: x, b: mixed });
-        if (mlp !== undefined) x = k.add({ a: x, b: mlp.forward(t, this.#scope(`${prefix}mlp.`), this.#norm(t, prefix + mlpNorm, x)) });
+        if (mlp !== undefined)
+          x = k.add({
+            a: x,
+            b: mlp.forward(t, this.#scope(`${prefix}mlp.`), this.#norm(t, prefix + mlpNorm, x)),
+          });
       });
       return { logits: this.#head(t, this.#norm(t, this.#names.finalNorm, x)), layers: state.layers };
     }).logits;
@@ -252,14 +286,22 @@ export class LanguageModel implements Disposable {
     const { type, eps } = this.config.norm;
     if (type === 'none') return x;
     const weight = this.#scope(prefix).get('weight');
-    return type === 'rms' ? t.rmsNorm({ x, weight, eps }) : t.layerNorm({ x, weight, bias: this.#scope(prefix).get('bias'), eps });
+    return type === 'rms'
+      ? t.rmsNorm({ x, weight, eps })
+      : t.layerNorm({ x, weight, bias: this.#scope(prefix).get('bias'), eps });
   }
 
   #block(t: Tape, { prefix, mixer, mlp }: Block, x: FloatTensor, state?: MixerState): FloatTensor {
     const { mixerNorm, mlpNorm, mixer: mixerPrefix } = this.#names;
-    const h = t.add({ a: x, b: mixer.forward(t, this.#scope(prefix + mixerPrefix), this.#norm(t, prefix + mixerNorm, x), state) });
+    const h = t.add({
+      a: x,
+      b: mixer.forward(t, this.#scope(prefix + mixerPrefix), this.#norm(t, prefix + mixerNorm, x), state),
+    });
     if (mlp === undefined) return h;
-    return t.add({ a: h, b: mlp.forward(t, this.#scope(`${prefix}mlp.`), this.#norm(t, prefix + mlpNorm, h)) });
+    return t.add({
+      a: h,
+      b: mlp.forward(t, this.#scope(`${prefix}mlp.`), this.#norm(t, prefix + mlpNorm, h)),
+    });
   }
 
   #embed(t: Tape, ids: Tensor, position: number): FloatTensor {
@@ -268,28 +310,50 @@ export class LanguageModel implements Disposable {
     const [batch, seqLen] = ids.shape;
     const { maxLength } = this.config.position;
     if (position + seqLen > maxLength) {
-      throw new ArgumentError(`forward: tokens must end within the ${maxLength} learned positions, got ${position + seqLen}`);
+      throw new ArgumentError(
+        `forward: tokens must end within the ${maxLength} learned positions, got ${position + seqLen}`,
+      );
     }
-    const positions = this.k.tensor(Int32Array.from({ length: batch * seqLen }, (_, i) => position + (i % seqLen)), [batch, seqLen]);
-    return t.add({ a: x, b: t.embedding({ ids: positions, weight: this.#scope('').get(this.#names.positions) }) });
+    const positions = this.k.tensor(
+      Int32Array.from({ length: batch * seqLen }, (_, i) => position + (i % seqLen)),
+      [batch, seqLen],
+    );
+    return t.add({
+      a: x,
+      b: t.embedding({ ids: positions, weight: this.#scope('').get(this.#names.positions) }),
+    });
   }
 
   #head(t: Tape, x: FloatTensor): FloatTensor {
     const { embedding, head } = this.#names;
-    return t.matmul({ a: x, b: this.#scope('').get(this.config.tieEmbeddings ? embedding : head), transposeB: true });
+    return t.matmul({
+      a: x,
+      b: this.#scope('').get(this.config.tieEmbeddings ? embedding : head),
+      transposeB: true,
+    });
   }
 
   #ids(where: string, tokens: Tokens): Tensor {
     if (tokens instanceof Tensor) {
-      if (tokens.shape.length !== 2) throw new ShapeError(`${where}: tokens must be [batch, seqLen], got [${tokens.shape.join(', ')}]`);
+      if (tokens.shape.length !== 2)
+        throw new ShapeError(`${where}: tokens must be [batch, seqLen], got [${tokens.shape.join(', ')}]`);
       return tokens;
     }
-    const rows = (tokens.length > 0 && typeof tokens[0] === 'number' ? [tokens] : tokens) as readonly ArrayLike<number>[];
+    const rows = (
+      tokens.length > 0 && typeof tokens[0] === 'number' ? [tokens] : tokens
+    ) as readonly ArrayLike<number>[];
     const seqLen = rows[0]?.length ?? 0;
     if (seqLen === 0) throw new ShapeError(`${where}: tokens must be at least one, got none`);
     const other = rows.findIndex((row) => row.length !== seqLen);
-    if (other > 0) throw new ShapeError(`${where}: tokens must be rows of one length, got ${seqLen} and ${rows[other].length}`);
-    return this.k.tensor(rows.flatMap((row) => Array.from(row)), [rows.length, seqLen], 'int32');
+    if (other > 0)
+      throw new ShapeError(
+        `${where}: tokens must be rows of one length, got ${seqLen} and ${rows[other].length}`,
+      );
+    return this.k.tensor(
+      rows.flatMap((row) => Array.from(row)),
+      [rows.length, seqLen],
+      'int32',
+    );
   }
 
   #scored(ids: Tensor, { targets, mask }: LossOptions): { targets: Tensor; mask?: Tensor } {
@@ -298,23 +362,33 @@ export class LanguageModel implements Disposable {
     const shaped = (name: string, given: Tokens | Uint8Array): Tensor => {
       const rows = given instanceof Uint8Array ? Int32Array.from(given) : given;
       const flat = !(rows instanceof Tensor) && typeof rows[0] === 'number' && rows.length === batch * seqLen;
-      const tensor = flat ? k.tensor(Int32Array.from(rows as ArrayLike<number>), [batch, seqLen]) : this.#ids(name, rows);
+      const tensor = flat
+        ? k.tensor(Int32Array.from(rows as ArrayLike<number>), [batch, seqLen])
+        : this.#ids(name, rows);
       if (tensor.shape[0] !== batch || tensor.shape[1] !== seqLen) {
-        throw new ShapeError(`loss: ${name} must be shaped like tokens, [${batch}, ${seqLen}], got [${tensor.shape.join(', ')}]`);
+        throw new ShapeError(
+          `loss: ${name} must be shaped like tokens, [${batch}, ${seqLen}], got [${tensor.shape.join(', ')}]`,
+        );
       }
       return tensor;
     };
     const scored = mask === undefined ? undefined : shaped('mask', mask);
     if (targets !== undefined) return { targets: shaped('targets', targets), mask: scored };
     const data = ids.data;
-    const next = Int32Array.from({ length: data.length }, (_, i) => ((i + 1) % seqLen === 0 ? -100 : data[i + 1]));
+    const next = Int32Array.from({ length: data.length }, (_, i) =>
+      (i + 1) % seqLen === 0 ? -100 : data[i + 1],
+    );
     return { targets: k.tensor(next, [batch, seqLen]), mask: scored };
   }
 
   #checkState(where: string, state: ModelState | undefined, batch: number): void {
     if (state === undefined) return;
-    if (state.layers.length !== this.#blocks.length) throw new ArgumentError(`${where}: state must be one of this model`);
-    if (state.batch !== batch) throw new ShapeError(`${where}: tokens must be ${state.batch} sequences as the state has, got ${batch}`);
+    if (state.layers.length !== this.#blocks.length)
+      throw new ArgumentError(`${where}: state must be one of this model`);
+    if (state.batch !== batch)
+      throw new ShapeError(
+        `${where}: tokens must be ${state.batch} sequences as the state has, got ${batch}`,
+      );
     const [tensor] = Object.values(state.layers[0].tensors);
     if (tensor.disposed) throw new DisposedError(`${where}: state was disposed of`);
   }
@@ -323,7 +397,10 @@ export class LanguageModel implements Disposable {
 /** The last position of each sequence, `[batch, 1, dModel]`. */
 function lastRows(t: Tape, x: FloatTensor): FloatTensor {
   const [batch, seqLen, dModel] = x.shape;
-  const ids = t.k.tensor(Int32Array.from({ length: batch }, (_, b) => (b + 1) * seqLen - 1), [batch, 1]);
+  const ids = t.k.tensor(
+    Int32Array.from({ length: batch }, (_, b) => (b + 1) * seqLen - 1),
+    [batch, 1],
+  );
   return t.embedding({ ids, weight: t.reshape(x, [batch * seqLen, dModel]) });
 }
 
@@ -341,7 +418,11 @@ class LayerStates implements ModelState {
   }
 
   get bytes(): number {
-    return this.layers.reduce((total, { tensors }) => total + Object.values(tensors).reduce((sum, tensor) => sum + tensor.size * 4, 0), 0);
+    return this.layers.reduce(
+      (total, { tensors }) =>
+        total + Object.values(tensors).reduce((sum, tensor) => sum + tensor.size * 4, 0),
+      0,
+    );
   }
 
   dispose(): void {

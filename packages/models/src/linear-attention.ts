@@ -22,8 +22,19 @@ const retentionDecays: Initializer = (data) => {
 const openGate: Initializer = (data) => void data.fill(4);
 
 /** The projections of a mixer with heads: declares q, k, v and the output. */
-export function declareHeads(list: ParameterList, prefix: string, dModel: number, dKeys: number, dValues: number, branches: number): void {
-  for (const [name, width] of [['q_proj', dKeys], ['k_proj', dKeys], ['v_proj', dValues]] as const) {
+export function declareHeads(
+  list: ParameterList,
+  prefix: string,
+  dModel: number,
+  dKeys: number,
+  dValues: number,
+  branches: number,
+): void {
+  for (const [name, width] of [
+    ['q_proj', dKeys],
+    ['k_proj', dKeys],
+    ['v_proj', dValues],
+  ] as const) {
     list.weight(`${prefix}${name}.weight`, [width, dModel], uniform(1 / Math.sqrt(dModel)));
   }
   list.weight(`${prefix}o_proj.weight`, [dModel, dValues], outputDeviation(dValues, branches));
@@ -49,7 +60,12 @@ export function linearAttention(config: LinearAttentionConfig, dModel: number, b
     forward(t: Tape, p: Scope, x: FloatTensor, state?: MixerState): FloatTensor {
       const [batch, seqLen] = x.shape;
       const heads = (name: string) => t.reshape(linear(t, p, name, x), [batch, seqLen, nHeads, headDim]);
-      const decay = forget === 'retention' ? p.get('decay') : forget === 'token' ? t.logSigmoid({ x: linear(t, p, 'g_proj', x) }) : undefined;
+      const decay =
+        forget === 'retention'
+          ? p.get('decay')
+          : forget === 'token'
+            ? t.logSigmoid({ x: linear(t, p, 'g_proj', x) })
+            : undefined;
       const gate = forget === 'channel' ? t.logSigmoid({ x: heads('g_proj') }) : undefined;
       const { o, lastState, lastNormalizer } = t.linearAttention({
         q: heads('q_proj'),
@@ -70,17 +86,33 @@ export function linearAttention(config: LinearAttentionConfig, dModel: number, b
 
     initialState(k: Kernels, batch: number): MixerState {
       const state = k.zeros([batch, nHeads, headDim, headDim]);
-      const tensors = normalize ? { state, normalizer: k.zeros([batch, nHeads, headDim]) } : { state };
+      const tensors: MixerState['tensors'] = normalize
+        ? { state, normalizer: k.zeros([batch, nHeads, headDim]) }
+        : { state };
       return { tensors, position: 0 };
     },
 
     step(k: Kernels, p: Scope, x: FloatTensor, { tensors }: MixerState): FloatTensor {
       const [batch] = x.shape;
       const heads = (name: string) => linearStep(k, p, name, x).reshape([batch, nHeads, headDim]);
-      const decay = forget === 'retention' ? p.get('decay') : forget === 'token' ? k.logSigmoid({ x: linearStep(k, p, 'g_proj', x) }) : undefined;
+      const decay =
+        forget === 'retention'
+          ? p.get('decay')
+          : forget === 'token'
+            ? k.logSigmoid({ x: linearStep(k, p, 'g_proj', x) })
+            : undefined;
       const gate = forget === 'channel' ? k.logSigmoid({ x: heads('g_proj') }) : undefined;
       const { state, normalizer } = tensors;
-      const o = k.linearAttentionStep({ state, normalizer, q: heads('q_proj'), k: heads('k_proj'), v: heads('v_proj'), ...options, decay, gate });
+      const o = k.linearAttentionStep({
+        state,
+        normalizer,
+        q: heads('q_proj'),
+        k: heads('k_proj'),
+        v: heads('v_proj'),
+        ...options,
+        decay,
+        gate,
+      });
       return linearStep(k, p, 'o_proj', o.reshape([batch, width]));
     },
 

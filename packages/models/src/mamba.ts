@@ -9,7 +9,15 @@ import type { Tape } from '@freelunch/autograd';
 import type { Kernels } from '@freelunch/kernels';
 import type { MambaConfig } from './config.js';
 import { keep, linear, linearStep, type Mixer, type MixerState } from './mixer.js';
-import { type FloatTensor, type Initializer, ones, type ParameterList, type Scope, uniform, zeros } from './parameters.js';
+import {
+  type FloatTensor,
+  type Initializer,
+  ones,
+  type ParameterList,
+  type Scope,
+  uniform,
+  zeros,
+} from './parameters.js';
 import { exp, ln } from './portable-math.js';
 
 /** ln(1..N) in every row: A starts as -1, -2 .. -N, the real part of S4D. */
@@ -28,7 +36,8 @@ export const stepSizeBias: Initializer = (data, rng) => {
 };
 
 /** Output projections shrink with the number of residual branches, as in GPT-2. */
-export const outputDeviation = (fanIn: number, branches: number): Initializer => uniform(1 / Math.sqrt(fanIn * branches));
+export const outputDeviation = (fanIn: number, branches: number): Initializer =>
+  uniform(1 / Math.sqrt(fanIn * branches));
 
 export function mamba(config: MambaConfig, dModel: number, branches: number): Mixer {
   const { dState = 16, dConv = 4, expand = 2, bias = false, convBias = true } = config;
@@ -36,7 +45,11 @@ export function mamba(config: MambaConfig, dModel: number, branches: number): Mi
   const dtRank = config.dtRank ?? Math.ceil(dModel / 16);
 
   /** delta (before softplus), B and C from u: each token chooses what the state keeps. */
-  const select = (parts: FloatTensor[], dtProj: (dt: FloatTensor) => FloatTensor) => ({ delta: dtProj(parts[0]), B: parts[1], C: parts[2] });
+  const select = (parts: FloatTensor[], dtProj: (dt: FloatTensor) => FloatTensor) => ({
+    delta: dtProj(parts[0]),
+    B: parts[1],
+    C: parts[2],
+  });
   const widths = [dtRank, dState, dState];
 
   return {
@@ -65,14 +78,26 @@ export function mamba(config: MambaConfig, dModel: number, branches: number): Mi
       const A = t.negate({ x: t.exp({ x: p.get('A_log') }) }); // negative, so the state decays
       const deltaBias = p.get('dt_proj.bias'); // added in the scan, and only there
       const initialState = state?.tensors.scan;
-      const { y, lastState } = t.selectiveScan({ u, delta, A, B, C, D: p.get('D'), z, deltaBias, deltaSoftplus: true, initialState });
+      const { y, lastState } = t.selectiveScan({
+        u,
+        delta,
+        A,
+        B,
+        C,
+        D: p.get('D'),
+        z,
+        deltaBias,
+        deltaSoftplus: true,
+        initialState,
+      });
       if (state !== undefined) keep(state, 'scan', lastState);
       return linear(t, p, 'out_proj', y);
     },
 
     initialState(k: Kernels, batch: number): MixerState {
       const scan = k.zeros([batch, dInner, dState]);
-      const tensors = dConv > 1 ? { conv: k.zeros([batch, dConv - 1, dInner]), scan } : { scan };
+      const tensors: MixerState['tensors'] =
+        dConv > 1 ? { conv: k.zeros([batch, dConv - 1, dInner]), scan } : { scan };
       return { tensors, position: 0 };
     },
 
@@ -84,7 +109,18 @@ export function mamba(config: MambaConfig, dModel: number, branches: number): Mi
       );
       const A = k.negate({ x: k.exp({ x: p.get('A_log') }) });
       const deltaBias = p.get('dt_proj.bias');
-      const y = k.selectiveScanStep({ state: state.tensors.scan, u, delta, A, B, C, D: p.get('D'), z, deltaBias, deltaSoftplus: true });
+      const y = k.selectiveScanStep({
+        state: state.tensors.scan,
+        u,
+        delta,
+        A,
+        B,
+        C,
+        D: p.get('D'),
+        z,
+        deltaBias,
+        deltaSoftplus: true,
+      });
       return linearStep(k, p, 'out_proj', y);
     },
 
@@ -93,19 +129,44 @@ export function mamba(config: MambaConfig, dModel: number, branches: number): Mi
 }
 
 /** The causal convolution with SiLU, or SiLU alone where `dConv` is 0. */
-export function convolve(t: Tape, p: Scope, x: FloatTensor, channels: number, dConv: number, state?: MixerState): FloatTensor {
+export function convolve(
+  t: Tape,
+  p: Scope,
+  x: FloatTensor,
+  channels: number,
+  dConv: number,
+  state?: MixerState,
+): FloatTensor {
   if (dConv === 0) return t.silu({ x });
   // The published weight is [channels, 1, width], as PyTorch's grouped convolution has it.
   const weight = t.reshape(p.get('conv1d.weight'), [channels, dConv]);
-  const { y, lastState } = t.causalConv1d({ x, weight, bias: p.find('conv1d.bias'), activation: 'silu', initialState: state?.tensors.conv });
+  const { y, lastState } = t.causalConv1d({
+    x,
+    weight,
+    bias: p.find('conv1d.bias'),
+    activation: 'silu',
+    initialState: state?.tensors.conv,
+  });
   if (state?.tensors.conv !== undefined && lastState !== undefined) keep(state, 'conv', lastState);
   return y;
 }
 
 /** One step of the same. */
-export function convolveStep(k: Kernels, p: Scope, x: FloatTensor, channels: number, dConv: number, state: MixerState): FloatTensor {
+export function convolveStep(
+  k: Kernels,
+  p: Scope,
+  x: FloatTensor,
+  channels: number,
+  dConv: number,
+  state: MixerState,
+): FloatTensor {
   if (dConv === 0) return k.silu({ x });
   const weight = p.get('conv1d.weight').reshape([channels, dConv]);
-  return k.causalConv1dStep({ state: state.tensors.conv, x, weight, bias: p.find('conv1d.bias'), activation: 'silu' });
+  return k.causalConv1dStep({
+    state: state.tensors.conv,
+    x,
+    weight,
+    bias: p.find('conv1d.bias'),
+    activation: 'silu',
+  });
 }
-

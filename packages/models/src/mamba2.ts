@@ -10,7 +10,15 @@ import type { Kernels } from '@freelunch/kernels';
 import type { Mamba2Config } from './config.js';
 import { convolve, convolveStep, outputDeviation, stepSizeBias } from './mamba.js';
 import { keep, linear, linearStep, type Mixer, type MixerState } from './mixer.js';
-import { type FloatTensor, type Initializer, ones, type ParameterList, type Scope, uniform, zeros } from './parameters.js';
+import {
+  type FloatTensor,
+  type Initializer,
+  ones,
+  type ParameterList,
+  type Scope,
+  uniform,
+  zeros,
+} from './parameters.js';
 import { ln } from './portable-math.js';
 
 /** ln of numbers spread evenly over [1, 16]. */
@@ -19,7 +27,16 @@ const logOfDecays: Initializer = (data, rng) => {
 };
 
 export function mamba2(config: Mamba2Config, dModel: number, branches: number, eps: number): Mixer {
-  const { dState = 128, dConv = 4, expand = 2, headDim = 64, nGroups = 1, bias = false, convBias = true, chunkSize } = config;
+  const {
+    dState = 128,
+    dConv = 4,
+    expand = 2,
+    headDim = 64,
+    nGroups = 1,
+    bias = false,
+    convBias = true,
+    chunkSize,
+  } = config;
   const { normBeforeGate = false, dtLimit } = config;
   const dInner = expand * dModel;
   const nHeads = dInner / headDim;
@@ -31,7 +48,11 @@ export function mamba2(config: Mamba2Config, dModel: number, branches: number, e
       list.other(`${prefix}dt_bias`, [nHeads], stepSizeBias);
       list.other(`${prefix}A_log`, [nHeads], logOfDecays);
       list.other(`${prefix}D`, [nHeads], ones);
-      list.weight(`${prefix}in_proj.weight`, [dInner + dMixed + nHeads, dModel], uniform(1 / Math.sqrt(dModel)));
+      list.weight(
+        `${prefix}in_proj.weight`,
+        [dInner + dMixed + nHeads, dModel],
+        uniform(1 / Math.sqrt(dModel)),
+      );
       if (bias) list.other(`${prefix}in_proj.bias`, [dInner + dMixed + nHeads], zeros);
       if (dConv > 0) {
         list.weight(`${prefix}conv1d.weight`, [dMixed, 1, dConv], uniform(1 / Math.sqrt(dConv)));
@@ -61,20 +82,34 @@ export function mamba2(config: Mamba2Config, dModel: number, branches: number, e
       });
       if (state !== undefined) keep(state, 'scan', lastState);
       const weight = p.get('norm.weight');
-      const normed = t.gatedRmsNorm({ x: t.reshape(y, [batch, seqLen, dInner]), z, weight, eps, groups: nGroups, normBeforeGate });
+      const normed = t.gatedRmsNorm({
+        x: t.reshape(y, [batch, seqLen, dInner]),
+        z,
+        weight,
+        eps,
+        groups: nGroups,
+        normBeforeGate,
+      });
       return linear(t, p, 'out_proj', normed);
     },
 
     initialState(k: Kernels, batch: number): MixerState {
       const scan = k.zeros([batch, nHeads, headDim, dState]);
-      const tensors = dConv > 1 ? { conv: k.zeros([batch, dConv - 1, dMixed]), scan } : { scan };
+      const tensors: MixerState['tensors'] =
+        dConv > 1 ? { conv: k.zeros([batch, dConv - 1, dMixed]), scan } : { scan };
       return { tensors, position: 0 };
     },
 
     step(k: Kernels, p: Scope, input: FloatTensor, state: MixerState): FloatTensor {
       const [batch] = input.shape;
-      const [z, mixed, dt] = k.split({ x: linearStep(k, p, 'in_proj', input), sizes: [dInner, dMixed, nHeads] });
-      const [x, B, C] = k.split({ x: convolveStep(k, p, mixed, dMixed, dConv, state), sizes: [dInner, dGroups, dGroups] });
+      const [z, mixed, dt] = k.split({
+        x: linearStep(k, p, 'in_proj', input),
+        sizes: [dInner, dMixed, nHeads],
+      });
+      const [x, B, C] = k.split({
+        x: convolveStep(k, p, mixed, dMixed, dConv, state),
+        sizes: [dInner, dGroups, dGroups],
+      });
       const y = k.ssdStep({
         state: state.tensors.scan,
         x: x.reshape([batch, nHeads, headDim]),
@@ -88,7 +123,12 @@ export function mamba2(config: Mamba2Config, dModel: number, branches: number, e
         dtLimit,
       });
       const weight = p.get('norm.weight');
-      return linearStep(k, p, 'out_proj', k.gatedRmsNorm({ x: y.reshape([batch, dInner]), z, weight, eps, groups: nGroups, normBeforeGate }));
+      return linearStep(
+        k,
+        p,
+        'out_proj',
+        k.gatedRmsNorm({ x: y.reshape([batch, dInner]), z, weight, eps, groups: nGroups, normBeforeGate }),
+      );
     },
 
     stateBytes: () => 4 * (nHeads * headDim * dState + Math.max(dConv - 1, 0) * dMixed),

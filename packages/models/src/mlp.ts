@@ -15,7 +15,12 @@ export interface Mlp {
 }
 
 /** @param conv1d weights stored `[in, out]` under GPT-2's names */
-export function createMlp(config: MlpConfig, dModel: number, branches: number, conv1d: boolean): Mlp | undefined {
+export function createMlp(
+  config: MlpConfig,
+  dModel: number,
+  branches: number,
+  conv1d: boolean,
+): Mlp | undefined {
   if (config.type === 'none') return undefined;
   const { approximate = 'tanh' } = config;
   if (config.type === 'swiglu') {
@@ -26,12 +31,21 @@ export function createMlp(config: MlpConfig, dModel: number, branches: number, c
         list.weight(`${prefix}up_proj.weight`, [dHidden, dModel], uniform(1 / Math.sqrt(dModel)));
         list.weight(`${prefix}down_proj.weight`, [dModel, dHidden], outputDeviation(dHidden, branches));
         if (!config.bias) return;
-        for (const [name, width] of [['gate_proj', dHidden], ['up_proj', dHidden], ['down_proj', dModel]] as const) {
+        for (const [name, width] of [
+          ['gate_proj', dHidden],
+          ['up_proj', dHidden],
+          ['down_proj', dModel],
+        ] as const) {
           list.other(`${prefix}${name}.bias`, [width], zeros);
         }
       },
       forward: (t, p, x) =>
-        linear(t, p, 'down_proj', t.multiply({ a: t.silu({ x: linear(t, p, 'gate_proj', x) }), b: linear(t, p, 'up_proj', x) })),
+        linear(
+          t,
+          p,
+          'down_proj',
+          t.multiply({ a: t.silu({ x: linear(t, p, 'gate_proj', x) }), b: linear(t, p, 'up_proj', x) }),
+        ),
     };
   }
   const dHidden = config.dHidden ?? 4 * dModel;

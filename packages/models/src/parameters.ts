@@ -47,7 +47,11 @@ export class ParameterList {
 }
 
 /** Allocates parameters and fills them, each from its own stream: one that is added changes no other. */
-export function createParameters(k: Kernels, specs: readonly ParameterSpec[], rng: Random): Map<string, FloatTensor> {
+export function createParameters(
+  k: Kernels,
+  specs: readonly ParameterSpec[],
+  rng: Random,
+): Map<string, FloatTensor> {
   const parameters = new Map<string, FloatTensor>();
   for (const { name, shape, initialize } of specs) {
     const tensor = k.empty(shape);

@@ -1,7 +1,21 @@
 import { FormatError } from '@freelunch/kernels';
 
 /** Element types of safetensors files, with their width in bytes. */
-export const dtypeBytes = { F64: 8, F32: 4, F16: 2, BF16: 2, I64: 8, I32: 4, I16: 2, I8: 1, U64: 8, U32: 4, U16: 2, U8: 1, BOOL: 1 } as const;
+export const dtypeBytes = {
+  F64: 8,
+  F32: 4,
+  F16: 2,
+  BF16: 2,
+  I64: 8,
+  I32: 4,
+  I16: 2,
+  I8: 1,
+  U64: 8,
+  U32: 4,
+  U16: 2,
+  U8: 1,
+  BOOL: 1,
+} as const;
 export type FileDType = keyof typeof dtypeBytes;
 
 /** Where one tensor lies in a file. */
@@ -26,11 +40,15 @@ export const MAXIMUM_HEADER_BYTES = 100_000_000;
 
 /** The length of the header, from the first 8 bytes of a file of `fileBytes`. @throws FormatError */
 export function headerLength(start: Uint8Array, fileBytes: number, where: string): number {
-  if (start.length < 8 || fileBytes < 8) throw new FormatError(`${where}: file must have at least 8 bytes, got ${fileBytes}`);
+  if (start.length < 8 || fileBytes < 8)
+    throw new FormatError(`${where}: file must have at least 8 bytes, got ${fileBytes}`);
   const view = new DataView(start.buffer, start.byteOffset, 8);
   const length = Number(view.getBigUint64(0, true));
   const most = Math.min(MAXIMUM_HEADER_BYTES, fileBytes - 8);
-  if (length > most) throw new FormatError(`${where}: header must be at most ${most} bytes in a file of ${fileBytes}, got ${length}`);
+  if (length > most)
+    throw new FormatError(
+      `${where}: header must be at most ${most} bytes in a file of ${fileBytes}, got ${length}`,
+    );
   return length;
 }
 
@@ -62,7 +80,8 @@ export function parseHeader(bytes: Uint8Array, fileBytes: number, where: string)
   const entries: Entry[] = [];
   for (const [name, value] of Object.entries(parsed)) {
     if (name === '__metadata__') {
-      if (!isObject(value) || !Object.values(value).every((item) => typeof item === 'string')) bad('__metadata__ must be an object of texts');
+      if (!isObject(value) || !Object.values(value).every((item) => typeof item === 'string'))
+        bad('__metadata__ must be an object of texts');
       metadata = value as Record<string, string>;
       continue;
     }
@@ -70,29 +89,52 @@ export function parseHeader(bytes: Uint8Array, fileBytes: number, where: string)
     if (!isObject(value)) return bad(`${shown} must be an object, got ${JSON.stringify(value)}`);
     const { dtype, shape, data_offsets: offsets } = value;
     if (typeof dtype !== 'string' || !Object.hasOwn(dtypeBytes, dtype)) {
-      return bad(`${shown} must have a dtype of ${Object.keys(dtypeBytes).join(', ')}, got ${JSON.stringify(dtype)}`);
+      return bad(
+        `${shown} must have a dtype of ${Object.keys(dtypeBytes).join(', ')}, got ${JSON.stringify(dtype)}`,
+      );
     }
-    if (!Array.isArray(shape) || !shape.every(isSize)) return bad(`${shown} must have a shape of whole numbers, got ${JSON.stringify(shape)}`);
-    if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isSize) || offsets[0] > offsets[1] || offsets[1] > dataBytes) {
-      return bad(`${shown} must have data_offsets [begin, end] within ${dataBytes} bytes, got ${JSON.stringify(offsets)}`);
+    if (!Array.isArray(shape) || !shape.every(isSize))
+      return bad(`${shown} must have a shape of whole numbers, got ${JSON.stringify(shape)}`);
+    if (
+      !Array.isArray(offsets) ||
+      offsets.length !== 2 ||
+      !offsets.every(isSize) ||
+      offsets[0] > offsets[1] ||
+      offsets[1] > dataBytes
+    ) {
+      return bad(
+        `${shown} must have data_offsets [begin, end] within ${dataBytes} bytes, got ${JSON.stringify(offsets)}`,
+      );
     }
-    const wanted = (shape as number[]).reduce((product, extent) => product * extent, 1) * dtypeBytes[dtype as FileDType];
+    const wanted =
+      (shape as number[]).reduce((product, extent) => product * extent, 1) * dtypeBytes[dtype as FileDType];
     const [begin, end] = offsets as [number, number];
-    if (end - begin !== wanted) bad(`${shown} must have ${wanted} bytes for ${dtype} [${shape.join(', ')}], got ${end - begin}`);
-    entries.push({ name, dtype: dtype as FileDType, shape: shape as number[], offset: dataOffset + begin, bytes: wanted });
+    if (end - begin !== wanted)
+      bad(`${shown} must have ${wanted} bytes for ${dtype} [${shape.join(', ')}], got ${end - begin}`);
+    entries.push({
+      name,
+      dtype: dtype as FileDType,
+      shape: shape as number[],
+      offset: dataOffset + begin,
+      bytes: wanted,
+    });
   }
 
   entries.sort((a, b) => a.offset - b.offset || a.bytes - b.bytes);
   let next = dataOffset;
   for (const { name, offset, bytes: length } of entries) {
-    if (offset !== next) bad(`${JSON.stringify(name)} must begin where the tensor before it ends, at ${next - dataOffset}, got ${offset - dataOffset}`);
+    if (offset !== next)
+      bad(
+        `${JSON.stringify(name)} must begin where the tensor before it ends, at ${next - dataOffset}, got ${offset - dataOffset}`,
+      );
     next += length;
   }
   if (next !== fileBytes) bad(`data must be ${next - dataOffset} bytes as the header says, got ${dataBytes}`);
   return { entries: new Map(entries.map((entry) => [entry.name, entry])), metadata, dataOffset };
 }
 
-const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null && !Array.isArray(value);
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
 const isSize = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
 
 function decode(bytes: Uint8Array): string | undefined {
@@ -124,12 +166,18 @@ function duplicateKey(text: string): string | undefined {
 }
 
 /** The header's bytes with its length before it, padded with spaces so that the data begins on a multiple of 8. */
-export function encodeHeader(tensors: readonly { name: string; dtype: FileDType; shape: readonly number[] }[], metadata?: Record<string, string>): Uint8Array<ArrayBuffer> {
+export function encodeHeader(
+  tensors: readonly { name: string; dtype: FileDType; shape: readonly number[] }[],
+  metadata?: Record<string, string>,
+): Uint8Array<ArrayBuffer> {
   let offset = 0;
   const header = Object.create(null) as Record<string, unknown>; // any name is a plain key, __proto__ too
   if (metadata !== undefined) header.__metadata__ = metadata;
   for (const { name, dtype, shape } of tensors) {
-    if (name === '__metadata__' || Object.hasOwn(header, name)) throw new FormatError(`saveSafetensors: names must differ and not be __metadata__, got ${JSON.stringify(name)}`);
+    if (name === '__metadata__' || Object.hasOwn(header, name))
+      throw new FormatError(
+        `saveSafetensors: names must differ and not be __metadata__, got ${JSON.stringify(name)}`,
+      );
     const bytes = shape.reduce((product, extent) => product * extent, 1) * dtypeBytes[dtype];
     header[name] = { dtype, shape, data_offsets: [offset, offset + bytes] };
     offset += bytes;

@@ -7,7 +7,15 @@
 import { ArgumentError, FormatError, type Kernels, Tensor } from '@freelunch/kernels';
 import { type ByteSource, bytesSource } from './byte-source.js';
 import { fromBfloat16, fromFloat16, toBfloat16, toFloat16 } from './half-floats.js';
-import { dtypeBytes, encodeHeader, type Entry, type FileDType, type Header, headerLength, parseHeader } from './safetensors-format.js';
+import {
+  dtypeBytes,
+  encodeHeader,
+  type Entry,
+  type FileDType,
+  type Header,
+  headerLength,
+  parseHeader,
+} from './safetensors-format.js';
 
 const CHUNK_ELEMENTS = 2 ** 20;
 
@@ -31,10 +39,16 @@ export async function readSafetensorsHeader(source: ByteSource): Promise<Header>
 }
 
 /** Reads one tensor into `target`, which has as many elements, converting 16-bit and 64-bit floats. @throws FormatError */
-export async function readTensor(source: ByteSource, entry: Entry, target: Tensor, options: ReadOptions = {}): Promise<void> {
+export async function readTensor(
+  source: ByteSource,
+  entry: Entry,
+  target: Tensor,
+  options: ReadOptions = {},
+): Promise<void> {
   const width = dtypeBytes[entry.dtype];
   const count = entry.bytes / width;
-  if (count !== target.size) throw new FormatError(`${source.name}: ${entry.name} must have ${target.size} elements, got ${count}`);
+  if (count !== target.size)
+    throw new FormatError(`${source.name}: ${entry.name} must have ${target.size} elements, got ${count}`);
   for (let start = 0; start < count; start += CHUNK_ELEMENTS) {
     options.signal?.throwIfAborted();
     const elements = Math.min(CHUNK_ELEMENTS, count - start);
@@ -49,7 +63,9 @@ function convert(bytes: Uint8Array, entry: Entry, out: Float32Array | Int32Array
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const integers = out instanceof Int32Array;
   if (integers !== (entry.dtype === 'I32')) {
-    throw new FormatError(`${where}: ${entry.name} must be ${integers ? 'I32' : 'F32, F16, BF16 or F64'}, got ${entry.dtype}`);
+    throw new FormatError(
+      `${where}: ${entry.name} must be ${integers ? 'I32' : 'F32, F16, BF16 or F64'}, got ${entry.dtype}`,
+    );
   }
   switch (entry.dtype) {
     case 'F32':
@@ -106,13 +122,20 @@ export interface SaveOptions {
 }
 
 /** The bytes of a safetensors file, piece by piece; the tensors stay as they are while it is read. */
-export function* safetensorsChunks(tensors: ReadonlyMap<string, Tensor>, options: SaveOptions = {}): Generator<Uint8Array<ArrayBuffer>> {
+export function* safetensorsChunks(
+  tensors: ReadonlyMap<string, Tensor>,
+  options: SaveOptions = {},
+): Generator<Uint8Array<ArrayBuffer>> {
   const dtype = options.dtype ?? 'F32';
-  if (!['F32', 'F16', 'BF16'].includes(dtype)) throw new ArgumentError(`saveSafetensors: dtype must be 'F32', 'F16' or 'BF16', got '${String(dtype)}'`);
+  if (!['F32', 'F16', 'BF16'].includes(dtype))
+    throw new ArgumentError(`saveSafetensors: dtype must be 'F32', 'F16' or 'BF16', got '${String(dtype)}'`);
   const stored = (tensor: Tensor): FileDType => (tensor.dtype === 'int32' ? 'I32' : dtype);
   // The widest first, so that every tensor begins on a multiple of its elements' width.
   const ordered = [...tensors].sort(([, a], [, b]) => dtypeBytes[stored(b)] - dtypeBytes[stored(a)]);
-  yield encodeHeader(ordered.map(([name, tensor]) => ({ name, dtype: stored(tensor), shape: tensor.shape })), options.metadata);
+  yield encodeHeader(
+    ordered.map(([name, tensor]) => ({ name, dtype: stored(tensor), shape: tensor.shape })),
+    options.metadata,
+  );
   for (const [, tensor] of ordered) {
     for (let start = 0; start < tensor.size; start += CHUNK_ELEMENTS) {
       const part = tensor.data.subarray(start, start + CHUNK_ELEMENTS);
@@ -127,7 +150,10 @@ export function* safetensorsChunks(tensors: ReadonlyMap<string, Tensor>, options
 }
 
 /** A safetensors file in memory. For files on disk see `saveSafetensors`. */
-export function encodeSafetensors(tensors: ReadonlyMap<string, Tensor>, options: SaveOptions = {}): Uint8Array<ArrayBuffer> {
+export function encodeSafetensors(
+  tensors: ReadonlyMap<string, Tensor>,
+  options: SaveOptions = {},
+): Uint8Array<ArrayBuffer> {
   const chunks = [...safetensorsChunks(tensors, options)];
   const bytes = new Uint8Array(chunks.reduce((total, chunk) => total + chunk.length, 0));
   let offset = 0;
@@ -144,9 +170,15 @@ export function encodeSafetensors(tensors: ReadonlyMap<string, Tensor>, options:
  *
  * @throws ArgumentError for bad options; what the file system throws
  */
-export async function saveSafetensors(path: string, tensors: ReadonlyMap<string, Tensor>, options: SaveOptions = {}): Promise<void> {
+export async function saveSafetensors(
+  path: string,
+  tensors: ReadonlyMap<string, Tensor>,
+  options: SaveOptions = {},
+): Promise<void> {
   const module = 'node:fs/promises';
-  const { open, rename, rm } = (await import(/* @vite-ignore */ /* webpackIgnore: true */ module)) as typeof import('node:fs/promises');
+  const { open, rename, rm } = (await import(
+    /* @vite-ignore */ /* webpackIgnore: true */ module
+  )) as typeof import('node:fs/promises');
   const temporary = `${path}.${Date.now().toString(36)}.partial`;
   const file = await open(temporary, 'wx');
   try {

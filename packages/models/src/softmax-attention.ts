@@ -21,7 +21,13 @@ function roomFor(length: number): number {
 }
 
 /** @param fused one projection for q, k and v, stored `[in, out]`, as GPT-2 has it */
-export function softmaxAttention(config: SoftmaxAttentionConfig, dModel: number, branches: number, position: PositionConfig, fused: boolean): Mixer {
+export function softmaxAttention(
+  config: SoftmaxAttentionConfig,
+  dModel: number,
+  branches: number,
+  position: PositionConfig,
+  fused: boolean,
+): Mixer {
   const { nHeads, headDim = dModel / nHeads, window, sparse } = config;
   const nKvHeads = config.nKvHeads ?? nHeads;
   const bias = config.bias ?? fused;
@@ -37,7 +43,9 @@ export function softmaxAttention(config: SoftmaxAttentionConfig, dModel: number,
   const capacityAt = (length: number) => Math.min(roomFor(length), limit);
 
   const rotate = (t: { rope: Kernels['rope'] }, x: FloatTensor, offset: number): FloatTensor =>
-    rope === undefined ? x : t.rope({ x, base: rope.base, rotaryDim: rope.rotaryDim, convention: rope.convention, offset });
+    rope === undefined
+      ? x
+      : t.rope({ x, base: rope.base, rotaryDim: rope.rotaryDim, convention: rope.convention, offset });
   const slopes = (k: Kernels) => (position.type === 'alibi' ? k.alibiSlopes({ nHeads }) : undefined);
   const outputLinear = (t: { matmul: Kernels['matmul'] }, p: Scope, x: FloatTensor) =>
     t.matmul({ a: x, b: p.get(`${out}.weight`), transposeB: !fused, bias: p.find(`${out}.bias`) });
@@ -78,7 +86,11 @@ export function softmaxAttention(config: SoftmaxAttentionConfig, dModel: number,
         if (bias) list.other(`${prefix}c_proj.bias`, [dModel], zeros);
         return;
       }
-      for (const [name, width] of [['q_proj', qWidth], ['k_proj', kvWidth], ['v_proj', kvWidth]] as const) {
+      for (const [name, width] of [
+        ['q_proj', qWidth],
+        ['k_proj', kvWidth],
+        ['v_proj', kvWidth],
+      ] as const) {
         list.weight(`${prefix}${name}.weight`, [width, dModel], uniform(1 / Math.sqrt(dModel)));
         if (bias) list.other(`${prefix}${name}.bias`, [width], zeros);
       }
@@ -89,18 +101,30 @@ export function softmaxAttention(config: SoftmaxAttentionConfig, dModel: number,
     forward(t: Tape, p: Scope, x: FloatTensor, state?: MixerState): FloatTensor {
       const [batch, seqLen] = x.shape;
       const parts = fused
-        ? t.split(t.matmul({ a: x, b: p.get('c_attn.weight'), bias: p.find('c_attn.bias') }), [qWidth, kvWidth, kvWidth])
+        ? t.split(t.matmul({ a: x, b: p.get('c_attn.weight'), bias: p.find('c_attn.bias') }), [
+            qWidth,
+            kvWidth,
+            kvWidth,
+          ])
         : [linear(t, p, 'q_proj', x), linear(t, p, 'k_proj', x), linear(t, p, 'v_proj', x)];
       const first = state?.position ?? 0;
       const q = rotate(t, t.reshape(parts[0], [batch, seqLen, nHeads, headDim]), first);
       const k = rotate(t, t.reshape(parts[1], [batch, seqLen, nKvHeads, headDim]), first);
       const v = t.reshape(parts[2], [batch, seqLen, nKvHeads, headDim]);
       const options = { causal: true, window, sparse, alibiSlopes: slopes(t.k) };
-      if (state === undefined) return outputLinear(t, p, t.reshape(t.softmaxAttention({ q, k, v, ...options }).o, [batch, seqLen, qWidth]));
+      if (state === undefined)
+        return outputLinear(
+          t,
+          p,
+          t.reshape(t.softmaxAttention({ q, k, v, ...options }).o, [batch, seqLen, qWidth]),
+        );
 
       const held = makeRoom(t.k, state, seqLen);
       const capacity = state.tensors.k.shape[1];
-      for (const [name, fresh] of [['k', k], ['v', v]] as const) {
+      for (const [name, fresh] of [
+        ['k', k],
+        ['v', v],
+      ] as const) {
         for (let b = 0; b < batch; b++) {
           const rows = fresh.data.subarray(b * seqLen * kvWidth, (b + 1) * seqLen * kvWidth);
           state.tensors[name].data.set(rows, (b * capacity + held) * kvWidth);
@@ -108,7 +132,14 @@ export function softmaxAttention(config: SoftmaxAttentionConfig, dModel: number,
       }
       state.held = held + seqLen;
       const { k: kCache, v: vCache } = state.tensors;
-      const { o } = t.softmaxAttention({ q, k: kCache, v: vCache, ...options, queryOffset: held, keyLengths: held + seqLen });
+      const { o } = t.softmaxAttention({
+        q,
+        k: kCache,
+        v: vCache,
+        ...options,
+        queryOffset: held,
+        keyLengths: held + seqLen,
+      });
       // Room beyond what single steps need, for a long piece at once, is given back.
       if (capacity > limit) resize(t.k, state, Math.min(state.held, inSight), limit);
       return outputLinear(t, p, t.reshape(o, [batch, seqLen, qWidth]));
@@ -122,7 +153,10 @@ export function softmaxAttention(config: SoftmaxAttentionConfig, dModel: number,
     step(k: Kernels, p: Scope, x: FloatTensor, state: MixerState): FloatTensor {
       const [batch] = x.shape;
       const parts = fused
-        ? k.split({ x: k.matmul({ a: x, b: p.get('c_attn.weight'), bias: p.find('c_attn.bias') }), sizes: [qWidth, kvWidth, kvWidth] })
+        ? k.split({
+            x: k.matmul({ a: x, b: p.get('c_attn.weight'), bias: p.find('c_attn.bias') }),
+            sizes: [qWidth, kvWidth, kvWidth],
+          })
         : [linearStep(k, p, 'q_proj', x), linearStep(k, p, 'k_proj', x), linearStep(k, p, 'v_proj', x)];
       const row = (part: FloatTensor, heads: number) =>
         rotate(k, part.reshape([batch, 1, heads, headDim]), state.position).reshape([batch, heads, headDim]);

@@ -1,0 +1,13 @@
+export * from './config.js';
+export { createModel, LanguageModel } from './language-model.js';
+export type { ForwardOptions, LossOptions, ModelState, Tokens } from './language-model.js';
+export * from './byte-source.js';
+export {
+  encodeSafetensors,
+  loadSafetensors,
+  readSafetensorsHeader,
+  readTensor,
+  safetensorsChunks,
+  saveSafetensors,
+} from './safetensors.js';
+export type { ByteProgress, ReadOptions, SaveOptions } from './safetensors.js';
