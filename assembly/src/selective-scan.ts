@@ -150,7 +150,8 @@ function expand(
 
 /**
  * Makes ready the records of up to 16 channels, a cache line of u and delta: with one tile at a time, lines of rows
- * that lie a power of two apart push each other out before the next tile comes (1.08 times as long at [1536, 16, 1024]).
+ * that lie a power of two apart push each other out before the next tile comes (1.08 times the time at
+ * [1536, 16, 1024]).
  * Also largest[tile] = the largest |exponent| of each lane; a NaN may be missing there, it is in the inputs.
  */
 // prettier-ignore
