@@ -58,24 +58,24 @@ function packPanels(target: usize, source: usize, dKey: i32, dValue: i32): void 
   const panel = (<usize>padded(dKey)) << 5;
   zeroRows(target, padded(dKey) * padded(dValue));
   if (source == 0) return;
-  for (let i = 0; i < dKey; i++) {
-    for (let j = 0; j < dValue; j++, source += 4) {
-      store<f32>(
-        target + <usize>(j >> 3) * panel + ((<usize>i) << 5) + ((<usize>(j & 7)) << 2),
-        load<f32>(source),
-      );
+  for (let i = 0; i < dKey; i++, target += 32) {
+    let cell = target;
+    for (let rest = dValue; rest > 0; rest -= 8, cell += panel) {
+      v128.store(cell, loadTail(source, rest));
+      if (rest > 4) v128.store(cell, loadTail(source + 16, rest - 4), 16);
+      source += (<usize>(rest < 8 ? rest : 8)) << 2;
     }
   }
 }
 
 function unpackPanels(target: usize, source: usize, dKey: i32, dValue: i32): void {
   const panel = (<usize>padded(dKey)) << 5;
-  for (let i = 0; i < dKey; i++) {
-    for (let j = 0; j < dValue; j++, target += 4) {
-      store<f32>(
-        target,
-        load<f32>(source + <usize>(j >> 3) * panel + ((<usize>i) << 5) + ((<usize>(j & 7)) << 2)),
-      );
+  for (let i = 0; i < dKey; i++, source += 32) {
+    let cell = source;
+    for (let rest = dValue; rest > 0; rest -= 8, cell += panel) {
+      storeTail(target, v128.load(cell), rest);
+      if (rest > 4) storeTail(target + 16, v128.load(cell, 16), rest - 4);
+      target += (<usize>(rest < 8 ? rest : 8)) << 2;
     }
   }
 }

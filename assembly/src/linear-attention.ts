@@ -11,7 +11,7 @@
  *   decay       [batch, seqLen, nHeads], or [nHeads] if decayPerStep is 0
  *
  * The caller gives decay or gate or neither (0), and normalizers only if it normalises. `scratch` has the bytes that
- * `linearAttentionScratchBytes` says. Heads pass one after the other, in blocks of steps copied to padded rows.
+ * `linearAttentionScratchBytes` says. A block of steps passes for one head after the other, copied to padded rows.
  *
  * Backward is three more passes of the same recurrence, two of them backwards in time, so it keeps no states:
  *
