@@ -4,11 +4,12 @@
  * choose the binary and the JSON file.
  */
 import { spawnSync } from 'node:child_process';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { gzipSync } from 'node:zlib';
 import Timer from 'benchmark';
 import { type Kernels, loadKernels, supportedVariants, type Variant } from '@freelunch/kernels';
 import { activationBenchmarks } from './activation.js';
@@ -124,6 +125,7 @@ function measure(benchmark: Benchmark, k: Kernels, machine: Machine, seconds: nu
   return measured;
 }
 
+const TITLE_WIDTH = 66;
 const number = (value: number | undefined, digits = 1): string =>
   value === undefined ? '' : value.toFixed(digits);
 const percent = (value: number | undefined): string =>
@@ -147,7 +149,7 @@ function row(m: Measured): string {
         : '';
   const plain = m.timesFasterThanPlain === undefined ? '' : `${number(m.timesFasterThanPlain)} x`;
   return [
-    m.title.padEnd(58),
+    m.title.padEnd(TITLE_WIDTH),
     time.padStart(10),
     `±${percent(m.spread)}`.padStart(7),
     rate.padStart(14),
@@ -173,6 +175,22 @@ function ratios(all: Measured[]): string[] {
       lines.push(`${m.title}: relaxed-simd is ${number(simd.medianMs / m.medianMs, 2)} x as fast as simd`);
   }
   return lines;
+}
+
+/** How long the kernels take to load in a process that has loaded them before (median of 9), and what they weigh. */
+async function measureLoading(): Promise<{ variant: Variant; loadMs: number; gzipBytes: number }[]> {
+  const found = [];
+  for (const variant of supportedVariants()) {
+    const times: number[] = [];
+    for (let i = 0; i < 9; i++) {
+      const start = performance.now();
+      await loadKernels({ variant });
+      times.push(performance.now() - start);
+    }
+    const bytes = await readFile(fileURLToPath(import.meta.resolve(`@freelunch/kernels/${variant}.wasm`)));
+    found.push({ variant, loadMs: times.sort((a, b) => a - b)[4], gzipBytes: gzipSync(bytes).length });
+  }
+  return found;
 }
 
 async function main(): Promise<void> {
@@ -204,6 +222,10 @@ async function main(): Promise<void> {
 
   const machineText = `${cpus()[0].model.trim()}, Node ${process.version}, one thread`;
   console.log(`${machineText}\n`);
+  const loading = await measureLoading();
+  for (const { variant, loadMs, gzipBytes } of loading) {
+    console.log(`${variant}: loads in ${number(loadMs)} ms, ${number(gzipBytes / 1024)} KB gzip`);
+  }
   const figures: Measured[] = [];
   for (const variant of variants) {
     const k = await loadKernels({ variant });
@@ -213,7 +235,7 @@ async function main(): Promise<void> {
     );
     console.log(
       ['', 'median', '95 %', 'rate', 'of the limit', 'x plain']
-        .map((head, i) => (i === 0 ? ''.padEnd(58) : head.padStart([0, 10, 7, 14, 20, 9][i])))
+        .map((head, i) => (i === 0 ? ''.padEnd(TITLE_WIDTH) : head.padStart([0, 10, 7, 14, 20, 9][i])))
         .join(' '),
     );
     for (const benchmark of chosen) {
@@ -231,7 +253,11 @@ async function main(): Promise<void> {
   await mkdir(dirname(values.out), { recursive: true });
   await writeFile(
     values.out,
-    JSON.stringify({ machine: machineText, date: new Date().toISOString(), figures, scaling }, undefined, 1),
+    JSON.stringify(
+      { machine: machineText, date: new Date().toISOString(), loading, figures, scaling },
+      undefined,
+      1,
+    ),
   );
   console.log(`\nWritten: ${values.out}`);
 }
