@@ -34,5 +34,12 @@ export function values(size: number, low = -1, high = 1): Float32Array {
 
 /** A tensor of such values. */
 export function filled(k: Kernels, shape: number[], low = -1, high = 1): Tensor<'float32'> {
-  return k.tensor(values(shape.reduce((a, b) => a * b, 1), low, high), shape);
+  return k.tensor(
+    values(
+      shape.reduce((a, b) => a * b, 1),
+      low,
+      high,
+    ),
+    shape,
+  );
 }

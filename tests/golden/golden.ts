@@ -20,7 +20,7 @@ async function readBytes(op: string): Promise<Uint8Array<ArrayBuffer>> {
   if (typeof window !== 'undefined')
     return new Uint8Array(await (await fetch(`/golden/data/${op}.bin`)).arrayBuffer());
   const { readFile } = await import('node:fs/promises');
-  return Uint8Array.from(await readFile(new URL(`data/${op}.bin`, import.meta.url)));
+  return Uint8Array.from(await readFile(new URL(`./data/${op}.bin`, import.meta.url)));
 }
 
 /** All golden cases of an op. */

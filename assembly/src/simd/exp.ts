@@ -28,6 +28,7 @@ const constants: usize = memory.data<f32>([
   0.33333161, 0.33333161, 0.33333161, 0.33333161,             // 256
 ], 16);
 const infinities: usize = memory.data<u32>([0x7f800000, 0x7f800000, 0x7f800000, 0x7f800000], 16);
+const signs: usize = memory.data<u32>([0x80000000, 0x80000000, 0x80000000, 0x80000000], 16);
 
 /** e^x for finite x within the normal range of the result; the common part of the functions below. */
 // @ts-ignore: decorator
@@ -37,12 +38,12 @@ function expNormal(x: v128): v128 {
   const shifted = madd(x, v128.load(constants), magic);
   const n = f32x4.sub(shifted, magic);
   const r = nmadd(n, v128.load(constants, 48), nmadd(n, v128.load(constants, 32), x));
-  let p = madd(v128.load(constants, 64), r, v128.load(constants, 80));
-  p = madd(p, r, v128.load(constants, 96));
-  p = madd(p, r, v128.load(constants, 112));
-  p = madd(p, r, v128.load(constants, 128));
-  const one = v128.load(constants, 144);
-  p = f32x4.add(madd(p, f32x4.mul(r, r), r), one);
+  const rr = f32x4.mul(r, r);
+  const low = madd(v128.load(constants, 112), r, v128.load(constants, 128));
+  let q = madd(v128.load(constants, 80), r, v128.load(constants, 96));
+  q = madd(v128.load(constants, 64), rr, q);
+  q = madd(q, rr, low);
+  const p = f32x4.add(madd(q, rr, r), v128.load(constants, 144));
   // p is in [0.7, 1.5): adding n to its exponent bits is exact, also where 2^n alone would overflow.
   return i32x4.add(p, i32x4.shl(shifted, 23));
 }
@@ -68,9 +69,9 @@ export function expNegative(x: v128): v128 {
 export function log1pUnit(y: v128): v128 {
   const s = f32x4.div(y, f32x4.add(v128.load(constants, 192), y));
   const w = f32x4.mul(s, s);
-  let p = madd(v128.load(constants, 208), w, v128.load(constants, 224));
-  p = madd(p, w, v128.load(constants, 240));
-  p = madd(p, w, v128.load(constants, 256));
+  const high = madd(v128.load(constants, 208), w, v128.load(constants, 224));
+  const low = madd(v128.load(constants, 240), w, v128.load(constants, 256));
+  const p = madd(high, f32x4.mul(w, w), low);
   const twice = f32x4.add(s, s);
   return madd(f32x4.mul(p, w), twice, twice);
 }
@@ -79,7 +80,8 @@ export function log1pUnit(y: v128): v128 {
 // @ts-ignore: decorator
 @inline
 export function softplus(x: v128): v128 {
-  return f32x4.add(f32x4.max(x, f32x4.splat(0)), log1pUnit(exp(f32x4.neg(f32x4.abs(x)))));
+  const negative = v128.or(x, v128.load(signs)); // -|x|
+  return f32x4.add(f32x4.pmax(x, f32x4.splat(0)), log1pUnit(expNegative(negative)));
 }
 
 /** 1 / (1 + e^-x). */
@@ -96,4 +98,39 @@ export function sigmoid(x: v128): v128 {
 export function silu(x: v128): v128 {
   const one = v128.load(constants, 144);
   return f32x4.div(x, f32x4.add(one, exp(f32x4.neg(x))));
+}
+
+/**
+ * Constants of exp2, each on four lanes. The hot loop that calls exp2 loads them into locals first: V8 does not move
+ * a load out of a loop that stores.
+ */
+// prettier-ignore
+export const exp2Constants: usize = memory.data<f32>([
+  12582912.0, 12582912.0, 12582912.0, 12582912.0,                 //  0 1.5 * 2^23: adding it rounds to an integer
+  1.32647e-3, 1.32647e-3, 1.32647e-3, 1.32647e-3,                 // 16 the polynomial, highest power first
+  9.67151e-3, 9.67151e-3, 9.67151e-3, 9.67151e-3,                 // 32
+  5.550734e-2, 5.550734e-2, 5.550734e-2, 5.550734e-2,             // 48
+  0.24022242, 0.24022242, 0.24022242, 0.24022242,                 // 64
+  0.69314698, 0.69314698, 0.69314698, 0.69314698,                 // 80
+  1.0, 1.0, 1.0, 1.0,                                             // 96
+  -127.0, -127.0, -127.0, -127.0,                                 // 112 2^x comes out as exactly 0 here
+  128.0, 128.0, 128.0, 128.0,                                     // 128 and as exactly inf here
+], 16);
+
+/**
+ * 2^x for -127 <= x <= 128, the caller's to ensure: 0 at the lower end, inf at the upper, 1 at 0, all exactly;
+ * relative error below 2e-7 for x >= -126. The polynomial is a minimax fit of 2^f over |f| <= 1/2 with p(0) = 1.
+ */
+// prettier-ignore
+// @ts-ignore: decorator
+@inline
+export function exp2(
+  x: v128, magic: v128, c5: v128, c4: v128, c3: v128, c2: v128, c1: v128, one: v128,
+): v128 {
+  const shifted = f32x4.add(x, magic);
+  const f = f32x4.sub(x, f32x4.sub(shifted, magic));
+  const ff = f32x4.mul(f, f);
+  const upper = madd(madd(c5, f, c4), ff, madd(c3, f, c2));
+  const p = madd(upper, ff, madd(c1, f, one));
+  return i32x4.add(p, i32x4.shl(shifted, 23));
 }

@@ -1,14 +1,106 @@
 import { Check } from './check.js';
-import type { Context } from './context.js';
+import type { Context, WasmExports } from './context.js';
+import { emptyOutputs } from './outputs.js';
 import type { Tensor } from './tensor.js';
 
-/** @internal e^x of each element; public so that the helper inside the kernels can be checked. */
-export function exp(k: Context, { x }: { x: Tensor }): Tensor<'float32'> {
-  const check = new Check('exp', k);
-  check.rank('x', x);
+interface Input {
+  x: Tensor;
+}
+interface InputAndUpstream extends Input {
+  dy: Tensor;
+}
+interface Pair {
+  a: Tensor;
+  b: Tensor;
+}
+
+/** y = f(x), any shape: checks, allocates, calls. */
+function forward(k: Context, name: string, kernel: keyof WasmExports, x: Tensor): Tensor<'float32'> {
+  new Check(name, k).rank('x', x);
   const y = k.empty(x.shape);
-  k.wasm.expForward(y.pointer, x.pointer, x.size);
+  k.wasm[kernel](y.pointer, x.pointer, x.size);
   return y;
+}
+
+/** dx = dy f'(x). */
+function backward(
+  k: Context,
+  name: string,
+  kernel: keyof WasmExports,
+  { x, dy }: InputAndUpstream,
+): { dx: Tensor<'float32'> } {
+  const check = new Check(name, k);
+  check.rank('x', x);
+  check.float32('dy', dy, x.shape);
+  const dx = k.empty(x.shape);
+  k.wasm[kernel](dx.pointer, dy.pointer, x.pointer, x.size);
+  return { dx };
+}
+
+function checkPair(check: Check, { a, b }: Pair): void {
+  check.rank('a', a);
+  check.float32('b', b, a.shape);
+}
+
+/**
+ * `y = a + b`, element by element.
+ *
+ * @param a  any shape
+ * @param b  shaped like `a`
+ * @throws ShapeError if the shapes differ
+ */
+export function add(k: Context, { a, b }: Pair): Tensor<'float32'> {
+  checkPair(new Check('add', k), { a, b });
+  const y = k.empty(a.shape);
+  k.wasm.addForward(y.pointer, a.pointer, b.pointer, a.size);
+  return y;
+}
+
+/** Gradient of {@link add}: two copies of `dy`. */
+export function addBackward(
+  k: Context,
+  { a, b, dy }: Pair & { dy: Tensor },
+): { da: Tensor<'float32'>; db: Tensor<'float32'> } {
+  const check = new Check('addBackward', k);
+  checkPair(check, { a, b });
+  check.float32('dy', dy, a.shape);
+  const { da, db } = emptyOutputs(k, { da: a.shape, db: a.shape });
+  da.data.set(dy.data as Float32Array);
+  db.data.set(dy.data as Float32Array);
+  return { da, db };
+}
+
+/**
+ * `y = a b`, element by element.
+ *
+ * @param a  any shape
+ * @param b  shaped like `a`
+ * @throws ShapeError if the shapes differ
+ */
+export function multiply(k: Context, { a, b }: Pair): Tensor<'float32'> {
+  checkPair(new Check('multiply', k), { a, b });
+  const y = k.empty(a.shape);
+  k.wasm.multiplyForward(y.pointer, a.pointer, b.pointer, a.size);
+  return y;
+}
+
+/** Gradient of {@link multiply}: `da = dy b`, `db = dy a`. */
+export function multiplyBackward(
+  k: Context,
+  { a, b, dy }: Pair & { dy: Tensor },
+): { da: Tensor<'float32'>; db: Tensor<'float32'> } {
+  const check = new Check('multiplyBackward', k);
+  checkPair(check, { a, b });
+  check.float32('dy', dy, a.shape);
+  const { da, db } = emptyOutputs(k, { da: a.shape, db: a.shape });
+  k.wasm.multiplyForward(da.pointer, dy.pointer, b.pointer, a.size);
+  k.wasm.multiplyForward(db.pointer, dy.pointer, a.pointer, a.size);
+  return { da, db };
+}
+
+/** @internal e^x of each element; public so that the helper inside the kernels can be checked. */
+export function exp(k: Context, { x }: Input): Tensor<'float32'> {
+  return forward(k, 'exp', 'expForward', x);
 }
 
 /**
@@ -18,12 +110,8 @@ export function exp(k: Context, { x }: { x: Tensor }): Tensor<'float32'> {
  * @returns shaped like `x`
  * @see Hendrycks & Gimpel 2016, https://arxiv.org/abs/1606.08415
  */
-export function silu(k: Context, { x }: { x: Tensor }): Tensor<'float32'> {
-  const check = new Check('silu', k);
-  check.rank('x', x);
-  const y = k.empty(x.shape);
-  k.wasm.siluForward(y.pointer, x.pointer, x.size);
-  return y;
+export function silu(k: Context, { x }: Input): Tensor<'float32'> {
+  return forward(k, 'silu', 'siluForward', x);
 }
 
 /**
@@ -34,11 +122,100 @@ export function silu(k: Context, { x }: { x: Tensor }): Tensor<'float32'> {
  * @returns `dx`, shaped like `x`
  * @throws ShapeError if `dy` is not shaped like `x`
  */
-export function siluBackward(k: Context, { x, dy }: { x: Tensor; dy: Tensor }): { dx: Tensor<'float32'> } {
-  const check = new Check('siluBackward', k);
-  check.rank('x', x);
-  check.float32('dy', dy, x.shape);
-  const dx = k.empty(x.shape);
-  k.wasm.siluBackward(dx.pointer, dy.pointer, x.pointer, x.size);
-  return { dx };
+export function siluBackward(k: Context, args: InputAndUpstream): { dx: Tensor<'float32'> } {
+  return backward(k, 'siluBackward', 'siluBackward', args);
+}
+
+/** Options of {@link gelu}. */
+export interface GeluOptions {
+  /** `'none'` (default): with erf, as BERT. `'tanh'`: the cubic approximation, as GPT-2. They differ by up to 5e-4. */
+  approximate?: 'none' | 'tanh';
+}
+
+const geluForms = ['none', 'tanh'] as const;
+
+/**
+ * GELU: `y = x (1 + erf(x / sqrt(2))) / 2`, or `y = x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2`.
+ *
+ * @param x any shape
+ * @returns shaped like `x`
+ * @throws ArgumentError if `approximate` is neither `'none'` nor `'tanh'`
+ * @see Hendrycks & Gimpel 2016, https://arxiv.org/abs/1606.08415
+ */
+export function gelu(k: Context, { x, approximate = 'none' }: Input & GeluOptions): Tensor<'float32'> {
+  new Check('gelu', k).oneOf('approximate', approximate, geluForms);
+  return forward(k, 'gelu', approximate === 'none' ? 'geluForward' : 'geluTanhForward', x);
+}
+
+/** Gradient of {@link gelu}: arguments as there, and `dy` shaped like `x`. */
+export function geluBackward(
+  k: Context,
+  { x, dy, approximate = 'none' }: InputAndUpstream & GeluOptions,
+): { dx: Tensor<'float32'> } {
+  new Check('geluBackward', k).oneOf('approximate', approximate, geluForms);
+  return backward(k, 'geluBackward', approximate === 'none' ? 'geluBackward' : 'geluTanhBackward', { x, dy });
+}
+
+/** `y = ln(1 + e^x)`, any shape, without overflow. */
+export function softplus(k: Context, { x }: Input): Tensor<'float32'> {
+  return forward(k, 'softplus', 'softplusForward', x);
+}
+
+/** Gradient of {@link softplus}: `dx = dy sigmoid(x)`. */
+export function softplusBackward(k: Context, args: InputAndUpstream): { dx: Tensor<'float32'> } {
+  return backward(k, 'softplusBackward', 'softplusBackward', args);
+}
+
+/** `y = ln(sigmoid(x))`, any shape, without underflow. */
+export function logSigmoid(k: Context, { x }: Input): Tensor<'float32'> {
+  return forward(k, 'logSigmoid', 'logSigmoidForward', x);
+}
+
+/** Gradient of {@link logSigmoid}: `dx = dy sigmoid(-x)`. */
+export function logSigmoidBackward(k: Context, args: InputAndUpstream): { dx: Tensor<'float32'> } {
+  return backward(k, 'logSigmoidBackward', 'logSigmoidBackward', args);
+}
+
+/** `y = 1 / (1 + e^-x)`, any shape. */
+export function sigmoid(k: Context, { x }: Input): Tensor<'float32'> {
+  return forward(k, 'sigmoid', 'sigmoidForward', x);
+}
+
+/** Gradient of {@link sigmoid}: `dx = dy sigmoid(x) (1 - sigmoid(x))`. */
+export function sigmoidBackward(k: Context, args: InputAndUpstream): { dx: Tensor<'float32'> } {
+  return backward(k, 'sigmoidBackward', 'sigmoidBackward', args);
+}
+
+/** `y = tanh(x)`, any shape. */
+export function tanh(k: Context, { x }: Input): Tensor<'float32'> {
+  return forward(k, 'tanh', 'tanhForward', x);
+}
+
+/** Gradient of {@link tanh}: `dx = dy (1 - tanh(x)^2)`. */
+export function tanhBackward(k: Context, args: InputAndUpstream): { dx: Tensor<'float32'> } {
+  return backward(k, 'tanhBackward', 'tanhBackward', args);
+}
+
+/** `y = max(x, 0)`, any shape. */
+export function relu(k: Context, { x }: Input): Tensor<'float32'> {
+  return forward(k, 'relu', 'reluForward', x);
+}
+
+/** Gradient of {@link relu}: `dx = dy` where `x > 0`, else 0. */
+export function reluBackward(k: Context, args: InputAndUpstream): { dx: Tensor<'float32'> } {
+  return backward(k, 'reluBackward', 'reluBackward', args);
+}
+
+/**
+ * `y = elu(x) + 1`, any shape: `x + 1` above 0, `e^x` below; a positive feature map of linear attention.
+ *
+ * @see Katharopoulos et al. 2020, eq. 7, https://arxiv.org/abs/2006.16236
+ */
+export function elu1(k: Context, { x }: Input): Tensor<'float32'> {
+  return forward(k, 'elu1', 'elu1Forward', x);
+}
+
+/** Gradient of {@link elu1}: `dx = dy min(e^x, 1)`. */
+export function elu1Backward(k: Context, args: InputAndUpstream): { dx: Tensor<'float32'> } {
+  return backward(k, 'elu1Backward', 'elu1Backward', args);
 }

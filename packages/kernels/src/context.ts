@@ -34,14 +34,13 @@ export class Context {
     this.variant = variant;
   }
 
-  /** What the memory holds now: bytes of the whole WASM memory, bytes in live blocks, number of live tensors. */
-  get memory(): { totalBytes: number; usedBytes: number; tensors: number } {
-    const { allocator } = this;
-    return {
-      totalBytes: allocator.memory.buffer.byteLength,
-      usedBytes: allocator.usedBytes,
-      tensors: this.#live.size,
-    };
+  /**
+   * What the memory holds: bytes of the whole WASM memory, bytes in live blocks now and at most since
+   * `allocator.resetPeak()`, number of live tensors.
+   */
+  get memory(): { totalBytes: number; usedBytes: number; peakBytes: number; tensors: number } {
+    const { usedBytes, peakBytes, memory } = this.allocator;
+    return { totalBytes: memory.buffer.byteLength, usedBytes, peakBytes, tensors: this.#live.size };
   }
 
   /**

@@ -1,1 +1,52 @@
-export {};
+import { Check } from './check.js';
+import type { Context } from './context.js';
+import { checkIds } from './ids.js';
+import type { Tensor } from './tensor.js';
+
+/** Arguments of {@link embedding}. */
+export interface EmbeddingArgs {
+  ids: Tensor;
+  weight: Tensor;
+}
+
+/** @returns the shape of the output */
+function checkArguments(check: Check, { ids, weight }: EmbeddingArgs): number[] {
+  check.int32('ids', ids, ids?.shape ?? []);
+  check.float32('weight', weight, ['vocabSize', 'dModel']);
+  const { vocabSize, dModel } = check.sizes;
+  checkIds(check, 'ids', ids, vocabSize, `a row of weight, from 0 to ${vocabSize - 1}`);
+  return [...ids.shape, dModel];
+}
+
+/**
+ * Embedding: `y[...] = weight[ids[...]]`.
+ *
+ * @param ids     int32, any shape, each from 0 to `vocabSize` - 1
+ * @param weight  `[vocabSize, dModel]`
+ * @returns `[..., dModel]`
+ * @throws ArgumentError if an id is out of range: it names the id and its place
+ */
+export function embedding(k: Context, { ids, weight }: EmbeddingArgs): Tensor<'float32'> {
+  const check = new Check('embedding', k);
+  const y = k.empty(checkArguments(check, { ids, weight }));
+  k.wasm.embeddingForward(y.pointer, ids.pointer, weight.pointer, ids.size, check.sizes.dModel);
+  return y;
+}
+
+/**
+ * Gradient of {@link embedding}: each row sums `dy` over the places that have its id; rows not used are 0.
+ *
+ * @param dy  gradient of the output, `[..., dModel]`
+ * @returns `dweight`, `[vocabSize, dModel]`
+ */
+export function embeddingBackward(
+  k: Context,
+  { ids, weight, dy }: EmbeddingArgs & { dy: Tensor },
+): { dweight: Tensor<'float32'> } {
+  const check = new Check('embeddingBackward', k);
+  check.float32('dy', dy, checkArguments(check, { ids, weight }));
+  const { vocabSize, dModel } = check.sizes;
+  const dweight = k.empty(weight.shape);
+  k.wasm.embeddingBackward(dweight.pointer, ids.pointer, dy.pointer, ids.size, vocabSize, dModel);
+  return { dweight };
+}

@@ -1,1 +1,249 @@
-export {};
+import { Check } from './check.js';
+import type { Context } from './context.js';
+import type { Tensor } from './tensor.js';
+
+const featureMaps = ['identity', 'relu', 'elu1'] as const;
+
+/** What is applied to each element of the queries and keys: itself, `max(x, 0)`, or `elu(x) + 1`. */
+export type FeatureMap = (typeof featureMaps)[number];
+
+/** What {@link linearAttention} computes, apart from its tensors. */
+export interface LinearAttentionOptions {
+  featureMap?: FeatureMap;
+  normalize?: boolean;
+  eps?: number;
+  scale?: number;
+}
+
+export interface LinearAttentionArgs extends LinearAttentionOptions {
+  q: Tensor;
+  k: Tensor;
+  v: Tensor;
+  decay?: Tensor;
+  gate?: Tensor;
+  initialState?: Tensor;
+  initialNormalizer?: Tensor;
+}
+
+export interface LinearAttentionBackwardArgs extends LinearAttentionArgs {
+  do?: Tensor;
+  dLastState?: Tensor;
+  dLastNormalizer?: Tensor;
+}
+
+export interface LinearAttentionStepArgs extends LinearAttentionOptions {
+  state: Tensor;
+  normalizer?: Tensor;
+  q: Tensor;
+  k: Tensor;
+  v: Tensor;
+  decay?: Tensor;
+  gate?: Tensor;
+}
+
+const keyShape = ['batch', 'seqLen', 'nHeads', 'dKey'];
+const valueShape = ['batch', 'seqLen', 'nHeads', 'dValue'];
+const stateShape = ['batch', 'nHeads', 'dKey', 'dValue'];
+const normalizerShape = ['batch', 'nHeads', 'dKey'];
+
+/** The options as numbers for the kernels. */
+function checkOptions(check: Check, options: LinearAttentionOptions) {
+  const { featureMap = 'identity', normalize = false, eps = 1e-6 } = options;
+  const scale = options.scale ?? 1 / Math.sqrt(check.sizes.dKey);
+  check.oneOf('featureMap', featureMap, featureMaps);
+  if (typeof normalize !== 'boolean') check.argument('normalize', 'true or false', normalize);
+  check.number('eps', eps, 0);
+  check.number('scale', scale);
+  return { featureMap: featureMaps.indexOf(featureMap), normalize, eps, scale };
+}
+
+/** @returns 1 if there is a decay for every step, 0 if there is one a head or none */
+function checkForget(
+  check: Check,
+  args: LinearAttentionArgs | LinearAttentionStepArgs,
+  steps: string[],
+): number {
+  const { decay, gate } = args;
+  if (decay !== undefined && gate !== undefined) check.argument('gate', 'absent where decay is given', gate);
+  check.optional('gate', gate, [...steps, 'nHeads', 'dKey']);
+  if (decay === undefined) return 0;
+  const perStep = check.rank('decay', decay) !== 1;
+  check.float32('decay', decay, perStep ? [...steps, 'nHeads'] : ['nHeads']);
+  return perStep ? 1 : 0;
+}
+
+function checkSequence(check: Check, args: LinearAttentionArgs) {
+  const { q, k, v, initialState, initialNormalizer } = args;
+  check.float32('q', q, keyShape);
+  check.float32('k', k, keyShape);
+  check.float32('v', v, valueShape);
+  const options = checkOptions(check, args);
+  const decayPerStep = checkForget(check, args, ['batch', 'seqLen']);
+  check.optional('initialState', initialState, stateShape);
+  check.optional('initialNormalizer', initialNormalizer, normalizerShape);
+  if (initialNormalizer !== undefined && !options.normalize) {
+    check.argument('initialNormalizer', 'absent where normalize is false', initialNormalizer);
+  }
+  const { batch, seqLen, nHeads, dKey, dValue } = check.sizes;
+  return { ...options, decayPerStep, batch, seqLen, nHeads, dKey, dValue };
+}
+
+const pointers = (tensors: readonly (Tensor | undefined)[]) => tensors.map((tensor) => tensor?.pointer ?? 0);
+
+/**
+ * Causal linear attention: a state that every step reads, after it has added its own key and value.
+ *
+ *     S_t = f_t S_(t-1) + phi(k_t) v_t^T
+ *     z_t = f_t z_(t-1) + phi(k_t)
+ *     o_t = scale phi(q_t) S_t            divided by scale phi(q_t) . z_t + eps, if `normalize`
+ *
+ * `f = 1` is linear attention; `f = e^decay`, one number a head, is retention, or simple gated linear attention if
+ * it differs from step to step; `f = e^gate`, one number a key channel, is gated linear attention.
+ *
+ * The work is 4 dKey dValue flops a step and head, whatever the length. Nothing guards a denominator near zero: with
+ * `identity`, or queries and keys that `relu` sets to zero, it is `eps` that keeps the quotient finite.
+ *
+ * @param q      queries, `[batch, seqLen, nHeads, dKey]`
+ * @param k      keys, shaped like `q`
+ * @param v      values, `[batch, seqLen, nHeads, dValue]`
+ * @param featureMap  phi: `'identity'` (default), `'relu'`, `'elu1'` (`elu(x) + 1`)
+ * @param normalize   false if absent
+ * @param eps    0 or more, 1e-6 if absent
+ * @param scale  `1 / sqrt(dKey)` if absent
+ * @param decay  natural logs of the forget factors, 0 or less, `[nHeads]` or `[batch, seqLen, nHeads]`
+ * @param gate   natural logs of the forget factors, 0 or less, shaped like `k`; not together with `decay`
+ * @param initialState       `[batch, nHeads, dKey, dValue]`; zeros if absent
+ * @param initialNormalizer  z before the first step, `[batch, nHeads, dKey]`; only with `normalize`; zeros if absent
+ * @returns `o`, shaped like `v`; `lastState` and, if `normalize`, `lastNormalizer`, to go on from
+ * @throws ShapeError if a shape does not fit, ArgumentError if an option does not
+ * @see Katharopoulos et al. 2020, https://arxiv.org/abs/2006.16236; retention: Sun et al. 2023,
+ * https://arxiv.org/abs/2307.08621; gates: Yang et al. 2023, https://arxiv.org/abs/2312.06635
+ */
+export function linearAttention(
+  context: Context,
+  args: LinearAttentionArgs,
+): { o: Tensor<'float32'>; lastState: Tensor<'float32'>; lastNormalizer?: Tensor<'float32'> } {
+  const { q, k, v, decay, gate, initialState, initialNormalizer } = args;
+  const check = new Check('linearAttention', context);
+  const { batch, seqLen, nHeads, dKey, dValue, normalize, ...options } = checkSequence(check, args);
+  const { wasm } = context;
+  return context.scope(() =>
+    context.scratch(wasm.linearAttentionScratchBytes(0, dKey, dValue), (scratch) => {
+      const o = context.empty(v.shape);
+      const lastState = context.empty([batch, nHeads, dKey, dValue]);
+      const lastNormalizer = normalize ? context.empty([batch, nHeads, dKey]) : undefined;
+      // prettier-ignore
+      wasm.linearAttentionForward(
+        ...pointers([o, lastState, lastNormalizer]),
+        ...pointers([q, k, v, decay, gate, initialState, initialNormalizer]),
+        scratch, batch, seqLen, nHeads, dKey, dValue,
+        options.featureMap, options.decayPerStep, options.scale, options.eps,
+      );
+      return { o, lastState, ...(lastNormalizer && { lastNormalizer }) };
+    }),
+  );
+}
+
+/**
+ * Gradients of {@link linearAttention}, by three passes of the same recurrence, two of them backwards in time: 3 times
+ * the work of the forward pass, and no memory for states.
+ *
+ * @param do               gradient of `o`
+ * @param dLastState       gradient of `lastState`
+ * @param dLastNormalizer  gradient of `lastNormalizer`; only with `normalize`. At least one of the three is given
+ * @returns the gradient of each tensor that was given, shaped like it
+ * @throws ShapeError if a shape does not fit, ArgumentError if an option does not or no gradient is given
+ */
+export function linearAttentionBackward(
+  context: Context,
+  args: LinearAttentionBackwardArgs,
+): {
+  dq: Tensor<'float32'>;
+  dk: Tensor<'float32'>;
+  dv: Tensor<'float32'>;
+  ddecay?: Tensor<'float32'>;
+  dgate?: Tensor<'float32'>;
+  dInitialState?: Tensor<'float32'>;
+  dInitialNormalizer?: Tensor<'float32'>;
+} {
+  const { q, k, v, decay, gate, initialState, initialNormalizer, do: dO, dLastState, dLastNormalizer } = args;
+  const check = new Check('linearAttentionBackward', context);
+  const { batch, seqLen, nHeads, dKey, dValue, normalize, ...options } = checkSequence(check, args);
+  check.optional('do', dO, valueShape);
+  check.optional('dLastState', dLastState, stateShape);
+  check.optional('dLastNormalizer', dLastNormalizer, normalizerShape);
+  if (dLastNormalizer !== undefined && !normalize) {
+    check.argument('dLastNormalizer', 'absent where normalize is false', dLastNormalizer);
+  }
+  if (dO === undefined && dLastState === undefined && dLastNormalizer === undefined) {
+    check.argument('do', 'given if dLastState and dLastNormalizer are not', dO);
+  }
+  const { wasm } = context;
+  return context.scope(() =>
+    context.scratch(wasm.linearAttentionScratchBytes(seqLen, dKey, dValue), (scratch) => {
+      const like = (tensor: Tensor | undefined) => tensor && context.empty(tensor.shape);
+      const [dq, dk, dv] = [context.empty(q.shape), context.empty(k.shape), context.empty(v.shape)];
+      const ddecay = like(decay);
+      const dgate = like(gate);
+      const dInitialState = like(initialState);
+      const dInitialNormalizer = like(initialNormalizer);
+      // prettier-ignore
+      wasm.linearAttentionBackward(
+        ...pointers([dq, dk, dv, ddecay, dgate, dInitialState, dInitialNormalizer]),
+        ...pointers([dO, dLastState, dLastNormalizer]),
+        ...pointers([q, k, v, decay, gate, initialState, initialNormalizer]),
+        scratch, batch, seqLen, nHeads, dKey, dValue,
+        options.featureMap, normalize ? 1 : 0, options.decayPerStep, options.scale, options.eps,
+      );
+      return {
+        dq,
+        dk,
+        dv,
+        ...(ddecay && { ddecay }),
+        ...(dgate && { dgate }),
+        ...(dInitialState && { dInitialState }),
+        ...(dInitialNormalizer && { dInitialNormalizer }),
+      };
+    }),
+  );
+}
+
+/**
+ * One step of {@link linearAttention}, for decoding.
+ *
+ * @param state       S, `[batch, nHeads, dKey, dValue]`, updated in place
+ * @param normalizer  z, `[batch, nHeads, dKey]`, updated in place; exactly where `normalize`
+ * @param q      query, `[batch, nHeads, dKey]`
+ * @param k      key, shaped like `q`
+ * @param v      value, `[batch, nHeads, dValue]`
+ * @param decay  `[nHeads]` or `[batch, nHeads]`
+ * @param gate   shaped like `k`
+ * @returns `o`, shaped like `v`
+ * @throws ShapeError if a shape does not fit, ArgumentError if an option does not
+ */
+export function linearAttentionStep(context: Context, args: LinearAttentionStepArgs): Tensor<'float32'> {
+  const { state, normalizer, q, k, v, decay, gate } = args;
+  const check = new Check('linearAttentionStep', context);
+  check.float32('q', q, normalizerShape);
+  check.float32('k', k, normalizerShape);
+  check.float32('v', v, ['batch', 'nHeads', 'dValue']);
+  check.float32('state', state, stateShape);
+  const { featureMap, normalize, eps, scale } = checkOptions(check, args);
+  const decayPerStep = checkForget(check, args, ['batch']);
+  if (normalize) check.float32('normalizer', normalizer, normalizerShape);
+  else if (normalizer !== undefined) {
+    check.argument('normalizer', 'absent where normalize is false', normalizer);
+  }
+  const { batch, nHeads, dKey, dValue } = check.sizes;
+  return context.scope(() =>
+    context.scratch(12 * (dKey + 7), (scratch) => {
+      const o = context.empty(v.shape);
+      // prettier-ignore
+      context.wasm.linearAttentionStep(
+        ...pointers([o, state, normalizer, q, k, v, decay, gate]),
+        scratch, batch, nHeads, dKey, dValue, featureMap, decayPerStep, scale, eps,
+      );
+      return o;
+    }),
+  );
+}

@@ -1,1 +1,135 @@
-export {};
+import { Check } from './check.js';
+import type { Context } from './context.js';
+import type { Tensor } from './tensor.js';
+
+export interface MatmulArgs {
+  a: Tensor;
+  b: Tensor;
+  transposeA?: boolean;
+  transposeB?: boolean;
+  bias?: Tensor;
+}
+
+/**
+ * Matrix product: `y = op(a) op(b) + bias`, where `op` transposes the last two axes if asked.
+ *
+ * @param a  `[..., m, k]`, with `transposeA` `[..., k, m]`; any number of leading axes
+ * @param b  `[k, n]`, with `transposeB` `[n, k]`: the same for all matrices of `a`;
+ *           or `[..., k, n]`, with `transposeB` `[..., n, k]`: one for each, leading axes as those of `a`
+ * @param bias  added to each row, `[n]`
+ * @returns `[..., m, n]`
+ * @throws ShapeError if a shape does not fit
+ * @see Goto & van de Geijn 2008, https://doi.org/10.1145/1356052.1356053 (how it is computed)
+ */
+export function matmul(context: Context, args: MatmulArgs): Tensor<'float32'> {
+  const { a, b } = args;
+  const checked = checkArgs('matmul', context, args);
+  const { batch, m, n, k, shared, transposeA, transposeB, bias } = checked;
+  return withScratch(context, m, n, k, (scratch) => {
+    const y = context.empty(withLeading(checked.leading, checked.rows, n));
+    // prettier-ignore
+    context.wasm.matmulForward(
+      y.pointer, a.pointer, b.pointer, bias,
+      batch, m, n, k, m * n, m * k, shared ? 0 : k * n, transposeA, transposeB, scratch,
+    );
+    return y;
+  });
+}
+
+/**
+ * Gradients of {@link matmul}: for `y = a b`, `da = dy b^T` and `db = a^T dy`; `dbias` is the sum of the rows of `dy`.
+ *
+ * @param args  the arguments of the forward call, and `dy`, the gradient of its output, `[..., m, n]`
+ * @returns `da`, `db` and, if there was a `bias`, `dbias`, each shaped like its input; `db` of a shared `b` is the
+ *          sum over all matrices
+ * @throws ShapeError if a shape does not fit
+ */
+export function matmulBackward(
+  context: Context,
+  args: MatmulArgs & { dy: Tensor },
+): { da: Tensor<'float32'>; db: Tensor<'float32'>; dbias?: Tensor<'float32'> } {
+  const { a, b, bias, dy } = args;
+  const { check, leading, batch, m, n, k, shared, transposeA, transposeB } = checkArgs(
+    'matmulBackward',
+    context,
+    args,
+  );
+  check.float32('dy', dy, [...leading, 'm', 'n']);
+  const { wasm } = context;
+  const strideB = shared ? 0 : k * n;
+  return context.scope(() => {
+    const da = context.empty(a.shape);
+    const db = context.empty(b.shape);
+    const dbias = bias && context.empty(bias.shape);
+    // da [m, k] = dy op(b)^T, transposed [k, m] = op(b) dy^T
+    const rowsDa = transposeA ? k : m;
+    const columnsDa = transposeA ? m : k;
+    withScratch(context, rowsDa, columnsDa, n, (scratch) => {
+      const left = transposeA ? b : dy;
+      const right = transposeA ? dy : b;
+      // prettier-ignore
+      wasm.matmulForward(
+        da.pointer, left.pointer, right.pointer, 0,
+        batch, rowsDa, columnsDa, n, m * k, transposeA ? strideB : m * n, transposeA ? m * n : strideB,
+        transposeA & transposeB, transposeA ? 1 : 1 - transposeB, scratch,
+      );
+    });
+    // db [k, n] = op(a)^T dy, transposed [n, k] = dy^T op(a)
+    const rowsDb = transposeB ? n : k;
+    const columnsDb = transposeB ? k : n;
+    withScratch(context, rowsDb, columnsDb, m, (scratch) => {
+      const left = transposeB ? dy : a;
+      const right = transposeB ? a : dy;
+      // prettier-ignore
+      wasm.matmulForward(
+        db.pointer, left.pointer, right.pointer, 0,
+        batch, rowsDb, columnsDb, m, strideB, transposeB ? m * n : m * k, transposeB ? m * k : m * n,
+        transposeB ? 1 : 1 - transposeA, transposeA & transposeB, scratch,
+      );
+    });
+    if (dbias) wasm.columnSums(dbias.pointer, dy.pointer, batch * m, n);
+    return dbias ? { da, db, dbias } : { da, db };
+  });
+}
+
+/** Sizes as the kernel takes them: with a shared `b` and `a` as it lies, the batch is nothing but more rows. */
+function checkArgs(where: string, context: Context, args: MatmulArgs) {
+  const { a, b, bias } = args;
+  const transposeA = args.transposeA ? 1 : 0;
+  const transposeB = args.transposeB ? 1 : 0;
+  const check = new Check(where, context);
+  const rank = check.rank('a', a);
+  if (rank < 2) check.shape('a', transposeA ? '[..., k, m]' : '[..., m, k]', a);
+  const leading = rank === 2 ? [] : a.shape.slice(0, -2);
+  check.float32('a', a, transposeA ? withLeading(leading, 'k', 'm') : withLeading(leading, 'm', 'k'));
+  const shared = check.rank('b', b) === 2;
+  const leadingB = shared ? [] : leading;
+  check.float32('b', b, transposeB ? withLeading(leadingB, 'n', 'k') : withLeading(leadingB, 'k', 'n'));
+  const biasPointer = check.optional('bias', bias, ['n']);
+  const { m, n, k } = check.sizes;
+  const batch = leading.reduce((product, extent) => product * extent, 1);
+  const folded = shared && transposeA === 0;
+  return {
+    check,
+    leading,
+    batch: folded ? 1 : batch,
+    rows: m,
+    m: folded ? batch * m : m,
+    n,
+    k,
+    shared,
+    transposeA,
+    transposeB,
+    bias: biasPointer,
+  };
+}
+
+/** A shape; most have no leading axes, and spreading them costs more than a small product. */
+function withLeading<T>(leading: readonly number[], rows: T, columns: T): (number | T)[] {
+  return leading.length === 0 ? [rows, columns] : [...leading, rows, columns];
+}
+
+/** Working memory for a product of an [m, k] by a [k, n] matrix. */
+function withScratch<T>(context: Context, m: number, n: number, k: number, use: (scratch: number) => T): T {
+  return context.scratch(context.wasm.matmulScratchBytes(m, n, k), use);
+}

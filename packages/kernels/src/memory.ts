@@ -33,6 +33,7 @@ export class Allocator {
   readonly #blocks = new Map<number, number>(); // address -> bytes asked for
   #end: number; // of the managed memory
   #usedBytes = 0;
+  #peakBytes = 0;
 
   constructor(
     memory: WebAssembly.Memory,
@@ -50,6 +51,16 @@ export class Allocator {
   /** Bytes in blocks that are now in use, rounded up to cache lines. */
   get usedBytes(): number {
     return this.#usedBytes;
+  }
+
+  /** The most bytes that were in use at once since the last `resetPeak`. */
+  get peakBytes(): number {
+    return this.#peakBytes;
+  }
+
+  /** Starts to watch for a new peak, from what is in use now. */
+  resetPeak(): void {
+    this.#peakBytes = this.#usedBytes;
   }
 
   /** Number of blocks now in use. */
@@ -75,6 +86,7 @@ export class Allocator {
     span.bytes -= wanted;
     if (span.bytes === 0) this.#free.splice(this.#free.indexOf(span), 1);
     this.#usedBytes += wanted;
+    if (this.#usedBytes > this.#peakBytes) this.#peakBytes = this.#usedBytes;
     const address = start + edge;
     this.#blocks.set(address, bytes);
     if (this.guard) this.#paint(address, bytes);

@@ -1,1 +1,308 @@
-export {};
+import { Check } from './check.js';
+import type { Context } from './context.js';
+import type { Tensor } from './tensor.js';
+
+/** Inputs of {@link selectiveScan}. */
+export interface SelectiveScanArgs {
+  u: Tensor;
+  delta: Tensor;
+  A: Tensor;
+  B: Tensor;
+  C: Tensor;
+  D?: Tensor;
+  z?: Tensor;
+  deltaBias?: Tensor;
+  deltaSoftplus?: boolean;
+  initialState?: Tensor;
+}
+
+/** Inputs of {@link selectiveScanBackward}. */
+export interface SelectiveScanBackwardArgs extends SelectiveScanArgs {
+  dy?: Tensor;
+  dLastState?: Tensor;
+}
+
+/** Gradients by {@link selectiveScanBackward}, of the inputs that were there. */
+export interface SelectiveScanGradients {
+  du: Tensor<'float32'>;
+  ddelta: Tensor<'float32'>;
+  dA: Tensor<'float32'>;
+  dB: Tensor<'float32'>;
+  dC: Tensor<'float32'>;
+  dD?: Tensor<'float32'>;
+  dz?: Tensor<'float32'>;
+  dDeltaBias?: Tensor<'float32'>;
+  dInitialState?: Tensor<'float32'>;
+}
+
+/** Inputs of {@link selectiveScanStep}. */
+export interface SelectiveScanStepArgs extends Omit<SelectiveScanArgs, 'initialState'> {
+  state: Tensor;
+}
+
+/** Lanes of a tile, and floats in a vector. */
+const LANES = 4;
+const VECTOR_BYTES = 16;
+
+/**
+ * Time steps that are computed in one go, at most `most`, about the same number in each chunk. B and C of a chunk,
+ * laid out on four lanes, are to stay in the second cache at any dState.
+ */
+function chunkSizeFor({ seqLen, dState }: { seqLen: number; dState: number }, most: number): number {
+  const longest = Math.max(16, Math.min(most, Math.floor(4096 / dState)));
+  return Math.ceil(seqLen / Math.ceil(seqLen / longest));
+}
+
+/** Longer chunks need fewer states computed twice; 256 gained no more (dState 16: 2.6 times a forward pass, not 2.7). */
+const FORWARD_CHUNK = 64;
+const BACKWARD_CHUNK = 128;
+
+/**
+ * Bytes of working memory but for checkpoints: four tiles of records (seven vectors a step), three tiles of A and
+ * states, and `rows` rows of [dState][4], each an odd number of cache lines; see the kernel.
+ */
+function scratchBytes(dState: number, chunkSize: number, rows: number): number {
+  const rowVectors = LANES * (Math.ceil(dState / LANES) | 1);
+  return VECTOR_BYTES * (4 + 28 * chunkSize + 3 * dState + rows * rowVectors);
+}
+
+/** Checks B or C. @returns the number of rows of a time step that channels share, 0 if B or C is constant */
+function groups(check: Check, name: string, X: Tensor): number {
+  const rank = check.rank(name, X);
+  if (rank === 2) {
+    check.float32(name, X, ['dInner', 'dState']);
+    return 0;
+  }
+  if (rank === 3) {
+    check.float32(name, X, ['batch', 'seqLen', 'dState']);
+    return 1;
+  }
+  const nGroups = X.shape[2];
+  const { batch, seqLen, dInner, dState } = check.sizes;
+  if (rank !== 4 || dInner % nGroups !== 0) {
+    check.shape(
+      name,
+      `[batch, seqLen, dState] = [${batch}, ${seqLen}, ${dState}], [dInner, dState] = [${dInner}, ${dState}] or ` +
+        `[batch, seqLen, nGroups, dState] where nGroups divides dInner`,
+      X,
+    );
+  }
+  check.float32(name, X, ['batch', 'seqLen', nGroups, 'dState']);
+  return nGroups;
+}
+
+function checkFlag(check: Check, name: string, value: unknown): boolean {
+  if (value !== undefined && typeof value !== 'boolean') check.argument(name, 'true or false', value);
+  return value === true;
+}
+
+function checkScan(check: Check, args: SelectiveScanArgs) {
+  check.float32('u', args.u, ['batch', 'seqLen', 'dInner']);
+  check.float32('delta', args.delta, ['batch', 'seqLen', 'dInner']);
+  check.float32('A', args.A, ['dInner', 'dState']);
+  const nGroupsB = groups(check, 'B', args.B);
+  const nGroupsC = groups(check, 'C', args.C);
+  const D = check.optional('D', args.D, ['dInner']);
+  const z = check.optional('z', args.z, ['batch', 'seqLen', 'dInner']);
+  const deltaBias = check.optional('deltaBias', args.deltaBias, ['dInner']);
+  const initialState = check.optional('initialState', args.initialState, ['batch', 'dInner', 'dState']);
+  const deltaSoftplus = Number(checkFlag(check, 'deltaSoftplus', args.deltaSoftplus));
+  const { batch, seqLen, dInner, dState } = check.sizes;
+  // prettier-ignore
+  return { batch, seqLen, dInner, dState, nGroupsB, nGroupsC, D, z, deltaBias, initialState, deltaSoftplus };
+}
+
+/** Writes a copy of `source` into `target`, zeros if there is none. */
+function copyOrClear(target: Tensor<'float32'>, source: Tensor | undefined): void {
+  if (source === undefined) target.data.fill(0);
+  else target.data.set(source.data);
+}
+
+/**
+ * Selective scan, the recurrence of Mamba, in one pass over the sequence:
+ *
+ *     h[t] = exp(delta[t] A) h[t-1] + delta[t] u[t] B[t]
+ *     y[t] = (C[t] . h[t] + D u[t]) silu(z[t])
+ *
+ * Channel d of dInner reads group `floor(d / (dInner / nGroups))` of a grouped B or C; B and C may differ in kind.
+ * Working memory does not grow with seqLen or dInner.
+ *
+ * @param u      input, `[batch, seqLen, dInner]`
+ * @param delta  step size, shaped like `u`; positive once bias and softplus are applied
+ * @param A      decay rates, negative, `[dInner, dState]`
+ * @param B      `[batch, seqLen, dState]`, `[batch, seqLen, nGroups, dState]`, or constant, `[dInner, dState]`
+ * @param C      as `B`
+ * @param D      skip, `[dInner]`; none if absent
+ * @param z      gate, shaped like `u`; none if absent
+ * @param deltaBias  added to delta, `[dInner]`
+ * @param deltaSoftplus  delta is `softplus(delta + deltaBias)`; default false
+ * @param initialState  h before the first step, `[batch, dInner, dState]`; zeros if absent
+ * @returns `y`, shaped like `u`, and `lastState`: pass it on as `initialState`
+ * @throws ShapeError if a shape does not fit
+ * @see Gu & Dao 2023, Algorithm 2, https://arxiv.org/abs/2312.00752
+ */
+export function selectiveScan(
+  k: Context,
+  args: SelectiveScanArgs,
+): { y: Tensor<'float32'>; lastState: Tensor<'float32'> } {
+  const s = checkScan(new Check('selectiveScan', k), args);
+  return k.scope(() => {
+    const y = k.empty(args.u.shape);
+    const lastState = k.empty([s.batch, s.dInner, s.dState]);
+    copyOrClear(lastState, args.initialState);
+    scanForward(k, y, lastState, args, s);
+    return { y, lastState };
+  });
+}
+
+// prettier-ignore
+function scanForward(
+  k: Context, y: Tensor, state: Tensor,
+  { u, delta, A, B, C }: Pick<SelectiveScanArgs, 'u' | 'delta' | 'A' | 'B' | 'C'>,
+  s: Omit<ReturnType<typeof checkScan>, 'initialState'>,
+): void {
+  const chunkSize = chunkSizeFor(s, FORWARD_CHUNK);
+  k.scratch(scratchBytes(s.dState, chunkSize, 2 * chunkSize), (scratch) => {
+    k.wasm.selectiveScanForward(
+      y.pointer, state.pointer, 0,
+      u.pointer, delta.pointer, A.pointer, B.pointer, C.pointer, s.D, s.z, s.deltaBias,
+      scratch, s.batch, s.seqLen, s.dInner, s.dState, s.nGroupsB, s.nGroupsC, s.deltaSoftplus, chunkSize,
+    );
+  });
+}
+
+/**
+ * Gradients of {@link selectiveScan}. States are not kept over the sequence: they are computed again, chunk by chunk,
+ * from one state a chunk of 16 to 128 steps. Working memory is those, `[seqLen / chunk, dInner, dState]` for one
+ * sequence of the batch at a time, and a part that does not grow with seqLen, dInner or batch.
+ *
+ * @param args        those of the forward call
+ * @param dy          gradient of `y`; zeros if absent
+ * @param dLastState  gradient of `lastState`, `[batch, dInner, dState]`; zeros if absent
+ * @returns the gradient of each input that is there, shaped like it: `du`, `ddelta`, `dA`, `dB`, `dC`, `dD`, `dz`,
+ *   `dDeltaBias`, `dInitialState`
+ * @throws ShapeError if a shape does not fit
+ * @throws ArgumentError if both `dy` and `dLastState` are absent
+ */
+export function selectiveScanBackward(k: Context, args: SelectiveScanBackwardArgs): SelectiveScanGradients {
+  const check = new Check('selectiveScanBackward', k);
+  const s = checkScan(check, args);
+  const { batch, seqLen, dInner, dState } = s;
+  const chunkSize = chunkSizeFor(s, BACKWARD_CHUNK);
+  const dy = check.optional('dy', args.dy, ['batch', 'seqLen', 'dInner']);
+  check.optional('dLastState', args.dLastState, ['batch', 'dInner', 'dState']);
+  if (args.dy === undefined && args.dLastState === undefined) {
+    check.argument('dy or dLastState', 'given', 'neither');
+  }
+  const { u, delta, A, B, C, D, z, deltaBias, initialState } = args;
+  return k.scope(() => {
+    const gradients: SelectiveScanGradients = {
+      du: k.empty(u.shape),
+      ddelta: k.empty(u.shape),
+      dA: k.zeros(A.shape),
+      dB: k.zeros(B.shape),
+      dC: k.zeros(C.shape),
+    };
+    if (D !== undefined) gradients.dD = k.zeros(D.shape);
+    if (z !== undefined) gradients.dz = k.empty(z.shape);
+    if (deltaBias !== undefined) gradients.dDeltaBias = k.zeros(deltaBias.shape);
+    const dStates = k.empty([batch, dInner, dState]);
+    if (initialState !== undefined) gradients.dInitialState = dStates;
+    copyOrClear(dStates, args.dLastState);
+
+    const { du, ddelta, dA, dB, dC, dD, dz, dDeltaBias } = gradients;
+    const fixedBytes = scratchBytes(dState, chunkSize, 6 * chunkSize + 1);
+    const chunks = Math.ceil(seqLen / chunkSize);
+    const checkpointBytes = chunks * dInner * dState * 4;
+    k.scratch(fixedBytes + checkpointBytes, (scratch) => {
+      // prettier-ignore
+      k.wasm.selectiveScanBackward(
+        du.pointer, ddelta.pointer, dA.pointer, dB.pointer, dC.pointer,
+        dD?.pointer ?? 0, dz?.pointer ?? 0, dDeltaBias?.pointer ?? 0, dStates.pointer,
+        dy, u.pointer, delta.pointer, A.pointer, B.pointer, C.pointer, s.D, s.z, s.deltaBias, s.initialState,
+        scratch + fixedBytes, scratch,
+        batch, seqLen, dInner, dState, s.nGroupsB, s.nGroupsC, s.deltaSoftplus, chunkSize,
+      );
+    });
+    return gradients;
+  });
+}
+
+/**
+ * One step of {@link selectiveScan}; `state` is changed in place.
+ *
+ * With two axes, B and C are `[batch, dState]` or constant, `[dInner, dState]`. Where batch = dInner the shape does not
+ * tell: it is then taken as `[batch, dState]`.
+ *
+ * @param state  h before the step, and after it, `[batch, dInner, dState]`
+ * @param u      input, `[batch, dInner]`
+ * @param delta  step size, `[batch, dInner]`
+ * @param A      decay rates, `[dInner, dState]`
+ * @param B      `[batch, dState]`, `[batch, nGroups, dState]`, or constant, `[dInner, dState]`
+ * @param C      as `B`
+ * @param D      skip, `[dInner]`
+ * @param z      gate, `[batch, dInner]`
+ * @param deltaBias  added to delta, `[dInner]`
+ * @param deltaSoftplus  delta is `softplus(delta + deltaBias)`; default false
+ * @returns `y`, `[batch, dInner]`
+ * @throws ShapeError if a shape does not fit
+ */
+export function selectiveScanStep(k: Context, args: SelectiveScanStepArgs): Tensor<'float32'> {
+  const check = new Check('selectiveScanStep', k);
+  check.float32('state', args.state, ['batch', 'dInner', 'dState']);
+  check.float32('u', args.u, ['batch', 'dInner']);
+  check.float32('delta', args.delta, ['batch', 'dInner']);
+  check.float32('A', args.A, ['dInner', 'dState']);
+  const nGroupsB = groupsOfStep(check, 'B', args.B);
+  const nGroupsC = groupsOfStep(check, 'C', args.C);
+  const D = check.optional('D', args.D, ['dInner']);
+  const z = check.optional('z', args.z, ['batch', 'dInner']);
+  const deltaBias = check.optional('deltaBias', args.deltaBias, ['dInner']);
+  const deltaSoftplus = Number(checkFlag(check, 'deltaSoftplus', args.deltaSoftplus));
+  const { batch, dInner, dState } = check.sizes;
+  const { state, u, delta, A, B, C } = args;
+  return k.scope(() => {
+    const y = k.empty(u.shape);
+    if (dState % LANES !== 0) {
+      // prettier-ignore
+      const s = { batch, seqLen: 1, dInner, dState, nGroupsB, nGroupsC, D, z, deltaBias, deltaSoftplus };
+      scanForward(k, y, state, args, s);
+      return y;
+    }
+    const paddedBytes = Math.ceil(dInner / LANES) * VECTOR_BYTES;
+    k.scratch(2 * paddedBytes + 4 * VECTOR_BYTES, (scratch) => {
+      // prettier-ignore
+      k.wasm.selectiveScanStep(
+        y.pointer, state.pointer,
+        u.pointer, delta.pointer, A.pointer, B.pointer, C.pointer, D, z, deltaBias,
+        scratch, batch, dInner, dState, nGroupsB, nGroupsC, deltaSoftplus,
+      );
+    });
+    return y;
+  });
+}
+
+/** As `groups`, without the axis of time. */
+function groupsOfStep(check: Check, name: string, X: Tensor): number {
+  const rank = check.rank(name, X);
+  const { batch, dInner, dState } = check.sizes;
+  if (rank === 2 && X.shape[0] === batch) {
+    check.float32(name, X, ['batch', 'dState']);
+    return 1;
+  }
+  if (rank === 2 && X.shape[0] === dInner) {
+    check.float32(name, X, ['dInner', 'dState']);
+    return 0;
+  }
+  const nGroups = X.shape[1];
+  if (rank !== 3 || dInner % nGroups !== 0) {
+    check.shape(
+      name,
+      `[batch, dState] = [${batch}, ${dState}], [dInner, dState] = [${dInner}, ${dState}] or ` +
+        `[batch, nGroups, dState] where nGroups divides dInner`,
+      X,
+    );
+  }
+  check.float32(name, X, ['batch', nGroups, 'dState']);
+  return nGroups;
+}

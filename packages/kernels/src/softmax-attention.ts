@@ -1,1 +1,278 @@
-export {};
+import { Check } from './check.js';
+import type { Context } from './context.js';
+import {
+  type AttentionPlan,
+  attentionPasses,
+  checkAttention,
+  checkAttentionOptions,
+  eachPass,
+  onePlanPerValue,
+  perItem,
+  type SoftmaxAttentionArgs,
+  type SparsePattern,
+} from './softmax-attention-passes.js';
+import type { Tensor } from './tensor.js';
+
+export type { SoftmaxAttentionArgs, SparsePattern } from './softmax-attention-passes.js';
+
+export interface SoftmaxAttentionBackwardArgs extends SoftmaxAttentionArgs {
+  o?: Tensor;
+  logSumExp?: Tensor;
+  do?: Tensor;
+  dLogSumExp?: Tensor;
+}
+
+export interface SoftmaxAttentionStepArgs {
+  q: Tensor;
+  k: Tensor;
+  v: Tensor;
+  kCache: Tensor;
+  vCache: Tensor;
+  length: number | readonly number[];
+  scale?: number;
+  window?: number;
+  sparse?: SparsePattern;
+  alibiSlopes?: Tensor;
+}
+
+/**
+ * Softmax attention, in memory that grows with the length and not with its square:
+ *
+ *   s[t,j] = scale q[t] . k[j] - slope (position - j),  position = queryOffset + t
+ *   logSumExp[t] = ln sum_j e^s[t,j],  o[t] = sum_j e^(s[t,j] - logSumExp[t]) v[j],  over the keys j that t sees
+ *
+ * A query that sees no key gets `o = 0` and `logSumExp = -Infinity`. Keys outside the window or the pattern cost
+ * nothing: the work grows as `qLen window`, and as `qLen (stride + qLen / stride)` with a sparse pattern.
+ *
+ * @param q  `[batch, qLen, nHeads, headDim]`
+ * @param k  `[batch, kLen, nKvHeads, headDim]`; head h uses key head floor(h / (nHeads / nKvHeads))
+ * @param v  `[batch, kLen, nKvHeads, valueDim]`
+ * @param causal  if true, only keys with `j <= position`; false if absent
+ * @param scale   `1 / sqrt(headDim)` if absent
+ * @param window  only keys with `position - j < window`, from 1 up; bounds the past, also without `causal`
+ * @param sparse  with `causal` only. `{ pattern: 'strided', stride }`: keys with `position - j < stride` or with
+ *   `position - j` a multiple of `stride`. `{ pattern: 'fixed', stride, summary }`: keys of the query's own block
+ *   `floor(position / stride)`, and the last `summary` (1 to `stride`) keys of each earlier block
+ * @param alibiSlopes  `[nHeads]`, as {@link alibiSlopes} gives them; no gradient
+ * @param queryOffset  position of the first query, from 0 up; 0 if absent
+ * @param keyLengths   how many keys are no padding, 0 to `kLen`: one number, or one a batch item; `kLen` if absent
+ * @returns `o`, `[batch, qLen, nHeads, valueDim]`, and `logSumExp`, `[batch, nHeads, qLen]`
+ * @throws ShapeError if a shape does not fit, ArgumentError if an option is out of its range
+ * @see Rabe & Staats 2021, https://arxiv.org/abs/2112.05682
+ * @see Dao 2023, https://arxiv.org/abs/2307.08691
+ * @see Press et al. 2022 (ALiBi), https://arxiv.org/abs/2108.12409
+ * @see Child et al. 2019 (sparse patterns), https://arxiv.org/abs/1904.10509
+ */
+export function softmaxAttention(
+  context: Context,
+  args: SoftmaxAttentionArgs,
+): { o: Tensor<'float32'>; logSumExp: Tensor<'float32'> } {
+  return forward(context, checkAttention(new Check('softmaxAttention', context), args), args);
+}
+
+/**
+ * Gradient of {@link softmaxAttention}, from the scores computed anew: memory grows with the length alone.
+ *
+ * @param o, logSumExp  outputs of the forward call; computed again unless both are given
+ * @param do            gradient of `o`, shaped like it
+ * @param dLogSumExp    gradient of `logSumExp`, shaped like it; at least one of the two
+ * @returns `dq`, `dk`, `dv`, shaped like `q`, `k`, `v`
+ * @throws ShapeError if a shape does not fit, ArgumentError if an option is out of its range
+ * @see Dao 2023, algorithm 2, https://arxiv.org/abs/2307.08691
+ */
+export function softmaxAttentionBackward(
+  context: Context,
+  args: SoftmaxAttentionBackwardArgs,
+): { dq: Tensor<'float32'>; dk: Tensor<'float32'>; dv: Tensor<'float32'> } {
+  const check = new Check('softmaxAttentionBackward', context);
+  const plan = checkAttention(check, args);
+  const { do: dO, dLogSumExp, q, k, v } = args;
+  const oShape = ['batch', 'qLen', 'nHeads', 'valueDim'];
+  const sumShape = ['batch', 'nHeads', 'qLen'];
+  check.optional('o', args.o, oShape);
+  check.optional('logSumExp', args.logSumExp, sumShape);
+  check.optional('do', dO, oShape);
+  check.optional('dLogSumExp', dLogSumExp, sumShape);
+  if (dO === undefined && dLogSumExp === undefined) {
+    check.argument('do or dLogSumExp', 'given', 'neither');
+  }
+  const { qLen, kLen, nHeads, nKvHeads, headDim, valueDim } = check.sizes;
+
+  return context.scope(() => {
+    const { o, logSumExp } =
+      args.o !== undefined && args.logSumExp !== undefined
+        ? { o: args.o, logSumExp: args.logSumExp }
+        : forward(context, plan, args);
+    const upstream = dO ?? context.zeros(o.shape);
+    const dq = context.zeros(q.shape);
+    const dk = context.zeros(k.shape);
+    const dv = context.zeros(v.shape);
+    const qBytes = qLen * nHeads * headDim * 4;
+    const kBytes = kLen * nKvHeads * headDim * 4;
+    const vBytes = kLen * nKvHeads * valueDim * 4;
+    const oBytes = qLen * nHeads * valueDim * 4;
+    const sumBytes = nHeads * qLen * 4;
+    const scratchBytes = (_: number, keyCount: number) =>
+      context.wasm.softmaxAttentionBackwardBytes(keyCount, headDim, valueDim);
+    eachPass(context, plan.passes, scratchBytes, (b, pass, lists) => {
+      context.wasm.softmaxAttentionBackward(
+        dq.pointer + b * qBytes,
+        dk.pointer + b * kBytes,
+        dv.pointer + b * vBytes,
+        upstream.pointer + b * oBytes,
+        dLogSumExp === undefined ? 0 : dLogSumExp.pointer + b * sumBytes,
+        q.pointer + b * qBytes,
+        k.pointer + b * kBytes,
+        v.pointer + b * vBytes,
+        o.pointer + b * oBytes,
+        logSumExp.pointer + b * sumBytes,
+        args.alibiSlopes?.pointer ?? 0,
+        ...lists,
+        pass.queries.length,
+        pass.keys.length,
+        qLen,
+        nHeads,
+        nKvHeads,
+        headDim,
+        valueDim,
+        plan.queryOffset,
+        plan.scale,
+      );
+    });
+    return { dq, dk, dv };
+  });
+}
+
+/**
+ * {@link softmaxAttention} of one new token, causal, against a cache: writes `k` and `v` into the caches at index
+ * `length`, in place, and attends to the `length + 1` entries that are then there. Its position is `length`.
+ *
+ * @param q  `[batch, nHeads, headDim]`
+ * @param k  `[batch, nKvHeads, headDim]`
+ * @param v  `[batch, nKvHeads, valueDim]`
+ * @param kCache  `[batch, capacity, nKvHeads, headDim]`, changed
+ * @param vCache  `[batch, capacity, nKvHeads, valueDim]`, changed
+ * @param length  entries in use before this step, 0 to `capacity - 1`, one for all or one a batch item
+ * @param scale, window, sparse, alibiSlopes  as in {@link softmaxAttention}
+ * @returns `o`, `[batch, nHeads, valueDim]`
+ * @throws ShapeError if a shape does not fit, ArgumentError if the cache is full or an option is out of its range
+ */
+export function softmaxAttentionStep(context: Context, args: SoftmaxAttentionStepArgs): Tensor<'float32'> {
+  const { q, k, v, kCache, vCache, sparse, window, alibiSlopes: slopes } = args;
+  const check = new Check('softmaxAttentionStep', context);
+  check.float32('q', q, ['batch', 'nHeads', 'headDim']);
+  check.float32('kCache', kCache, ['batch', 'capacity', 'nKvHeads', 'headDim']);
+  check.float32('vCache', vCache, ['batch', 'capacity', 'nKvHeads', 'valueDim']);
+  check.float32('k', k, ['batch', 'nKvHeads', 'headDim']);
+  check.float32('v', v, ['batch', 'nKvHeads', 'valueDim']);
+  const scale = checkAttentionOptions(check, args);
+  const { batch, capacity, nHeads, nKvHeads, headDim, valueDim } = check.sizes;
+  const lengths = perItem(check, 'length', args.length, batch, capacity - 1);
+
+  const passes = onePlanPerValue(lengths, (length) =>
+    attentionPasses({ qLen: 1, keyLength: length + 1, queryOffset: length, causal: true, window, sparse }),
+  );
+  const kRow = nKvHeads * headDim;
+  const vRow = nKvHeads * valueDim;
+  const o = context.empty([batch, nHeads, valueDim]);
+  try {
+    for (let b = 0; b < batch; b++) {
+      const at = b * capacity + lengths[b];
+      kCache.data.set(k.data.subarray(b * kRow, (b + 1) * kRow), at * kRow);
+      vCache.data.set(v.data.subarray(b * vRow, (b + 1) * vRow), at * vRow);
+    }
+    context.scratch(batch * nHeads * 4, (logSumExp) => {
+      const bytes = (queryCount: number, keyCount: number) =>
+        context.wasm.softmaxAttentionForwardBytes(queryCount, keyCount, headDim, valueDim);
+      eachPass(context, passes, bytes, (b, pass, lists, continued) => {
+        context.wasm.softmaxAttentionForward(
+          o.pointer + b * nHeads * valueDim * 4,
+          logSumExp + b * nHeads * 4,
+          q.pointer + b * nHeads * headDim * 4,
+          kCache.pointer + b * capacity * kRow * 4,
+          vCache.pointer + b * capacity * vRow * 4,
+          slopes?.pointer ?? 0,
+          ...lists,
+          1,
+          pass.keys.length,
+          1,
+          nHeads,
+          nKvHeads,
+          headDim,
+          valueDim,
+          lengths[b],
+          scale,
+          continued ? 1 : 0,
+        );
+      });
+    });
+  } catch (error) {
+    o.dispose();
+    throw error;
+  }
+  return o;
+}
+
+/**
+ * The published ALiBi slopes: `2^(-8 (h + 1) / nHeads)` where nHeads is a power of two; else those of the next
+ * lower power n, followed by every other one of those of 2 n.
+ *
+ * @param nHeads  from 1 up
+ * @returns `[nHeads]`
+ * @see Press et al. 2022, https://arxiv.org/abs/2108.12409
+ */
+export function alibiSlopes(context: Context, { nHeads }: { nHeads: number }): Tensor<'float32'> {
+  const check = new Check('alibiSlopes', context);
+  check.integer('nHeads', nHeads, 1, 2 ** 16);
+  let lower = 1;
+  while (lower * 2 <= nHeads) lower *= 2;
+  const slopes = slopesOfPower(lower);
+  const finer = slopesOfPower(2 * lower).filter((_, h) => h % 2 === 0);
+  return context.tensor(Float32Array.from([...slopes, ...finer].slice(0, nHeads)));
+}
+
+/** 2^(-8 (h + 1) / n), n a power of two, by square roots: unlike powers, they are the same in every engine. */
+function slopesOfPower(n: number): number[] {
+  let ratio = 1 / 256;
+  for (let root = 1; root < n; root *= 2) ratio = Math.sqrt(ratio);
+  const slopes = [ratio];
+  for (let h = 1; h < n; h++) slopes.push(slopes[h - 1] * ratio);
+  return slopes;
+}
+
+function forward(
+  context: Context,
+  { passes, scale, queryOffset }: AttentionPlan,
+  { q, k, v, alibiSlopes: slopes }: SoftmaxAttentionArgs,
+): { o: Tensor<'float32'>; logSumExp: Tensor<'float32'> } {
+  const [batch, qLen, nHeads, headDim] = q.shape;
+  const [, kLen, nKvHeads, valueDim] = v.shape;
+  return context.scope(() => {
+    const o = context.empty([batch, qLen, nHeads, valueDim]);
+    const logSumExp = context.empty([batch, nHeads, qLen]);
+    const bytes = (queryCount: number, keyCount: number) =>
+      context.wasm.softmaxAttentionForwardBytes(queryCount, keyCount, headDim, valueDim);
+    eachPass(context, passes, bytes, (b, pass, lists, continued) => {
+      context.wasm.softmaxAttentionForward(
+        o.pointer + b * qLen * nHeads * valueDim * 4,
+        logSumExp.pointer + b * nHeads * qLen * 4,
+        q.pointer + b * qLen * nHeads * headDim * 4,
+        k.pointer + b * kLen * nKvHeads * headDim * 4,
+        v.pointer + b * kLen * nKvHeads * valueDim * 4,
+        slopes?.pointer ?? 0,
+        ...lists,
+        pass.queries.length,
+        pass.keys.length,
+        qLen,
+        nHeads,
+        nKvHeads,
+        headDim,
+        valueDim,
+        queryOffset,
+        scale,
+        continued ? 1 : 0,
+      );
+    });
+    return { o, logSumExp };
+  });
+}

@@ -1,0 +1,245 @@
+/**
+ * `npm run bench`: every kernel family beside the plain TypeScript loop and beside the machine's limit, measured in
+ * the same run. `--full` times all shapes, `--only TEXT` those whose title holds the text, `--variant` and `--out`
+ * choose the binary and the JSON file.
+ */
+import { spawnSync } from 'node:child_process';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { cpus } from 'node:os';
+import { dirname } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import Timer from 'benchmark';
+import { type Kernels, loadKernels, supportedVariants, type Variant } from '@freelunch/kernels';
+import { activationBenchmarks } from './activation.js';
+import { adamWBenchmarks } from './adamw.js';
+import type { Benchmark } from './benchmark.js';
+import { causalConv1dBenchmarks } from './causal-conv1d.js';
+import { deltaRuleBenchmarks } from './delta-rule.js';
+import { embeddingBenchmarks } from './embedding.js';
+import { linearAttentionBenchmarks } from './linear-attention.js';
+import { lossBenchmarks } from './loss.js';
+import { loadMachine, type Machine } from './machine.js';
+import { matmulBenchmarks } from './matmul.js';
+import { normBenchmarks } from './norm.js';
+import { ropeBenchmarks } from './rope.js';
+import { measureScaling, scalingTable } from './scaling.js';
+import { selectiveScanBenchmarks } from './selective-scan.js';
+import { softmaxAttentionBenchmarks } from './softmax-attention.js';
+import { ssdBenchmarks } from './ssd.js';
+
+const benchmarks: Benchmark[] = [
+  ...matmulBenchmarks,
+  ...selectiveScanBenchmarks,
+  ...ssdBenchmarks,
+  ...linearAttentionBenchmarks,
+  ...deltaRuleBenchmarks,
+  ...softmaxAttentionBenchmarks,
+  ...causalConv1dBenchmarks,
+  ...normBenchmarks,
+  ...activationBenchmarks,
+  ...ropeBenchmarks,
+  ...embeddingBenchmarks,
+  ...lossBenchmarks,
+  ...adamWBenchmarks,
+];
+
+const options = {
+  full: { type: 'boolean', default: false },
+  only: { type: 'string' },
+  variant: { type: 'string' },
+  out: { type: 'string', default: fileURLToPath(new URL('../results/bench.json', import.meta.url)) },
+  help: { type: 'boolean', default: false },
+} as const;
+
+const usage = `npm run bench -- [--full] [--only TEXT] [--variant simd|relaxed-simd] [--out FILE]
+
+  --full     all shapes and both variants, and scaling up to 16,384 steps (about 20 minutes)
+  --only     the benchmarks whose title holds TEXT, for instance 'selectiveScan'; 'scaling' for scaling alone
+  --variant  one binary (default: simd; with --full every one that this runtime has)
+  --out      where the figures go as JSON (default: benchmarks/results/bench.json)`;
+
+/** One benchmark's figures. Times in milliseconds. */
+interface Measured {
+  title: string;
+  op: string;
+  pass: Benchmark['pass'];
+  shape: string;
+  variant: Variant;
+  medianMs: number;
+  bestMs: number;
+  /** Half the width of the 95 % confidence interval of the mean, as a share of it. */
+  spread: number;
+  samples: number;
+  nsPerElement?: number;
+  gflops?: number;
+  gbps?: number;
+  /** Measured right before and after: of one noisy phase of the machine. */
+  peakGflops: number;
+  readGBps: number;
+  shareOfPeak?: number;
+  shareOfBandwidth?: number;
+  plainMs?: number;
+  timesFasterThanPlain?: number;
+}
+
+function time(
+  run: () => void,
+  maxTime: number,
+): { medianMs: number; bestMs: number; spread: number; samples: number } {
+  const timer = new Timer('', run, { maxTime, minSamples: 7, minTime: 0.02 });
+  timer.run();
+  const error = (timer as unknown as { error?: Error }).error;
+  if (error !== undefined) throw error;
+  const samples = timer.stats.sample.slice().sort((a, b) => a - b);
+  return {
+    medianMs: samples[samples.length >> 1] * 1e3,
+    bestMs: samples[0] * 1e3,
+    spread: timer.stats.rme / 100,
+    samples: samples.length,
+  };
+}
+
+function measure(benchmark: Benchmark, k: Kernels, machine: Machine, seconds: number): Measured {
+  const { op, pass, shape } = benchmark;
+  const title = `${op} ${pass} ${shape}`;
+  const before = { peak: machine.peakGflops(), read: machine.readGBps() };
+  const ours = k.scope(() => time(benchmark.prepare(k), seconds));
+  const peakGflops = Math.max(before.peak, machine.peakGflops());
+  const readGBps = Math.max(before.read, machine.readGBps());
+  const measured: Measured = { title, op, pass, shape, variant: k.variant, ...ours, peakGflops, readGBps };
+  if (benchmark.elements !== undefined) measured.nsPerElement = (ours.medianMs * 1e6) / benchmark.elements;
+  if (benchmark.flops !== undefined) {
+    measured.gflops = benchmark.flops / ours.medianMs / 1e6;
+    measured.shareOfPeak = measured.gflops / peakGflops;
+  }
+  if (benchmark.bytes !== undefined) {
+    measured.gbps = benchmark.bytes / ours.medianMs / 1e6;
+    measured.shareOfBandwidth = measured.gbps / readGBps;
+  }
+  if (benchmark.plain !== undefined) {
+    measured.plainMs = time(benchmark.plain(), seconds / 2).medianMs;
+    measured.timesFasterThanPlain = measured.plainMs / ours.medianMs;
+  }
+  return measured;
+}
+
+const number = (value: number | undefined, digits = 1): string =>
+  value === undefined ? '' : value.toFixed(digits);
+const percent = (value: number | undefined): string =>
+  value === undefined ? '' : `${(value * 100).toFixed(0)} %`;
+
+function row(m: Measured): string {
+  const time = m.medianMs < 1 ? `${number(m.medianMs * 1e3)} us` : `${number(m.medianMs, 2)} ms`;
+  const rate =
+    m.nsPerElement !== undefined
+      ? `${number(m.nsPerElement, 2)} ns/el`
+      : m.gflops !== undefined
+        ? `${number(m.gflops)} GFLOP/s`
+        : m.gbps !== undefined
+          ? `${number(m.gbps)} GB/s`
+          : '';
+  const limit =
+    m.shareOfPeak !== undefined
+      ? `${percent(m.shareOfPeak)} of ${number(m.peakGflops, 0)} GFLOP/s`
+      : m.shareOfBandwidth !== undefined
+        ? `${percent(m.shareOfBandwidth)} of ${number(m.readGBps, 0)} GB/s`
+        : '';
+  const plain = m.timesFasterThanPlain === undefined ? '' : `${number(m.timesFasterThanPlain)} x`;
+  return [
+    m.title.padEnd(58),
+    time.padStart(10),
+    `±${percent(m.spread)}`.padStart(7),
+    rate.padStart(14),
+    limit.padStart(20),
+    plain.padStart(9),
+  ].join(' ');
+}
+
+/** Backward passes over their forwards, and relaxed over plain: the ratios that one run can give. */
+function ratios(all: Measured[]): string[] {
+  const lines: string[] = [];
+  const find = (m: Measured, change: Partial<Measured>) =>
+    all.find((x) =>
+      (['op', 'pass', 'shape', 'variant'] as const).every((key) => x[key] === (change[key] ?? m[key])),
+    );
+  for (const m of all) {
+    const forward = m.pass === 'backward' ? find(m, { pass: 'forward' }) : undefined;
+    if (forward !== undefined) {
+      lines.push(`${m.title} (${m.variant}): ${number(m.medianMs / forward.medianMs, 2)} x its forward`);
+    }
+    const simd = m.variant === 'relaxed-simd' ? find(m, { variant: 'simd' }) : undefined;
+    if (simd !== undefined)
+      lines.push(`${m.title}: relaxed-simd is ${number(simd.medianMs / m.medianMs, 2)} x as fast as simd`);
+  }
+  return lines;
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({ options });
+  if (values.help) {
+    console.log(usage);
+    return;
+  }
+  const supported = supportedVariants();
+  if (values.variant !== undefined && !supported.includes(values.variant as Variant)) {
+    throw new Error(
+      `bench: --variant must be one of ${supported.join(', ')} in this runtime, got '${values.variant}'`,
+    );
+  }
+  const simdFirst = supported.slice().sort((a, b) => (b.length - a.length === 0 ? 0 : a.length - b.length));
+  const variants =
+    values.variant !== undefined
+      ? [values.variant as Variant]
+      : values.full
+        ? simdFirst
+        : (['simd'] as Variant[]);
+  const titleOf = (b: Benchmark) => `${b.op} ${b.pass} ${b.shape}`;
+  const chosen = benchmarks.filter(
+    (b) => (values.full || values.only !== undefined || b.quick) && titleOf(b).includes(values.only ?? ''),
+  );
+  const wantsScaling = values.only === undefined || values.only === 'scaling';
+  if (chosen.length === 0 && !wantsScaling)
+    throw new Error(`bench: --only must be part of a benchmark's title, got '${values.only}'`);
+
+  const machineText = `${cpus()[0].model.trim()}, Node ${process.version}, one thread`;
+  console.log(`${machineText}\n`);
+  const figures: Measured[] = [];
+  for (const variant of variants) {
+    const k = await loadKernels({ variant });
+    const machine = await loadMachine(variant);
+    console.log(
+      `${variant}: madd peak ${number(machine.peakGflops())} GFLOP/s, memory ${number(machine.readGBps())} GB/s read`,
+    );
+    console.log(
+      ['', 'median', '95 %', 'rate', 'of the limit', 'x plain']
+        .map((head, i) => (i === 0 ? ''.padEnd(58) : head.padStart([0, 10, 7, 14, 20, 9][i])))
+        .join(' '),
+    );
+    for (const benchmark of chosen) {
+      const measured = measure(benchmark, k, machine, values.full ? 2 : 0.6);
+      figures.push(measured);
+      console.log(row(measured));
+    }
+    console.log('');
+  }
+  for (const line of ratios(figures)) console.log(line);
+
+  const scaling = wantsScaling ? await measureScaling(values.full ? 16384 : 2048) : [];
+  if (scaling.length > 0) console.log(`\n${scalingTable(scaling)}`);
+
+  await mkdir(dirname(values.out), { recursive: true });
+  await writeFile(
+    values.out,
+    JSON.stringify({ machine: machineText, date: new Date().toISOString(), figures, scaling }, undefined, 1),
+  );
+  console.log(`\nWritten: ${values.out}`);
+}
+
+// Node 20 has relaxed SIMD behind a flag; later versions have it on, and no longer know the flag.
+const flag = '--experimental-wasm-relaxed-simd';
+if (process.version.startsWith('v20.') && !process.execArgv.includes(flag)) {
+  const { status } = spawnSync(process.execPath, [flag, ...process.argv.slice(1)], { stdio: 'inherit' });
+  process.exit(status ?? 1);
+}
+await main();

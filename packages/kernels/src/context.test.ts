@@ -1,0 +1,178 @@
+import {
+  ArgumentError,
+  DisposedError,
+  DTypeError,
+  FreelunchError,
+  loadKernels,
+  OutOfMemoryError,
+  ShapeError,
+  type Tensor,
+  UnsupportedError,
+} from '@freelunch/kernels';
+import { beforeEach, describe, expect, it } from 'vitest';
+
+let k: Awaited<ReturnType<typeof loadKernels>>;
+beforeEach(async () => {
+  k = await loadKernels({ variant: 'simd' });
+});
+
+describe('tensor', () => {
+  it('holds what it was given, and knows its type from it', () => {
+    const t = k.tensor([1, 2, 3, 4, 5, 6], [2, 3]);
+    expect([t.shape, t.dtype, t.size, [...t.data]]).toEqual([[2, 3], 'float32', 6, [1, 2, 3, 4, 5, 6]]);
+    expect(k.tensor(new Int32Array([7, 8])).dtype).toBe('int32');
+    expect(k.tensor([7, 8], [2], 'int32').toArray()).toEqual(new Int32Array([7, 8]));
+    expect(k.tensor([5], []).shape).toEqual([]);
+    expect([...k.zeros([3]).data]).toEqual([0, 0, 0]);
+  });
+
+  it('names the function, what it wanted and what it got', () => {
+    expect(() => k.tensor([1, 2], [3])).toThrow(
+      new ShapeError('tensor: data must have 3 elements for shape [3], got 2'),
+    );
+    expect(() => k.tensor([1.5], [1], 'int32')).toThrow(DTypeError);
+    expect(() => k.zeros([2, 0])).toThrow(
+      /every size in shape must be a whole number from 1 up, got \[2, 0\]/,
+    );
+    expect(() => k.zeros([NaN])).toThrow(ShapeError);
+    expect(() => k.zeros([2 ** 20, 2 ** 20])).toThrow(ShapeError);
+    expect(() => k.zeros([1], 'float64' as 'float32')).toThrow(ArgumentError);
+    expect(() => k.tensor('abc' as never)).toThrow(ArgumentError);
+  });
+
+  it('keeps its elements when memory grows, in a view that is never stale', () => {
+    const t = k.tensor([1, 2, 3]);
+    const old = t.data;
+    const big = k.zeros([4 * 2 ** 20]);
+    expect(old).toHaveLength(0);
+    expect([...t.data]).toEqual([1, 2, 3]);
+    t.data[0] = 9;
+    expect(t.toArray()).toEqual(new Float32Array([9, 2, 3]));
+    big.dispose();
+  });
+
+  it('cannot be used after it was disposed of, by itself or by a kernel', () => {
+    const t = k.tensor([1]);
+    t.dispose();
+    t.dispose();
+    expect(t.disposed).toBe(true);
+    expect(() => t.data).toThrow(DisposedError);
+    expect(() => k.silu({ x: t })).toThrow(/silu: x, a tensor of shape \[1\], was disposed of/);
+  });
+
+  it('is disposed of by using', () => {
+    let outer: Tensor;
+    {
+      using t = k.zeros([8]);
+      outer = t;
+    }
+    expect(outer.disposed).toBe(true);
+    expect(k.memory.usedBytes).toBe(0);
+  });
+
+  it('is not taken from other kernels', async () => {
+    const other = await loadKernels({ variant: 'simd' });
+    expect(() => other.silu({ x: k.zeros([1]) })).toThrow(/got one of other kernels/);
+  });
+
+  it('shares its memory with its reshaped forms until the last is gone', () => {
+    const t = k.tensor([1, 2, 3, 4]);
+    const square = t.reshape([2, 2]);
+    t.dispose();
+    expect([...square.data]).toEqual([1, 2, 3, 4]);
+    expect(() => square.reshape([3])).toThrow(ShapeError);
+    square.dispose();
+    expect(k.memory.usedBytes).toBe(0);
+  });
+
+  it('takes new elements in place, if as many', () => {
+    const t = k.zeros([2]);
+    t.set([3, 4]);
+    expect([...t.data]).toEqual([3, 4]);
+    expect(() => t.set([1])).toThrow(/set: data must have 2 elements, got 1/);
+  });
+});
+
+describe('scope', () => {
+  it('frees what is made in it but for what it returns, also within objects, arrays and nested scopes', () => {
+    const { kept, list } = k.scope(() => {
+      k.zeros([10]);
+      const inner = k.scope(() => ({ a: k.tensor([1]), b: [k.tensor([2])], lost: k.zeros([5]).shape }));
+      return { kept: inner.a, list: inner.b };
+    });
+    expect([...kept.data, ...list[0].data]).toEqual([1, 2]);
+    expect(k.memory.tensors).toBe(2);
+  });
+
+  it('frees everything when the function throws', () => {
+    expect(() =>
+      k.scope(() => {
+        k.zeros([10]);
+        throw new Error('stop');
+      }),
+    ).toThrow('stop');
+    expect(k.memory.usedBytes).toBe(0);
+  });
+
+  it('refuses asynchronous functions and frees what they made', () => {
+    expect(() => k.scope(async () => k.zeros([1]))).toThrow(UnsupportedError);
+    expect(k.memory.usedBytes).toBe(0);
+  });
+});
+
+describe('loadKernels', () => {
+  it('takes simd on auto and refuses relaxed-simd by name where the runtime has no relaxed SIMD', async () => {
+    const has = (await import('@freelunch/kernels')).supportedVariants();
+    expect(has).toContain('simd');
+    expect((await loadKernels()).variant).toBe(has[0]);
+    if (!has.includes('relaxed-simd')) {
+      await expect(loadKernels({ variant: 'relaxed-simd' })).rejects.toThrow(UnsupportedError);
+      await expect(loadKernels({ variant: 'relaxed-simd' })).rejects.toThrow(
+        /cannot run variant 'relaxed-simd' \(Node has it from 21 up\)/,
+      );
+    }
+  });
+
+  it('refuses what is no binary of these kernels, and unknown options', async () => {
+    await expect(loadKernels({ source: new Uint8Array([1, 2, 3]), variant: 'simd' })).rejects.toThrow(
+      FreelunchError,
+    );
+    const empty = new Uint8Array([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]);
+    await expect(loadKernels({ source: empty, variant: 'simd' })).rejects.toThrow(
+      /a module without heapBase/,
+    );
+    await expect(loadKernels({ source: empty })).rejects.toThrow(
+      /variant must be 'simd' or 'relaxed-simd' where source is given/,
+    );
+    await expect(loadKernels({ variant: 'fast' as 'simd' })).rejects.toThrow(ArgumentError);
+    await expect(loadKernels({ maximumBytes: NaN })).rejects.toThrow(ArgumentError);
+    await expect(loadKernels({ baseUrl: 'file:///nowhere/' })).rejects.toThrow();
+  });
+
+  it('takes a compiled module, its bytes, a response or a promise of one', async () => {
+    const { readFile } = await import('node:fs/promises');
+    const { fileURLToPath } = await import('node:url');
+    const bytes = await readFile(fileURLToPath(import.meta.resolve('@freelunch/kernels/simd.wasm')));
+    const response = new Response(bytes, { headers: { 'content-type': 'application/wasm' } });
+    for (const source of [new WebAssembly.Module(bytes), bytes, Promise.resolve(bytes), response]) {
+      const loaded = await loadKernels({ source, variant: 'simd' });
+      expect([...loaded.silu({ x: loaded.tensor([0]) }).data]).toEqual([0]);
+    }
+    await expect(loadKernels({ source: new Response('', { status: 404 }), variant: 'simd' })).rejects.toThrow(
+      /HTTP status 404/,
+    );
+  });
+
+  it('has the same kernels in the entry that holds the binaries', async () => {
+    const inline = await import('@freelunch/kernels/inline');
+    const loaded = await inline.loadKernels({ variant: 'simd' });
+    const x = [-3, -1, 0, 0.5, 7];
+    expect(loaded.silu({ x: loaded.tensor(x) }).toArray()).toEqual(k.silu({ x: k.tensor(x) }).toArray());
+  });
+
+  it('stops with a clear error at the limit of memory that it was given', async () => {
+    const small = await loadKernels({ variant: 'simd', maximumBytes: 2 ** 21 });
+    expect(() => small.zeros([2 ** 20])).toThrow(OutOfMemoryError);
+    expect(small.zeros([2 ** 16]).size).toBe(2 ** 16);
+  });
+});

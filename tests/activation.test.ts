@@ -1,0 +1,94 @@
+import { elu1, gelu, logSigmoid, relu, sigmoid, silu, softplus, tanh } from '@freelunch/kernels/reference';
+import { describe, expect, it } from 'vitest';
+import { guarded } from './kernels.ts';
+
+const references = { silu, gelu, softplus, logSigmoid, sigmoid, tanh, relu, elu1 };
+const forms = [
+  ...(Object.keys(references) as (keyof typeof references)[]).map((op) => [op, op, {}] as const),
+  ['gelu with tanh', 'gelu', { approximate: 'tanh' }] as const,
+];
+const extremes = [0, 1e-40, 1e-30, 1e-8, 1e-3, 16, 50, 88, 89, 100, 104, 1e4, 1e10, 3e38].flatMap((x) => [
+  x,
+  -x,
+]);
+
+/** The outermost slopes, which finite differences of float64 give too coarsely. */
+const slopesAt1e4: Record<string, [left: number, right: number]> = {
+  logSigmoid: [1, 0],
+  sigmoid: [0, 0],
+  tanh: [0, 0],
+};
+
+describe.each(guarded)('%s', (_variant, k) => {
+  it.each(forms)('%s keeps its relative precision', (_title, op, options) => {
+    k.scope(() => {
+      // Within the range where the result is no smaller than a normal float32, and e^(x^2/2) no coarser than 1e-5.
+      const x = k.tensor(Float32Array.from({ length: 20001 }, (_, i) => (i - 10000) / 1250));
+      const reference = references[op]({
+        x: { shape: x.shape, data: Float64Array.from(x.data) },
+        ...options,
+      });
+      const got = k[op]({ x, ...options }).data;
+      let error = 0;
+      reference.data.forEach((want, i) => {
+        if (want !== 0) error = Math.max(error, Math.abs(got[i] / want - 1));
+      });
+      expect(error).toBeLessThan(op === 'gelu' ? 8e-6 : 3e-7);
+    });
+  });
+
+  it.each(forms)('%s is right at extreme inputs, and its slope is finite', (_title, op, options) => {
+    k.scope(() => {
+      const x = k.tensor(Float32Array.from(extremes));
+      const reference = references[op]({
+        x: { shape: x.shape, data: Float64Array.from(x.data) },
+        ...options,
+      });
+      const got = k[op]({ x, ...options }).toArray();
+      reference.data.forEach((want, i) => {
+        // What is below the normal range of float32 may become 0.
+        const bound = Math.abs(want) < 3e-37 ? 3e-37 : 1e-6 * Math.abs(want);
+        expect(Math.abs(got[i] - want), `${op}(${extremes[i]}) = ${got[i]}`).toBeLessThanOrEqual(bound);
+      });
+
+      const dy = k.tensor(new Float32Array(extremes.length).fill(1));
+      const backward = `${op}Backward` as 'siluBackward';
+      const dx = k[backward]({ x, dy, ...options }).dx.toArray();
+      extremes.forEach((value, i) => {
+        if (Math.abs(value) < 1e4)
+          return expect(dx[i], `slope of ${op} at ${value}`).toSatisfy(Number.isFinite);
+        const [left, right] = slopesAt1e4[op] ?? [0, 1];
+        return expect(dx[i], `slope of ${op} at ${value}`).toBeCloseTo(value < 0 ? left : right, 30);
+      });
+    });
+  });
+
+  it.each(forms)('%s passes NaN on', (_title, op, options) => {
+    k.scope(() => {
+      expect([...k[op]({ x: k.tensor([1, NaN]), ...options }).data].map(Number.isNaN)).toEqual([false, true]);
+    });
+  });
+
+  it('takes any shape, and gives that shape', () => {
+    k.scope(() => {
+      expect(k.tanh({ x: k.zeros([2, 3, 5]) }).shape).toEqual([2, 3, 5]);
+      expect(k.gelu({ x: k.zeros([]) }).shape).toEqual([]);
+    });
+  });
+
+  it('refuses what does not fit', () => {
+    k.scope(() => {
+      const x = k.zeros([2, 3]);
+      expect(() => k.add({ a: x, b: k.zeros([3, 2]) })).toThrow('add: b must be [2, 3], got [3, 2]');
+      expect(() => k.geluBackward({ x, dy: k.zeros([6]) })).toThrow(
+        'geluBackward: dy must be [2, 3], got [6]',
+      );
+      expect(() => k.gelu({ x, approximate: 'erf' as 'none' })).toThrow(
+        "gelu: approximate must be one of none, tanh, got 'erf'",
+      );
+      expect(() => k.relu({ x: k.zeros([2], 'int32') })).toThrow('relu: x must be float32, got int32');
+      x.dispose();
+      expect(() => k.silu({ x })).toThrow('silu: x, a tensor of shape [2, 3], was disposed of');
+    });
+  });
+});

@@ -1,0 +1,195 @@
+import { ArgumentError, DisposedError, DTypeError, loadKernels, ShapeError } from '@freelunch/kernels';
+import { linearAttention } from '@freelunch/kernels/reference';
+import { random } from '@freelunch/tasks';
+import { describe, expect, it } from 'vitest';
+import { linearAttentionMatrix } from '../packages/kernels/dist/effective-attention/linear-attention.js';
+import { normal, uniform } from './cases/case.ts';
+import { relativeError } from './compare.ts';
+import { guarded } from './kernels.ts';
+
+describe.each(guarded)('%s', (_variant, k) => {
+  const [batch, seqLen, nHeads, dKey, dValue] = [2, 70, 3, 5, 9];
+  const rng = random(0);
+  const tensor = (shape: number[], low?: number, high?: number) => {
+    const { data } = low === undefined ? normal(rng, shape) : uniform(rng, shape, low, high!);
+    return k.tensor(data, shape);
+  };
+  const steps = [batch, seqLen, nHeads];
+  const q = tensor([...steps, dKey]);
+  const key = tensor([...steps, dKey]);
+  const v = tensor([...steps, dValue]);
+  const options = { featureMap: 'elu1', normalize: true } as const;
+  const forms = [
+    ['plain', {}],
+    ['decay by head', { decay: tensor([nHeads], -0.2, 0) }],
+    ['decay by step', { decay: tensor(steps, -0.5, 0) }],
+    ['gate', { gate: tensor([...steps, dKey], -0.5, 0) }],
+  ] as const;
+
+  /** Steps [from, to) of each tensor that has steps. */
+  function part<T extends object>(args: T, from: number, to: number): T {
+    const cut = Object.entries(args).map(([name, value]) => {
+      if (typeof value !== 'object' || value.shape.length === 1) return [name, value];
+      const [, length, ...rest] = value.shape;
+      const row = value.size / batch / length;
+      const data = [...Array(batch).keys()].flatMap((b) =>
+        Array.from(value.data.subarray((b * length + from) * row, (b * length + to) * row) as Float32Array),
+      );
+      return [name, k.tensor(data, [batch, to - from, ...rest])];
+    });
+    return Object.fromEntries(cut) as T;
+  }
+
+  it.each(forms)('gives in two parts what it gives in one: %s', (_title, form) => {
+    k.scope(() => {
+      const args = { q, k: key, v, ...form, ...options };
+      const whole = k.linearAttention(args);
+      const first = k.linearAttention(part(args, 0, 41));
+      const second = k.linearAttention({
+        ...part(args, 41, seqLen),
+        initialState: first.lastState,
+        initialNormalizer: first.lastNormalizer,
+      });
+      const wanted = part({ o: whole.o }, 41, seqLen).o;
+      expect(relativeError(second.o.data, wanted.data)).toBeLessThan(1e-6);
+      expect(relativeError(second.lastState.data, whole.lastState.data)).toBeLessThan(1e-6);
+      expect(relativeError(second.lastNormalizer!.data, whole.lastNormalizer!.data)).toBeLessThan(1e-6);
+    });
+  });
+
+  it.each(forms)('gives step by step what it gives at once: %s', (_title, form) => {
+    k.scope(() => {
+      const args = { q, k: key, v, ...form, ...options };
+      const whole = k.linearAttention(args);
+      const state = k.zeros([batch, nHeads, dKey, dValue]);
+      const normalizer = k.zeros([batch, nHeads, dKey]);
+      for (let t = 0; t < seqLen; t++) {
+        const step = Object.entries(part(args, t, t + 1)).map(([name, value]) => [
+          name,
+          typeof value === 'object' && value.shape.length > 1
+            ? value.reshape([batch, ...value.shape.slice(2)])
+            : value,
+        ]);
+        const o = k.linearAttentionStep({ ...Object.fromEntries(step), state, normalizer });
+        expect(relativeError(o.data, part({ o: whole.o }, t, t + 1).o.data)).toBeLessThan(2e-6);
+      }
+      expect(relativeError(state.data, whole.lastState.data)).toBeLessThan(1e-6);
+      expect(relativeError(normalizer.data, whole.lastNormalizer!.data)).toBeLessThan(1e-6);
+    });
+  });
+
+  it.each(forms)('has an effective attention matrix that times v gives o: %s', (_title, form) => {
+    k.scope(() => {
+      const args = { q, k: key, ...form, ...options };
+      const { data: matrix, shape } = linearAttentionMatrix(k, args);
+      expect(shape).toEqual([batch, nHeads, seqLen, seqLen]);
+      const got = new Float64Array(v.size);
+      for (let b = 0; b < batch; b++) {
+        for (let h = 0; h < nHeads; h++) {
+          for (let i = 0; i < seqLen; i++) {
+            for (let j = 0; j < seqLen; j++) {
+              const weight = matrix[((b * nHeads + h) * seqLen + i) * seqLen + j];
+              if (j > i) expect(weight).toBe(0);
+              for (let n = 0; n < dValue; n++) {
+                got[((b * seqLen + i) * nHeads + h) * dValue + n] +=
+                  weight * v.data[((b * seqLen + j) * nHeads + h) * dValue + n];
+              }
+            }
+          }
+        }
+      }
+      expect(relativeError(got, k.linearAttention({ ...args, v }).o.data)).toBeLessThan(2e-6);
+    });
+  });
+
+  it('has weights that sum to one where it normalises without eps', () => {
+    k.scope(() => {
+      const matrix = linearAttentionMatrix(k, { q, k: key, ...options, eps: 0 });
+      for (let row = 0; row < matrix.size; row += seqLen) {
+        const sum = matrix.data.subarray(row, row + seqLen).reduce((a, b) => a + b, 0);
+        expect(sum).toBeCloseTo(1, 5);
+      }
+    });
+  });
+
+  it('stays finite for features that underflow and for those that are large', () => {
+    k.scope(() => {
+      const extreme = (values: number[]) =>
+        k.tensor(
+          Array.from({ length: 4 * 6 }, (_, i) => values[i % values.length]),
+          [1, 4, 1, 6],
+        );
+      const args = { q: extreme([-200, 1e4, -90, 3]), k: extreme([1e4, -1e4, -88]), v: extreme([1, -2, 3]) };
+      const { o } = k.linearAttention({ ...args, ...options });
+      const [host] = [args].map(({ q: x, k: y, v: z }) => {
+        const wide = (t: typeof x) => ({ shape: t.shape, data: Float64Array.from(t.data) });
+        return linearAttention({ q: wide(x), k: wide(y), v: wide(z), ...options });
+      });
+      expect(relativeError(o.data, host.o.data)).toBeLessThan(1e-6);
+      const gradients = k.linearAttentionBackward({ ...args, ...options, do: args.v });
+      for (const gradient of Object.values(gradients))
+        expect(gradient.data.every(Number.isFinite)).toBe(true);
+    });
+  });
+
+  it('forgets all of the past where the log of the decay is minus infinity', () => {
+    k.scope(() => {
+      const decay = k.tensor(
+        Array.from({ length: batch * seqLen * nHeads }, () => -Infinity),
+        steps,
+      );
+      const { o } = k.linearAttention({ q, k: key, v, decay, scale: 1 });
+      for (let row = 0; row < batch * seqLen * nHeads; row++) {
+        let score = 0;
+        for (let n = 0; n < dKey; n++) score += q.data[row * dKey + n] * key.data[row * dKey + n];
+        for (let n = 0; n < dValue; n++)
+          expect(o.data[row * dValue + n]).toBeCloseTo(score * v.data[row * dValue + n], 4);
+      }
+    });
+  });
+
+  it('computes the gradient without a state for every step', async () => {
+    const fresh = await loadKernels({ variant: k.variant });
+    const shape = [1, 8192, 1, 32];
+    const make = () => fresh.tensor(normal(rng, shape).data, shape);
+    const args = { q: make(), k: make(), v: make(), do: make(), gate: fresh.zeros(shape) };
+    const before = fresh.memory.usedBytes;
+    const gradients = fresh.linearAttentionBackward(args);
+    const own = Object.values(gradients).reduce((bytes, { size }) => bytes + 4 * size, 0);
+    const stateBytes = 4 * 8192 * 32 * 32;
+    expect(fresh.memory.totalBytes - before - own).toBeLessThan(stateBytes / 4);
+  });
+
+  it('refuses arguments that do not fit', () => {
+    k.scope(() => {
+      const args = { q, k: key, v };
+      const bad = tensor([2, 3]);
+      expect(() => k.linearAttention({ ...args, k: v })).toThrow(
+        'linearAttention: k must be [batch, seqLen, nHeads, dKey] = [2, 70, 3, 5], got [2, 70, 3, 9]',
+      );
+      expect(() => k.linearAttention({ ...args, decay: bad })).toThrow(ShapeError);
+      expect(() => k.linearAttention({ ...args, gate: v })).toThrow(ShapeError);
+      expect(() => k.linearAttention({ ...args, initialState: bad })).toThrow(ShapeError);
+      expect(() => k.linearAttention({ ...args, ...forms[1][1], ...forms[3][1] })).toThrow(
+        'gate must be absent',
+      );
+      expect(() => k.linearAttention({ ...args, eps: NaN })).toThrow('linearAttention: eps must be a finite');
+      expect(() => k.linearAttention({ ...args, eps: -1 })).toThrow(ArgumentError);
+      expect(() => k.linearAttention({ ...args, scale: Infinity })).toThrow(ArgumentError);
+      expect(() => k.linearAttention({ ...args, featureMap: 'elu' as 'elu1' })).toThrow(
+        "linearAttention: featureMap must be one of identity, relu, elu1, got 'elu'",
+      );
+      expect(() => k.linearAttention({ ...args, normalize: 1 as unknown as boolean })).toThrow(ArgumentError);
+      expect(() => k.linearAttention({ ...args, initialNormalizer: tensor([batch, nHeads, dKey]) })).toThrow(
+        'initialNormalizer must be absent where normalize is false',
+      );
+      expect(() => k.linearAttentionBackward(args)).toThrow('linearAttentionBackward: do must be given');
+      expect(() => k.linearAttentionBackward({ ...args, do: q })).toThrow(ShapeError);
+      const integers = k.tensor(new Int32Array(q.size), q.shape);
+      expect(() => k.linearAttention({ ...args, q: integers })).toThrow(DTypeError);
+      const gone = tensor([...steps, dValue]);
+      gone.dispose();
+      expect(() => k.linearAttention({ ...args, v: gone })).toThrow(DisposedError);
+    });
+  });
+});

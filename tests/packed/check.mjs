@@ -1,0 +1,160 @@
+/**
+ * What a user gets: packs every public package, installs the tarballs into an empty project, and there runs them in
+ * Node, compiles a strict TypeScript file against them, bundles a page with vite and opens it in Chromium.
+ */
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { chromium } from 'playwright';
+import { createServer, preview } from 'vite';
+
+const root = join(import.meta.dirname, '../..');
+const folder = mkdtempSync(join(tmpdir(), 'freelunch-packed-'));
+const run = (command, args, options = {}) =>
+  execFileSync(command, args, {
+    cwd: folder,
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'pipe'],
+    ...options,
+  });
+
+let passed = 0;
+let failed = 0;
+async function check(title, test) {
+  try {
+    await test();
+    passed++;
+    console.log(`ok ${title}`);
+  } catch (error) {
+    failed++;
+    console.log(`FAILED ${title}: ${error.message}\n${error.stdout ?? ''}${error.stderr ?? ''}`);
+  }
+}
+
+const packages = readdirSync(join(root, 'packages'))
+  .map((name) => ({
+    path: join(root, 'packages', name),
+    ...JSON.parse(readFileSync(join(root, 'packages', name, 'package.json'), 'utf8')),
+  }))
+  .filter((entry) => entry.private !== true);
+const tarballs = [];
+for (const entry of packages) {
+  await check(`${entry.name} packs its build, its README and its license, and no sources or tests`, () => {
+    const [packed] = Object.values(
+      JSON.parse(run('npm', ['pack', '--json', '--pack-destination', folder], { cwd: entry.path })),
+    );
+    tarballs.push(join(folder, packed.filename.replace('@', '').replace('/', '-')));
+    const files = packed.files.map((file) => file.path);
+    for (const wanted of ['package.json', 'README.md', 'LICENSE']) {
+      if (!files.includes(wanted)) throw new Error(`${wanted} is missing among ${files.join(', ')}`);
+    }
+    if (!files.some((file) => file.startsWith('dist/'))) throw new Error('dist is missing');
+    const strange = files.filter((file) => /\.test\.|^src\/|^scripts\//.test(file));
+    if (strange.length > 0) throw new Error(`these do not belong: ${strange.join(', ')}`);
+  });
+}
+
+writeFileSync(
+  join(folder, 'package.json'),
+  JSON.stringify({ name: 'consumer', private: true, type: 'module' }),
+);
+await check('the tarballs install into an empty project', () =>
+  run('npm', ['install', '--no-audit', '--no-fund', ...tarballs]),
+);
+
+const consumer = `
+import { loadKernels, ShapeError } from '@freelunch/kernels';
+import * as inline from '@freelunch/kernels/inline';
+import { random } from '@freelunch/tasks';
+
+export async function consume(): Promise<string> {
+  const k = await loadKernels({ variant: 'simd' });
+  const embedded = await inline.loadKernels();
+  const rng = random(1);
+  const u = k.tensor(Float32Array.from({ length: 12 }, () => rng.normal()), [1, 4, 3]);
+  const delta = k.tensor(new Float32Array(12).fill(0.1), [1, 4, 3]);
+  const A = k.tensor([-1, -2, -1, -2, -1, -2], [3, 2]);
+  const B = k.tensor(new Float32Array(8).fill(1), [1, 4, 2]);
+  const { y, lastState } = k.selectiveScan({ u, delta, A, B, C: B });
+  const values: Float32Array = y.toArray();
+  let message = '';
+  try {
+    k.selectiveScan({ u, delta, A, B, C: A });
+  } catch (error) {
+    if (error instanceof ShapeError) message = error.message;
+  }
+  if (!message.startsWith('selectiveScan: C must be')) throw new Error('no clear error: ' + message);
+  return [values.length, lastState.shape.join('x'), values.every(Number.isFinite), embedded.variant !== undefined].join(' ');
+}
+`;
+const wanted = '12 1x3x2 true true';
+writeFileSync(join(folder, 'consumer.ts'), consumer);
+writeFileSync(
+  join(folder, 'main.ts'),
+  "import { consume } from './consumer.js';\n\ndocument.body.textContent = await consume();\n",
+);
+writeFileSync(
+  join(folder, 'index.html'),
+  '<!doctype html><title>consumer</title><body></body><script type="module" src="./main.ts"></script>',
+);
+
+const bin = (name) => join(root, 'node_modules/.bin', name);
+await check('a strict TypeScript file compiles against the installed types', () =>
+  run(bin('tsc'), [
+    'consumer.ts',
+    '--strict',
+    '--noImplicitAny',
+    '--module',
+    'nodenext',
+    '--target',
+    'es2022',
+    '--lib',
+    'es2023,dom,esnext.disposable',
+    '--types',
+    '',
+    '--ignoreConfig',
+  ]),
+);
+await check('the installed packages run in Node', () => {
+  const printed = run('node', [
+    '--input-type=module',
+    '-e',
+    "console.log(await (await import('./consumer.js')).consume())",
+  ]).trim();
+  if (printed !== wanted) throw new Error(`wanted ${wanted}, got ${printed}`);
+});
+await check('a page bundled by vite, and one served by it, run in Chromium', async () => {
+  run(bin('vite'), ['build', '--logLevel', 'error', '--target', 'es2022']);
+  const assets = readdirSync(join(folder, 'dist/assets'));
+  if (assets.filter((file) => file.endsWith('.wasm')).length !== 2)
+    throw new Error(`the binaries were not bundled: ${assets.join(', ')}`);
+  const loader = await createServer({
+    root: join(root, 'tests'),
+    configFile: false,
+    logLevel: 'error',
+    server: { middlewareMode: true, ws: false },
+  });
+  const { findChromium, chromiumFlags } = await loader.ssrLoadModule('/browser/chromium.ts');
+  await loader.close();
+  const browser = await chromium.launch({ executablePath: findChromium(), args: chromiumFlags });
+  const server = await preview({ root: folder, configFile: false, logLevel: 'error', preview: { port: 0 } });
+  try {
+    const page = await browser.newPage();
+    const errors = [];
+    page.on('pageerror', (error) => errors.push(error.message));
+    await page.goto(server.resolvedUrls.local[0]);
+    await page
+      .waitForFunction(() => document.body.textContent.trim() !== '', undefined, { timeout: 20_000 })
+      .catch(() => {});
+    const text = (await page.textContent('body')).trim();
+    if (text !== wanted) throw new Error(`wanted ${wanted}, got '${text}' ${errors.join('; ')}`);
+  } finally {
+    await browser.close();
+    await server.close();
+  }
+});
+
+rmSync(folder, { recursive: true, force: true });
+console.log(`${passed} passed, ${failed} failed`);
+process.exit(failed === 0 ? 0 : 1);
