@@ -128,7 +128,7 @@ function plotRange(values: readonly number[]): [number, number] {
 
 function theoryPlot(report: CopyReport): string {
   const ratios = report.lengths.flatMap((length) => report.states.map((state) => state / length));
-  const ends = plotRange(ratios);
+  const ends = [Math.min(...ratios) / 2, Math.max(...ratios) * 2] as const;
   const series: Series[] = report.lengths.flatMap((length, i) => {
     const measured = (mixer: CopyResult['mixer']) =>
       report.results
@@ -261,7 +261,7 @@ function viewer(report: CopyReport): string {
   };
   return (
     `<p>Choose how many ${report.text.kind} are stored, T, and how many slots the state has, N. Wrong ones are ` +
-    `<mark>marked</mark>; <mark>${NOTHING}</mark> is nothing.</p>` +
+    `<mark>marked</mark>; <span class="nothing">${NOTHING}</span> is nothing.</p>` +
     `<p class="choices">${select('T', report.lengths, length)} ${select('N', report.states, state)}</p>` +
     `<div aria-live="polite">${panels.join('')}</div>` +
     `<script type="application/json" id="data">${JSON.stringify(data).replaceAll('<', '\\u003c')}</script>` +
@@ -276,18 +276,27 @@ function select(name: string, values: readonly number[], chosen: number): string
   return `<label>${name} <select data-choice="${name}">${options.join('')}</select></label>`;
 }
 
-/** Runs of wrong symbols are one mark each. */
+/** Runs of right symbols as they are, of wrong ones marked, of nothing as dots. */
 function markedText(report: CopyReport, result: CopyResult): string {
   const signs = glyphs(report.text);
+  const kindAt = (t: number) =>
+    result.remembered[t] === report.tokens[t] ? 'right' : result.remembered[t] === -1 ? 'nothing' : 'wrong';
   let html = '';
-  let open = false;
-  result.remembered.forEach((symbol, t) => {
-    const wrong = symbol !== report.tokens[t];
-    if (wrong !== open) html += wrong ? '<mark>' : '</mark>';
-    open = wrong;
-    html += escapeHtml(symbol === -1 ? NOTHING : signs[symbol]);
-  });
-  return open ? `${html}</mark>` : html;
+  let run = '';
+  for (let t = 0; t < result.length; t++) {
+    const symbol = result.remembered[t];
+    const kind = kindAt(t);
+    run += escapeHtml(symbol === -1 ? NOTHING : signs[symbol]);
+    if (t + 1 < result.length && kindAt(t + 1) === kind) continue;
+    html +=
+      kind === 'right'
+        ? run
+        : kind === 'wrong'
+          ? `<mark>${run}</mark>`
+          : `<span class="nothing">${run}</span>`;
+    run = '';
+  }
+  return html;
 }
 
 const script = `
@@ -295,25 +304,24 @@ const data = JSON.parse(document.getElementById('data').textContent);
 const choice = (name) => document.querySelector('[data-choice=' + name + ']');
 function show() {
   const T = Number(choice('T').value), N = Number(choice('N').value);
-  for (const result of data.results) {
-    if (result.T !== T || (result.N !== null && result.N !== N)) continue;
-    document.querySelector('[data-score=' + result.mixer + ']').textContent = result.score;
-    const text = document.querySelector('[data-text=' + result.mixer + ']');
+  for (const { mixer, T: length, N: state, score, remembered } of data.results) {
+    if (length !== T || (state !== null && state !== N)) continue;
+    document.querySelector('[data-score=' + mixer + ']').textContent = score;
+    const kindAt = (t) =>
+      remembered[t] === data.tokens[t] ? 'right' : remembered[t] === -1 ? 'nothing' : 'wrong';
     const parts = [];
-    let run = '', wrong = false;
-    const flush = () => {
-      if (run === '') return;
-      const part = document.createElement(wrong ? 'mark' : 'span');
-      part.textContent = run;
+    for (let start = 0, end = 0; start < length; start = end) {
+      const kind = kindAt(start);
+      const part = document.createElement(kind === 'wrong' ? 'mark' : 'span');
+      if (kind === 'nothing') part.className = 'nothing';
+      while (end < length && kindAt(end) === kind) end++;
+      part.textContent = remembered
+        .slice(start, end)
+        .map((symbol) => (symbol === -1 ? data.nothing : data.signs[symbol]))
+        .join('');
       parts.push(part);
-      run = '';
-    };
-    result.remembered.forEach((symbol, t) => {
-      if ((symbol !== data.tokens[t]) !== wrong) { flush(); wrong = !wrong; }
-      run += symbol === -1 ? data.nothing : data.signs[symbol];
-    });
-    flush();
-    text.replaceChildren(...parts);
+    }
+    document.querySelector('[data-text=' + mixer + ']').replaceChildren(...parts);
   }
 }
 choice('T').addEventListener('change', show);
@@ -346,8 +354,9 @@ h3 span { font-variant-numeric: tabular-nums; color: var(--soft); white-space: n
 .findings li { margin: 0.4rem 0; }
 .choices label { margin-right: 1.5rem; font-weight: 600; }
 select { font: inherit; color: inherit; background: var(--wash); border: 1px solid var(--soft); border-radius: 4px; padding: 0.2rem 0.4rem; }
-.text { font: 15px/1.6 ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; background: var(--wash); padding: 0.6rem 0.8rem; margin: 0; border-radius: 4px; overflow-wrap: anywhere; white-space: pre-wrap; max-height: 15rem; overflow: auto; }
+.text { font: 15px/1.6 ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; background: var(--wash); padding: 0.6rem 0.8rem; margin: 0; border-radius: 4px; word-break: break-all; white-space: break-spaces; max-height: 15rem; overflow: auto; }
 mark { color: var(--wrong-ink); background: var(--wrong-paper); text-decoration: underline; text-underline-offset: 0.2em; }
+.nothing { color: var(--soft); }
 figure { margin: 0; }
 figure > svg { display: block; width: 100%; height: auto; }
 figcaption, caption { color: var(--soft); font-size: 0.92rem; }

@@ -31,7 +31,7 @@ export async function writeFiles(
     signal?.throwIfAborted();
     for (const { name, path } of temporary) await rename(path, join(folder, name));
   } catch (cause) {
-    await Promise.all(temporary.map(({ path }) => rm(path, { force: true })));
+    await Promise.allSettled(temporary.map(({ path }) => rm(path, { force: true })));
     throw cause;
   }
 }

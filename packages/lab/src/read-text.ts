@@ -17,7 +17,11 @@ export async function readText(path: string, kind: TokenKind): Promise<TokenText
 
 async function readBytes(path: string): Promise<Uint8Array> {
   try {
-    const { size } = await stat(path);
+    const found = await stat(path);
+    if (found.isDirectory()) throw new InputError(`${path} is a directory, not a file`);
+    // A pipe has an end; what else is no file, such as /dev/zero, may have none.
+    if (!found.isFile() && !found.isFIFO()) throw new InputError(`${path} is not a file`);
+    const { size } = found;
     if (size > LARGEST_BYTES)
       throw new InputError(`${path} has ${size} bytes; files of up to ${LARGEST_BYTES} (16 MiB) are read`);
     return await readFile(path);
@@ -26,7 +30,6 @@ async function readBytes(path: string): Promise<Uint8Array> {
     const reasons: Record<string, string> = {
       ENOENT: 'does not exist',
       ENOTDIR: 'does not exist',
-      EISDIR: 'is a directory, not a file',
       EACCES: 'must not be read (permission denied)',
       EPERM: 'must not be read (permission denied)',
     };
