@@ -106,6 +106,42 @@ it('keeps the last tokens where registers are fewer than tokens, however often e
   });
 });
 
+it('keeps in registers what softmax attention sees through a window of as many tokens', () => {
+  k.scope(() => {
+    const [seqLen, window, dValue] = [40, 11, 3];
+    const rng = random(9);
+    const values = k.tensor(
+      Float32Array.from({ length: seqLen * dValue }, () => rng.normal()),
+      [seqLen, dValue],
+    );
+    const bits = positionBits(seqLen);
+    const codes = Float32Array.from({ length: seqLen * bits }, (_, i) =>
+      (Math.floor(i / bits) >> (i % bits)) & 1 ? 1 : -1,
+    );
+    // One head for each token that is read: all of them look back from the last position.
+    const { o } = k.softmaxAttention({
+      q: k.tensor(
+        codes.map((code) => 12 * code),
+        [1, 1, seqLen, bits],
+      ),
+      k: k.tensor(codes, [1, seqLen, 1, bits]),
+      v: values.reshape([1, seqLen, 1, dValue]),
+      causal: true,
+      scale: 1,
+      window,
+      queryOffset: seqLen - 1,
+    });
+    const kept = copyRegisterFile(k, { values, slots: window }).toArray();
+    const first = (seqLen - window) * dValue;
+    expect(greatestError(o.toArray().slice(first), kept.slice(first))).toBeLessThan(1e-6);
+    for (let t = 0; t < seqLen - window; t++) {
+      const row = (data: Float32Array) => data.subarray(t * dValue, (t + 1) * dValue);
+      expect(greatestError(row(o.toArray()), row(values.toArray()))).toBeGreaterThan(0.01);
+      expect([...row(kept)]).toEqual([0, 0, 0]);
+    }
+  });
+});
+
 it('reads in any order, and any token again', () => {
   k.scope(() => {
     const values = normalValues(9, 4);

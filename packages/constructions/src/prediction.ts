@@ -31,7 +31,7 @@ export interface PredictAccuracyArgs {
  *
  * so P = E_w[ F_chi(sqrt(N) / m(w)) ]: in closed form along each direction, the mean of seeded directions across (Deak's
  * method). All N share the directions, so the curve is smooth in N. Multiplying the pairwise probabilities instead, as
- * if the events were independent, gives far too little (0.45 for 0.79 at N = T = 64): they share e.
+ * if the events were independent, gives far too little: they share e.
  *
  * @returns N -> probability
  * @see Deak 1980, https://doi.org/10.1007/BF01399021 (normal probabilities by directions)
@@ -41,12 +41,11 @@ export function predictAccuracy({ codebook, dValue, tokens }: PredictAccuracyArg
   const counts = new Float64Array(vocabSize);
   for (let t = 0; t < tokens.length; t++) counts[tokens[t]]++;
   const present = [...counts.keys()].filter((symbol) => counts[symbol] > 0);
-  // About 16,000 directions in all: the standard error of the mean is then about 0.002.
-  const perSymbol = Math.max(64, Math.ceil(16384 / present.length));
-
-  const limits = present.map((symbol) => {
+  const slopes = present.map((symbol) => {
+    // In proportion to the symbol's share: the standard error of the mean is then at most 0.5 / sqrt(16384) = 0.004.
+    const directions = Math.max(16, Math.ceil((16384 * counts[symbol]) / tokens.length));
     counts[symbol]--;
-    const found = failureSlopes(codebook, dValue, counts, symbol, perSymbol);
+    const found = failureSlopes(codebook, dValue, counts, symbol, directions);
     counts[symbol]++;
     return found;
   });
@@ -54,8 +53,8 @@ export function predictAccuracy({ codebook, dValue, tokens }: PredictAccuracyArg
     let total = 0;
     present.forEach((symbol, i) => {
       let sum = 0;
-      for (const slope of limits[i]) sum += slope > 0 ? chiSquared(dKey / (slope * slope), dValue) : 1;
-      total += (counts[symbol] / tokens.length) * (sum / perSymbol);
+      for (const slope of slopes[i]) sum += slope > 0 ? chiSquared(dKey / (slope * slope), dValue) : 1;
+      total += (counts[symbol] / tokens.length) * (sum / slopes[i].length);
     });
     return total;
   };

@@ -1,10 +1,9 @@
 /** The figures of a report in sentences. */
 import type { CopyMixer } from '@freelunch/constructions';
 import { type CopyReport, type CopyResult, mixers } from './copy-experiment.js';
+import { grouped, percent } from './format.js';
 
-const grouped = (value: number) => value.toLocaleString('en-US');
-const percent = (fraction: number) => `${Number((100 * fraction).toFixed(1))} %`;
-
+const signed = (fraction: number) => `${percent(fraction)}\u00a0%`;
 const ratio = (result: CopyResult) => result.state! / result.length;
 
 /** What the longest length shows, computed from its results: one sentence or two for each finding. */
@@ -14,7 +13,7 @@ export function copyFindings(report: CopyReport): string[] {
   const few = Math.max(...report.states.filter((state) => state < length));
   const enough = Math.min(...report.states.filter((state) => state >= length));
   const right = (mixer: CopyMixer, state: number) =>
-    percent(at(mixer).find((result) => result.state === state)!.accuracy);
+    signed(at(mixer).find((result) => result.state === state)!.accuracy);
   const { kind } = report.text;
   const findings: string[] = [];
   if (Number.isFinite(few)) {
@@ -30,7 +29,7 @@ export function copyFindings(report: CopyReport): string[] {
     const wanted =
       good.length === 0
         ? ''
-        : `; here random keys took N = ${Number(ratio(good[0]).toPrecision(3))} T to reach ${percent(good[0].accuracy)}`;
+        : `; here random keys took N = ${Number(ratio(good[0]).toPrecision(3))} T to reach ${signed(good[0].accuracy)}`;
     findings.push(
       `Linear size keeps. ${grouped(enough)} slots: ${right('addressed', enough)} with addresses, ` +
         `${right('registerFile', enough)} with registers, ${right('linearAttention', enough)} with random keys${wanted}.`,
@@ -38,7 +37,7 @@ export function copyFindings(report: CopyReport): string[] {
   }
   const [softmax] = at('softmaxAttention');
   findings.push(
-    `Softmax attention reads back ${percent(softmax.accuracy)}, with keys of log2 T bits, because its cache has grown to ` +
+    `Softmax attention reads back ${signed(softmax.accuracy)}, with keys of log2 T bits, because its cache has grown to ` +
       `${grouped(softmax.floats)} floats. That is its price: no free lunch.`,
   );
   const gap = Math.max(...random.map(({ accuracy, predicted }) => Math.abs(accuracy - predicted)));

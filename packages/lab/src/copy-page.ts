@@ -2,12 +2,11 @@
 import { copyPriceFormulas } from '@freelunch/constructions';
 import { type CopyReport, type CopyResult, mixers } from './copy-experiment.js';
 import { bestResults, copyFindings } from './copy-findings.js';
-import { grouped, percent, short } from './copy-text.js';
+import { grouped, label, percent, short } from './format.js';
 import { escapeHtml, fractionPlot, type Series } from './plot.js';
 import { glyphs, NOTHING } from './text.js';
 
 const shapes = ['circle', 'square', 'triangle', 'diamond'] as const;
-const label = ({ name, keys }: { name: string; keys: string }) => `${name}, ${keys}`;
 
 export function copyPage(report: CopyReport): string {
   const { text, dValue, draws, seed } = report;
@@ -91,18 +90,18 @@ function sizePlot(report: CopyReport, length: number): string {
     registerFile: undefined,
     softmaxAttention: [first, last].map((x) => ({ x, y: 1 })),
   };
-  const series: Series[] = mixers.map(({ mixer, ...entry }, i) => {
+  const series: Series[] = mixers.map(({ mixer }, i) => {
     const points = results
       .filter((result) => result.mixer === mixer && result.state !== null)
       .map((result) => ({
         x: result.state!,
         y: result.accuracy,
         error: 2 * result.standardError,
-        title: `${label(entry)}, N = ${grouped(result.state!)}: ${percent(result.accuracy)} %`,
+        title: `${label(mixer)}, N = ${grouped(result.state!)}: ${percent(result.accuracy)} %`,
       }));
     const cached = mixer === 'softmaxAttention';
     return {
-      name: cached ? `${label(entry)} (a cache, whatever N)` : label(entry),
+      name: cached ? `${label(mixer)} (a cache, whatever N)` : label(mixer),
       colour: `series-${i + 1}`,
       shape: shapes[i % 2 === 0 ? 0 : 3],
       points: cached ? undefined : points,
@@ -182,7 +181,7 @@ function resultTables(report: CopyReport): string {
     .map((length) => {
       const results = report.results.filter((result) => result.length === length);
       const head = report.states.map((state) => `<th scope="col">N = ${grouped(state)}</th>`).join('');
-      const rows = mixers.map(({ mixer, construction, ...entry }) => {
+      const rows = mixers.map(({ mixer, construction }) => {
         const cells = results
           .filter((result) => result.mixer === mixer)
           .map(
@@ -190,7 +189,7 @@ function resultTables(report: CopyReport): string {
               `<td${result.state === null ? ` colspan="${report.states.length}" class="spanning"` : ''}>${percent(result.accuracy)} ` +
               `<span class="predicted">(${percent(result.predicted)})</span>${result.state === null ? ' with its cache' : ''}</td>`,
           );
-        return `<tr><th scope="row">${escapeHtml(label(entry))} <span class="tag">${construction}</span></th>${cells.join('')}</tr>`;
+        return `<tr><th scope="row">${escapeHtml(label(mixer))} <span class="tag">${construction}</span></th>${cells.join('')}</tr>`;
       });
       return (
         `<div class="scroll" tabindex="0" role="region" aria-label="Results for T = ${grouped(length)}"><table><caption>T = ${grouped(length)}: percent read back right, in brackets predicted</caption>` +
@@ -202,10 +201,10 @@ function resultTables(report: CopyReport): string {
 
 function priceTable(report: CopyReport, length: number): string {
   const rows = bestResults(report, length).map((best) => {
-    const { construction, ...entry } = mixers.find(({ mixer }) => mixer === best.mixer)!;
+    const { mixer, construction } = mixers.find((entry) => entry.mixer === best.mixer)!;
     const { floats, flops } = copyPriceFormulas[best.mixer];
     return (
-      `<tr><th scope="row">${escapeHtml(label(entry))} <span class="tag">${construction}</span></th><td>${percent(best.accuracy)} %</td>` +
+      `<tr><th scope="row">${escapeHtml(label(mixer))} <span class="tag">${construction}</span></th><td>${percent(best.accuracy)} %</td>` +
       `<td>${best.state === null ? '&ndash;' : grouped(best.state)}</td><td>${grouped(best.floats)}<br><code>${floats}</code></td>` +
       `<td>${short(best.flops)}<br><code>${flops}</code></td></tr>`
     );
@@ -238,13 +237,13 @@ function viewer(report: CopyReport): string {
   const few = report.states.filter((state) => state < Math.max(...report.lengths));
   const length = report.lengths.findLast((entry) => entry <= 320) ?? report.lengths[0];
   const state = few.findLast((entry) => entry < length) ?? report.states[0];
-  const panels = mixers.map(({ mixer, ...entry }) => {
+  const panels = mixers.map(({ mixer }) => {
     const result = report.results.find(
       (r) => r.mixer === mixer && r.length === length && (r.state === state || r.state === null),
     )!;
     return (
-      `<h3>${escapeHtml(label(entry))} <span data-score="${mixer}">${percent(result.accuracy)} %</span></h3>` +
-      `<p class="text" data-text="${mixer}">${markedText(report, result)}</p>`
+      `<h3>${escapeHtml(label(mixer))} <span data-score="${mixer}">${percent(result.accuracy)} %</span></h3>` +
+      `<p class="text" tabindex="0" data-text="${mixer}">${markedText(report, result)}</p>`
     );
   });
   const data = {
@@ -263,7 +262,7 @@ function viewer(report: CopyReport): string {
     `<p>Choose how many ${report.text.kind} are stored, T, and how many slots the state has, N. Wrong ones are ` +
     `<mark>marked</mark>; <span class="nothing">${NOTHING}</span> is nothing.</p>` +
     `<p class="choices">${select('T', report.lengths, length)} ${select('N', report.states, state)}</p>` +
-    `<div aria-live="polite">${panels.join('')}</div>` +
+    `${panels.join('')}` +
     `<script type="application/json" id="data">${JSON.stringify(data).replaceAll('<', '\\u003c')}</script>` +
     `<script>${script}</script>`
   );

@@ -3,6 +3,7 @@ import { copyPriceFormulas } from '@freelunch/constructions';
 import { eastAsianWidth } from 'get-east-asian-width';
 import { type CopyReport, type CopyResult, mixers } from './copy-experiment.js';
 import { bestResults, copyFindings } from './copy-findings.js';
+import { grouped, label, percent, short } from './format.js';
 import { glyphs, NOTHING } from './text.js';
 
 export interface TextOptions {
@@ -13,14 +14,6 @@ export interface TextOptions {
 
 /** Longest text that is shown as each mixer remembers it. */
 const SHOWN_LENGTH = 320;
-
-export const percent = (fraction: number) => (fraction === 1 ? '100' : (100 * fraction).toFixed(1));
-export const grouped = (value: number) => value.toLocaleString('en-US');
-export const short = (value: number) =>
-  value < 1e5 ? grouped(value) : `${Number((value / 1e6).toPrecision(3)).toLocaleString('en-US')} M`;
-
-const described = (mixer: string) => mixers.find((entry) => entry.mixer === mixer)!;
-const label = (mixer: string) => `${described(mixer).name}, ${described(mixer).keys}`;
 
 /** The whole report. */
 export function copyText(report: CopyReport, { columns, colour }: TextOptions): string {
@@ -71,8 +64,7 @@ export function copyText(report: CopyReport, { columns, colour }: TextOptions): 
   lines.push(...title(`Bounds at T = ${grouped(longest)}`));
   lines.push(...boundsTable(report, longest, width), '');
   lines.push(...title('What this shows'));
-  for (const finding of copyFindings(report))
-    lines.push(...prose(`- ${finding.replaceAll(' %', '\u00a0%')}`, '  '));
+  for (const finding of copyFindings(report)) lines.push(...prose(`- ${finding}`, '  '));
   return lines.join('\n') + '\n';
 }
 

@@ -15,7 +15,7 @@ export function progressBar(stream: WriteStream): ProgressBar {
       if (now - shownAt < 50) return;
       shownAt = now;
       const columns = Math.max(20, stream.columns || 80);
-      const bar = Math.min(24, columns - 12);
+      const bar = Math.min(24, columns >> 2);
       const filled = Math.round(done * bar);
       const text = `[${'#'.repeat(filled)}${'-'.repeat(bar - filled)}] ${String(Math.floor(done * 100)).padStart(3)} %  ${label}`;
       stream.write(`\r${text.slice(0, columns - 1)}\x1b[K`);
