@@ -1,10 +1,6 @@
 import { ArgumentError, DTypeError, loadKernels, ShapeError } from '@freelunch/kernels';
 import { random } from '@freelunch/tasks';
 import { describe, expect, it } from 'vitest';
-import {
-  deltaRuleMatrix,
-  gatedDeltaRuleMatrix,
-} from '../packages/kernels/dist/effective-attention/delta-rule.js';
 import { normal, uniform } from './cases/case.ts';
 import { relativeError } from './compare.ts';
 import { guarded } from './kernels.ts';
@@ -86,7 +82,9 @@ describe.each(guarded)('%s', (_variant, k) => {
   it.each(['plain', 'gated'])('has an effective attention matrix that times v gives o: %s', (form) => {
     k.scope(() => {
       const gated = form === 'gated';
-      const matrix = gated ? gatedDeltaRuleMatrix(k, { ...args, decay }) : deltaRuleMatrix(k, args);
+      const matrix = gated
+        ? k.effectiveAttention('gatedDeltaRule', { ...args, decay })
+        : k.effectiveAttention('deltaRule', args);
       const { o } = gated ? k.gatedDeltaRule({ ...args, decay }) : k.deltaRule(args);
       expect(matrix.shape).toEqual([1, nHeads, seqLen, seqLen]);
       const got = new Float64Array(o.size);

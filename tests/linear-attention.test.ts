@@ -2,7 +2,6 @@ import { ArgumentError, DisposedError, DTypeError, loadKernels, ShapeError } fro
 import { linearAttention } from '@freelunch/kernels/reference';
 import { random } from '@freelunch/tasks';
 import { describe, expect, it } from 'vitest';
-import { linearAttentionMatrix } from '../packages/kernels/dist/effective-attention/linear-attention.js';
 import { normal, uniform } from './cases/case.ts';
 import { relativeError } from './compare.ts';
 import { guarded } from './kernels.ts';
@@ -81,7 +80,7 @@ describe.each(guarded)('%s', (_variant, k) => {
   it.each(forms)('has an effective attention matrix that times v gives o: %s', (_title, form) => {
     k.scope(() => {
       const args = { q, k: key, ...form, ...options };
-      const { data: matrix, shape } = linearAttentionMatrix(k, args);
+      const { data: matrix, shape } = k.effectiveAttention('linearAttention', args);
       expect(shape).toEqual([batch, nHeads, seqLen, seqLen]);
       const got = new Float64Array(v.size);
       for (let b = 0; b < batch; b++) {
@@ -104,7 +103,7 @@ describe.each(guarded)('%s', (_variant, k) => {
 
   it('has weights that sum to one where it normalises without eps', () => {
     k.scope(() => {
-      const matrix = linearAttentionMatrix(k, { q, k: key, ...options, eps: 0 });
+      const matrix = k.effectiveAttention('linearAttention', { q, k: key, ...options, eps: 0 });
       for (let row = 0; row < matrix.size; row += seqLen) {
         const sum = matrix.data.subarray(row, row + seqLen).reduce((a, b) => a + b, 0);
         expect(sum).toBeCloseTo(1, 5);

@@ -16,20 +16,25 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 
 describe.each(['README.md', ...names])('%s', async (file) => {
   const blocks = await examples(file);
-  it.each(blocks.map((code, i) => [i + 1, code] as const))('has an example %i that runs and prints what it says', async (i, code) => {
-    await mkdir(folder, { recursive: true });
-    const path = `${folder}${file.replaceAll('/', '-')}-${i}.ts`;
-    await writeFile(path, code);
-    const printed: string[] = [];
-    const log = vi.spyOn(console, 'log').mockImplementation((...values) => void printed.push(values.join(' ')));
-    try {
-      await import(/* @vite-ignore */ pathToFileURL(path).href);
-    } finally {
-      log.mockRestore();
-    }
-    const promised = [...code.matchAll(/\/\/ -> (.*)$/gm)].map((match) => match[1].trim());
-    expect(printed).toEqual(promised);
-  });
+  it.each(blocks.map((code, i) => [i + 1, code] as const))(
+    'has an example %i that runs and prints what it says',
+    async (i, code) => {
+      await mkdir(folder, { recursive: true });
+      const path = `${folder}${file.replaceAll('/', '-')}-${i}.ts`;
+      await writeFile(path, code);
+      const printed: string[] = [];
+      const log = vi
+        .spyOn(console, 'log')
+        .mockImplementation((...values) => void printed.push(values.join(' ')));
+      try {
+        await import(/* @vite-ignore */ pathToFileURL(path).href);
+      } finally {
+        log.mockRestore();
+      }
+      const promised = [...code.matchAll(/\/\/ -> (.*)$/gm)].map((match) => match[1].trim());
+      expect(printed).toEqual(promised);
+    },
+  );
 });
 
 it('has an example in the first README', async () => {

@@ -6,7 +6,6 @@ import {
   ShapeError,
   type Tensor,
 } from '@freelunch/kernels';
-import { selectiveScanMatrix } from '../packages/kernels/dist/effective-attention/selective-scan.js';
 import { random } from '@freelunch/tasks';
 import { describe, expect, it } from 'vitest';
 import {
@@ -327,7 +326,7 @@ describe.each(guarded)('selectiveScan, %s', (_variant, k) => {
       delete host.z;
       const args = give(k, host);
       const { batch, seqLen, dInner } = size;
-      const matrix = selectiveScanMatrix(k, args);
+      const matrix = k.effectiveAttention('selectiveScan', args);
       expect(matrix.shape).toEqual([batch, dInner, seqLen, seqLen]);
       const { y } = k.selectiveScan(args);
       const got = new Float64Array(y.size);

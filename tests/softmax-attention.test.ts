@@ -3,7 +3,6 @@ import { loadKernels } from '@freelunch/kernels';
 import * as references from '@freelunch/kernels/reference';
 import { random } from '@freelunch/tasks';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { softmaxAttentionMatrix } from '../packages/kernels/dist/effective-attention/softmax-attention.js';
 import { type HostTensor, normal, runReference } from './cases/case.ts';
 import { expectClose } from './compare.ts';
 import { guarded } from './kernels.ts';
@@ -179,7 +178,7 @@ describe.each(guarded)('%s', (_variant, k) => {
       k.scope(() => {
         const args = { ...tensors(k, 30, { nHeads: 2 }), causal: true, ...options };
         const { o } = k.softmaxAttention(args);
-        const matrix = softmaxAttentionMatrix(k, args);
+        const matrix = k.effectiveAttention('softmaxAttention', args);
         expect(matrix.shape).toEqual([1, 2, 30, 30]);
         const product = new Float32Array(o.size);
         for (let h = 0; h < 2; h++) {

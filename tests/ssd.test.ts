@@ -1,7 +1,6 @@
 import type { Kernels, Tensor } from '@freelunch/kernels';
 import { random } from '@freelunch/tasks';
 import { describe, expect, it } from 'vitest';
-import { ssdMatrix } from '../packages/kernels/dist/effective-attention/ssd.js';
 import { fill, type HostArgs, type HostTensor, normal, run, runReference, uniform } from './cases/case.ts';
 import { expectClose, relativeError } from './compare.ts';
 import { guarded } from './kernels.ts';
@@ -240,7 +239,7 @@ describe.each(guarded)('%s', (_variant, k) => {
           k.tensor(args[name].data, args[name].shape),
         ]),
       ) as unknown as Record<'x' | 'dt' | 'A' | 'B' | 'C' | 'dtBias', Tensor<'float32'>>;
-      const M = ssdMatrix(k, { ...tensors, dtSoftplus: true, dtLimit });
+      const M = k.effectiveAttention('ssd', { ...tensors, dtSoftplus: true, dtLimit });
       expect(M.shape).toEqual([batch, nHeads, seqLen, seqLen]);
       const { y } = k.ssd({ ...tensors, dtSoftplus: true, dtLimit });
       const { x, dt, dtBias } = args;

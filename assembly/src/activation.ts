@@ -81,6 +81,18 @@ export function expForward(y: usize, x: usize, size: i32): void {
   }
 }
 
+/** dx = dy e^x */
+export function expBackward(dx: usize, dy: usize, x: usize, size: i32): void {
+  for (; size > 0; size -= 4, dx += 16, dy += 16, x += 16) {
+    storeTail(dx, f32x4.mul(loadTail(dy, size), exp(loadTail(x, size))), size);
+  }
+}
+
+/** y = -x */
+export function negateForward(y: usize, x: usize, size: i32): void {
+  for (; size > 0; size -= 4, y += 16, x += 16) storeTail(y, f32x4.neg(loadTail(x, size)), size);
+}
+
 /** y = x sigmoid(x) (Hendrycks & Gimpel 2016, arXiv:1606.08415). */
 export function siluForward(y: usize, x: usize, size: i32): void {
   for (; size > 0; size -= 4, y += 16, x += 16) {

@@ -39,16 +39,18 @@ import {
   padded,
   scaleRows,
   shifted,
+  touch,
   unpackRows,
   zeroRows,
 } from './state-tiles';
 
 /** Bytes of `scratch`; seqLen is 0 for the forward pass. */
-export function deltaRuleScratchBytes(seqLen: i32, dKey: i32, dValue: i32): f64 {
-  const key = padded(dKey);
-  const value = padded(dValue);
-  const rows = (4 * BLOCK + 5) * key + 4 * BLOCK * value + 3 * BLOCK + 8;
-  return 4 * (<f64>rows + 3 * <f64>key * <f64>value + (2 * <f64>value + 1) * <f64>seqLen);
+export function deltaRuleScratchBytes(seqLen: i32, nHeads: i32, dKey: i32, dValue: i32): f64 {
+  const key = <f64>padded(dKey);
+  const value = <f64>padded(dValue);
+  const block = <f64>BLOCK;
+  const head = seqLen == 0 ? key * value : 3 * key * value + (2 * value + 1) * <f64>seqLen + 32;
+  return 4 * ((4 * block + 5) * key + 4 * block * value + 3 * block + 8 + <f64>nHeads * head);
 }
 
 /** A state [dKey, dValue] as panels of 8 columns, [panels, padded dKey, 8]; zeros if `source` is 0. */
@@ -56,24 +58,24 @@ function packPanels(target: usize, source: usize, dKey: i32, dValue: i32): void 
   const panel = (<usize>padded(dKey)) << 5;
   zeroRows(target, padded(dKey) * padded(dValue));
   if (source == 0) return;
-  for (let i = 0; i < dKey; i++) {
-    for (let j = 0; j < dValue; j++, source += 4) {
-      store<f32>(
-        target + <usize>(j >> 3) * panel + ((<usize>i) << 5) + ((<usize>(j & 7)) << 2),
-        load<f32>(source),
-      );
+  for (let i = 0; i < dKey; i++, target += 32) {
+    let cell = target;
+    for (let rest = dValue; rest > 0; rest -= 8, cell += panel) {
+      v128.store(cell, loadTail(source, rest));
+      if (rest > 4) v128.store(cell, loadTail(source + 16, rest - 4), 16);
+      source += (<usize>(rest < 8 ? rest : 8)) << 2;
     }
   }
 }
 
 function unpackPanels(target: usize, source: usize, dKey: i32, dValue: i32): void {
   const panel = (<usize>padded(dKey)) << 5;
-  for (let i = 0; i < dKey; i++) {
-    for (let j = 0; j < dValue; j++, target += 4) {
-      store<f32>(
-        target,
-        load<f32>(source + <usize>(j >> 3) * panel + ((<usize>i) << 5) + ((<usize>(j & 7)) << 2)),
-      );
+  for (let i = 0; i < dKey; i++, source += 32) {
+    let cell = source;
+    for (let rest = dValue; rest > 0; rest -= 8, cell += panel) {
+      storeTail(target, v128.load(cell), rest);
+      if (rest > 4) storeTail(target + 16, v128.load(cell, 16), rest - 4);
+      target += (<usize>(rest < 8 ? rest : 8)) << 2;
     }
   }
 }
@@ -208,40 +210,52 @@ export function deltaRuleForward(
   const value = padded(dValue);
   const keyBytes = (<usize>key) << 2;
   const valueBytes = (<usize>value) << 2;
-  const keyStride = ((<usize>dKey) << 2) * nHeads;
-  const valueStride = ((<usize>dValue) << 2) * nHeads;
+  const keyRow = (<usize>dKey) << 2;
+  const valueRow = (<usize>dValue) << 2;
+  const keyStride = keyRow * nHeads;
+  const valueStride = valueRow * nHeads;
   const stepStride = (<usize>nHeads) << 2;
   const queries = scratch;
   const keys = queries + <usize>(BLOCK + 1) * keyBytes;
   const values = keys + <usize>(BLOCK + 1) * keyBytes;
   const outputs = values + <usize>BLOCK * valueBytes;
   const errors = outputs + <usize>BLOCK * valueBytes;
-  const state = errors + <usize>BLOCK * valueBytes;
-  const betas = state + <usize>key * valueBytes;
+  const betas = errors + <usize>BLOCK * valueBytes;
   const forgets = betas + ((<usize>BLOCK) << 2);
   const qk = forgets + ((<usize>BLOCK) << 2);
   const forgetRow = qk + ((<usize>BLOCK) << 2);
+  const states = forgetRow + 32; // of every head
+  const stateBytes = <usize>key * valueBytes;
   for (let b = 0; b < batch; b++) {
-    for (let h = 0; h < nHeads; h++) {
-      const stateOffset = <usize>(b * nHeads + h) * <usize>dKey * ((<usize>dValue) << 2);
-      packPanels(state, shifted(initialState, stateOffset), dKey, dValue);
-      for (let t = 0; t < seqLen; t += BLOCK) {
-        const steps = seqLen - t < BLOCK ? seqLen - t : BLOCK;
-        const step = (<usize>b * <usize>seqLen + <usize>t) * <usize>nHeads + <usize>h;
-        const keyOffset = step * ((<usize>dKey) << 2);
-        const valueOffset = step * ((<usize>dValue) << 2);
-        packKeys(queries, q + keyOffset, steps, keyStride, dKey, l2Normalize, eps, scale);
-        packKeys(keys, k + keyOffset, steps, keyStride, dKey, l2Normalize, eps, 1);
-        packRows(values, v + valueOffset, steps, valueStride, dValue, IDENTITY, 1);
+    const head = <usize>b * <usize>nHeads;
+    for (let h: usize = 0; h < <usize>nHeads; h++) {
+      packPanels(states + h * stateBytes, shifted(initialState, (head + h) * <usize>dKey * valueRow), dKey, dValue);
+    }
+    for (let t = 0; t < seqLen; t += BLOCK) {
+      const steps = seqLen - t < BLOCK ? seqLen - t : BLOCK;
+      const from = (<usize>b * <usize>seqLen + <usize>t) * <usize>nHeads;
+      const rows = <usize>steps * <usize>nHeads;
+      touch(q + from * keyRow, rows * keyRow, queries);
+      touch(k + from * keyRow, rows * keyRow, queries);
+      touch(v + from * valueRow, rows * valueRow, queries);
+      touch(o + from * valueRow, rows * valueRow, queries);
+      for (let h = 0; h < nHeads; h++) {
+        const step = from + <usize>h;
+        const state = states + <usize>h * stateBytes;
+        packKeys(queries, q + step * keyRow, steps, keyStride, dKey, l2Normalize, eps, scale);
+        packKeys(keys, k + step * keyRow, steps, keyStride, dKey, l2Normalize, eps, 1);
+        packRows(values, v + step * valueRow, steps, valueStride, dValue, IDENTITY, 1);
         packNumbers(betas, beta + (step << 2), steps, stepStride);
         packForgets(forgets, shifted(decay, step << 2), steps, stepStride, forgetRow);
         dots(qk, queries, keys, steps, key);
         for (let lane: usize = 0; lane < valueBytes; lane += 32) {
           deltaPanel(outputs + lane, errors + lane, state + lane * key, queries, keys, values + lane, betas, forgets, qk, steps, key, valueBytes, 1);
         }
-        unpackRows(o + valueOffset, outputs, 0, steps, valueStride, dValue, IDENTITY, 1);
+        unpackRows(o + step * valueRow, outputs, 0, steps, valueStride, dValue, IDENTITY, 1);
       }
-      unpackPanels(lastState + stateOffset, state, dKey, dValue);
+    }
+    for (let h: usize = 0; h < <usize>nHeads; h++) {
+      unpackPanels(lastState + (head + h) * <usize>dKey * valueRow, states + h * stateBytes, dKey, dValue);
     }
   }
 }
@@ -329,9 +343,10 @@ export function deltaRuleBackward(
   const value = padded(dValue);
   const keyBytes = (<usize>key) << 2;
   const valueBytes = (<usize>value) << 2;
-  const stateBytes = <usize>key * valueBytes;
-  const keyStride = ((<usize>dKey) << 2) * nHeads;
-  const valueStride = ((<usize>dValue) << 2) * nHeads;
+  const keyRow = (<usize>dKey) << 2;
+  const valueRow = (<usize>dValue) << 2;
+  const keyStride = keyRow * nHeads;
+  const valueStride = valueRow * nHeads;
   const stepStride = (<usize>nHeads) << 2;
   const queries = scratch;
   const keys = queries + <usize>(BLOCK + 2) * keyBytes; // a row more on both sides
@@ -342,131 +357,193 @@ export function deltaRuleBackward(
   const upstream = values + <usize>BLOCK * valueBytes;
   const valueOut = upstream + <usize>BLOCK * valueBytes;
   const written = valueOut + <usize>BLOCK * valueBytes; // beta e
-  const errors = written + <usize>BLOCK * valueBytes; // e of every step
-  const slopes = errors + <usize>seqLen * valueBytes; // w of every step
-  const state = slopes + <usize>seqLen * valueBytes; // panels of S, then of P
-  const lastState = state + stateBytes; // panels of f S before the last step
-  const transposed = lastState + stateBytes;
-  const betas = transposed + stateBytes;
+  const betas = written + <usize>BLOCK * valueBytes;
   const qk = betas + ((<usize>BLOCK) << 2);
   const forgets = qk + ((<usize>BLOCK) << 2);
-  const products = forgets + ((<usize>BLOCK + 4) << 2); // by step: o . do, without the step's own value
+  const heads = forgets + ((<usize>BLOCK) << 2);
+  // Of every head, at these offsets:
+  const stateBytes = <usize>key * valueBytes;
+  const stateAt: usize = 64; // after the sum of the decay's gradient, f64: panels of S, then of P
+  const lastStateAt = stateAt + stateBytes; // panels of f S before the last step
+  const transposedAt = lastStateAt + stateBytes; // S, then P
+  const errorsAt = transposedAt + stateBytes; // e of every step
+  const slopesAt = errorsAt + <usize>seqLen * valueBytes; // w of every step
+  const productsAt = slopesAt + <usize>seqLen * valueBytes; // by step: o . do, without the step's own value
+  const headBytes = (productsAt + ((<usize>seqLen) << 2) + 63) & ~63;
   for (let b = 0; b < batch; b++) {
+    // Forwards: e.
     for (let h = 0; h < nHeads; h++) {
-      const stateOffset = <usize>(b * nHeads + h) * <usize>dKey * ((<usize>dValue) << 2);
-      const first = <usize>b * <usize>seqLen * <usize>nHeads + <usize>h; // row of step 0
-
-      // Forwards: e.
-      packPanels(state, shifted(initialState, stateOffset), dKey, dValue);
-      for (let t = 0, steps = 0; t < seqLen; t += steps) {
-        steps = seqLen - t < BLOCK ? seqLen - t : BLOCK;
-        if (dDecay != 0 && t + steps == seqLen && steps > 1) steps--; // the last step comes alone
-        const step = first + <usize>t * nHeads;
-        packKeys(queries, q + step * ((<usize>dKey) << 2), steps, keyStride, dKey, l2Normalize, eps, scale);
-        packKeys(keys, k + step * ((<usize>dKey) << 2), steps, keyStride, dKey, l2Normalize, eps, 1);
-        packRows(values, v + step * ((<usize>dValue) << 2), steps, valueStride, dValue, IDENTITY, 1);
+      const head = heads + <usize>h * headBytes;
+      const stateOffset = (<usize>b * <usize>nHeads + <usize>h) * <usize>dKey * valueRow;
+      packPanels(head + stateAt, shifted(initialState, stateOffset), dKey, dValue);
+    }
+    for (let t = 0, steps = 0; t < seqLen; t += steps) {
+      steps = seqLen - t < BLOCK ? seqLen - t : BLOCK;
+      if (dDecay != 0 && t + steps == seqLen && steps > 1) steps--; // the last step comes alone
+      const from = (<usize>b * <usize>seqLen + <usize>t) * <usize>nHeads;
+      const rows = <usize>steps * <usize>nHeads;
+      touch(q + from * keyRow, rows * keyRow, queries);
+      touch(k + from * keyRow, rows * keyRow, queries);
+      touch(v + from * valueRow, rows * valueRow, queries);
+      if (dO != 0) touch(dO + from * valueRow, rows * valueRow, queries);
+      for (let h = 0; h < nHeads; h++) {
+        const head = heads + <usize>h * headBytes;
+        const step = from + <usize>h;
+        packKeys(queries, q + step * keyRow, steps, keyStride, dKey, l2Normalize, eps, scale);
+        packKeys(keys, k + step * keyRow, steps, keyStride, dKey, l2Normalize, eps, 1);
+        packRows(values, v + step * valueRow, steps, valueStride, dValue, IDENTITY, 1);
         packNumbers(betas, beta + (step << 2), steps, stepStride);
         packForgets(forgets, shifted(decay, step << 2), steps, stepStride, forgetRow);
         dots(qk, queries, keys, steps, key);
         if (dDecay != 0 && t == seqLen - 1) {
           const f = load<f32>(forgets);
-          for (let i: usize = 0; i < stateBytes; i += 4) store<f32>(lastState + i, f * load<f32>(state + i));
+          for (let i: usize = 0; i < stateBytes; i += 4) store<f32>(head + lastStateAt + i, f * load<f32>(head + stateAt + i));
         }
-        const e = errors + <usize>t * valueBytes;
+        const e = head + errorsAt + <usize>t * valueBytes;
         for (let lane: usize = 0; lane < valueBytes; lane += 32) {
-          deltaPanel(valueOut + lane, e + lane, state + lane * key, queries, keys, values + lane, betas, forgets, qk, steps, key, valueBytes, 0);
+          deltaPanel(valueOut + lane, e + lane, head + stateAt + lane * key, queries, keys, values + lane, betas, forgets, qk, steps, key, valueBytes, 0);
         }
         packUpstream(upstream, dO, step, steps, valueStride, dValue);
-        dots(products + ((<usize>t) << 2), valueOut, upstream, steps, value);
+        dots(head + productsAt + ((<usize>t) << 2), valueOut, upstream, steps, value);
       }
+    }
 
-      // Backwards: w, and with it dv, dBeta and dDecay.
-      packPanels(state, shifted(dLastState, stateOffset), dKey, dValue);
-      let decaySum: f64 = 0;
-      for (let end = seqLen, steps = 0; end > 0; end -= steps) {
-        steps = end < BLOCK ? end : BLOCK;
-        if (dDecay != 0 && end == seqLen) steps = 1;
-        const t = end - steps;
-        const step = first + <usize>t * nHeads;
-        packKeys(queries, q + step * ((<usize>dKey) << 2), steps, keyStride, dKey, l2Normalize, eps, scale);
-        packKeys(keys + keyBytes, k + step * ((<usize>dKey) << 2), steps, keyStride, dKey, l2Normalize, eps, 1);
+    // Backwards: w, and with it dv, dBeta and dDecay.
+    for (let h = 0; h < nHeads; h++) {
+      const head = heads + <usize>h * headBytes;
+      const stateOffset = (<usize>b * <usize>nHeads + <usize>h) * <usize>dKey * valueRow;
+      store<f64>(head, 0);
+      packPanels(head + stateAt, shifted(dLastState, stateOffset), dKey, dValue);
+    }
+    for (let end = seqLen, steps = 0; end > 0; end -= steps) {
+      steps = end < BLOCK ? end : BLOCK;
+      if (dDecay != 0 && end == seqLen) steps = 1;
+      const t = end - steps;
+      const from = (<usize>b * <usize>seqLen + <usize>t) * <usize>nHeads;
+      const rows = <usize>steps * <usize>nHeads;
+      touch(q + from * keyRow, rows * keyRow, queries);
+      touch(k + from * keyRow, rows * keyRow, queries);
+      touch(v + from * valueRow, rows * valueRow, queries);
+      if (dO != 0) touch(dO + from * valueRow, rows * valueRow, queries);
+      touch(dv + from * valueRow, rows * valueRow, queries);
+      for (let h = 0; h < nHeads; h++) {
+        const head = heads + <usize>h * headBytes;
+        const step = from + <usize>h;
+        packKeys(queries, q + step * keyRow, steps, keyStride, dKey, l2Normalize, eps, scale);
+        packKeys(keys + keyBytes, k + step * keyRow, steps, keyStride, dKey, l2Normalize, eps, 1);
         packUpstream(upstream, dO, step, steps, valueStride, dValue);
         packNumbers(betas, beta + (step << 2), steps, stepStride);
         packNextForgets(forgets, decay, step, t, steps, seqLen, stepStride, forgetRow);
         dots(qk, queries, keys + keyBytes, steps, key);
-        const e = errors + <usize>t * valueBytes;
-        const w = slopes + <usize>t * valueBytes;
+        const e = head + errorsAt + <usize>t * valueBytes;
+        const w = head + slopesAt + <usize>t * valueBytes;
         for (let lane: usize = 0; lane < valueBytes; lane += 32) {
-          deltaPanelBackward(w + lane, valueOut + lane, state + lane * key, queries, keys + keyBytes, upstream + lane, betas, forgets, qk, steps, key, valueBytes);
+          deltaPanelBackward(w + lane, valueOut + lane, head + stateAt + lane * key, queries, keys + keyBytes, upstream + lane, betas, forgets, qk, steps, key, valueBytes);
         }
         for (let i = steps - 1; i >= 0; i--) {
           const row = <usize>i * valueBytes;
           const index = (step + <usize>i * nHeads) << 2;
           store<f32>(dBeta + index, dot(w + row, e + row, value));
           if (dDecay == 0) continue;
+          let decaySum = load<f64>(head);
           if (t + i == seqLen - 1) {
-            for (let j: usize = 0; j < stateBytes; j += 4) decaySum += <f64>load<f32>(state + j) * <f64>load<f32>(lastState + j);
+            for (let j: usize = 0; j < stateBytes; j += 4) decaySum += <f64>load<f32>(head + stateAt + j) * <f64>load<f32>(head + lastStateAt + j);
           } else {
-            packRows(values, v + (step + <usize>i * nHeads) * ((<usize>dValue) << 2), 1, 0, dValue, IDENTITY, 1);
-            decaySum += <f64>load<f32>(products + ((<usize>(t + i)) << 2)) - <f64>dot(values, valueOut + row, value);
+            packRows(values, v + (step + <usize>i * nHeads) * valueRow, 1, 0, dValue, IDENTITY, 1);
+            decaySum += <f64>load<f32>(head + productsAt + ((<usize>(t + i)) << 2)) - <f64>dot(values, valueOut + row, value);
           }
+          store<f64>(head, decaySum);
           store<f32>(dDecay + index, <f32>decaySum);
         }
         memory.copy(written, w, <usize>steps * valueBytes);
         scaleRows(written, betas, steps, value);
-        unpackRows(dv + step * ((<usize>dValue) << 2), written, 0, steps, valueStride, dValue, IDENTITY, 1);
+        unpackRows(dv + step * valueRow, written, 0, steps, valueStride, dValue, IDENTITY, 1);
       }
-      if (dInitialState != 0) {
-        packForgets(forgets, shifted(decay, first << 2), 1, 0, forgetRow);
+    }
+    if (dInitialState != 0) {
+      for (let h = 0; h < nHeads; h++) {
+        const head = heads + <usize>h * headBytes;
+        const stateOffset = (<usize>b * <usize>nHeads + <usize>h) * <usize>dKey * valueRow;
+        packForgets(forgets, shifted(decay, (<usize>b * <usize>seqLen * <usize>nHeads + <usize>h) << 2), 1, 0, forgetRow);
         const f = load<f32>(forgets);
+        const state = head + stateAt;
         for (let i: usize = 0; i < stateBytes; i += 4) store<f32>(state + i, f * load<f32>(state + i));
         unpackPanels(dInitialState + stateOffset, state, dKey, dValue);
       }
+    }
 
-      // Forwards, S transposed: dq, and what dk has from dv.
-      packTransposed(transposed, shifted(initialState, stateOffset), dKey, dValue);
-      for (let t = 0; t < seqLen; t += BLOCK) {
-        const steps = seqLen - t < BLOCK ? seqLen - t : BLOCK;
-        const step = first + <usize>t * nHeads;
-        packKeys(keys, k + step * ((<usize>dKey) << 2), steps, keyStride, dKey, l2Normalize, eps, 1);
+    // Forwards, S transposed: dq, and what dk has from dv.
+    for (let h = 0; h < nHeads; h++) {
+      const head = heads + <usize>h * headBytes;
+      const stateOffset = (<usize>b * <usize>nHeads + <usize>h) * <usize>dKey * valueRow;
+      packTransposed(head + transposedAt, shifted(initialState, stateOffset), dKey, dValue);
+    }
+    for (let t = 0; t < seqLen; t += BLOCK) {
+      const steps = seqLen - t < BLOCK ? seqLen - t : BLOCK;
+      const from = (<usize>b * <usize>seqLen + <usize>t) * <usize>nHeads;
+      const rows = <usize>steps * <usize>nHeads;
+      touch(q + from * keyRow, rows * keyRow, queries);
+      touch(k + from * keyRow, rows * keyRow, queries);
+      if (dO != 0) touch(dO + from * valueRow, rows * valueRow, queries);
+      touch(dv + from * valueRow, rows * valueRow, queries);
+      touch(dq + from * keyRow, rows * keyRow, queries);
+      touch(dk + from * keyRow, rows * keyRow, queries);
+      for (let h = 0; h < nHeads; h++) {
+        const head = heads + <usize>h * headBytes;
+        const step = from + <usize>h;
+        packKeys(keys, k + step * keyRow, steps, keyStride, dKey, l2Normalize, eps, 1);
         packUpstream(upstream, dO, step, steps, valueStride, dValue);
         packNumbers(betas, beta + (step << 2), steps, stepStride);
         packForgets(forgets, shifted(decay, step << 2), steps, stepStride, forgetRow);
-        memory.copy(written, errors + <usize>t * valueBytes, <usize>steps * valueBytes);
+        memory.copy(written, head + errorsAt + <usize>t * valueBytes, <usize>steps * valueBytes);
         scaleRows(written, betas, steps, value);
-        packRows(values, dv + step * ((<usize>dValue) << 2), steps, valueStride, dValue, IDENTITY, -1);
+        packRows(values, dv + step * valueRow, steps, valueStride, dValue, IDENTITY, -1);
         zeroRows(keyOut, steps * key);
         zeroRows(keyOutB, steps * key);
-        advanceTwoReads(keyOut, keyOutB, transposed, upstream, values, written, keys, forgets, steps, value, key);
+        advanceTwoReads(keyOut, keyOutB, head + transposedAt, upstream, values, written, keys, forgets, steps, value, key);
         for (let i = 0; i < steps; i++) {
           const row = <usize>i * valueBytes;
           addRow(keyOut + <usize>i * keyBytes, keys + <usize>i * keyBytes, dot(upstream + row, written + row, value), key);
         }
-        unpackKeys(dq + step * ((<usize>dKey) << 2), keyOut, q + step * ((<usize>dKey) << 2), steps, keyStride, dKey, l2Normalize, eps, scale);
-        unpackRows(dk + step * ((<usize>dKey) << 2), keyOutB, 0, steps, keyStride, dKey, IDENTITY, 1);
+        unpackKeys(dq + step * keyRow, keyOut, q + step * keyRow, steps, keyStride, dKey, l2Normalize, eps, scale);
+        unpackRows(dk + step * keyRow, keyOutB, 0, steps, keyStride, dKey, IDENTITY, 1);
       }
+    }
 
-      // Backwards, P transposed: the rest of dk.
-      packTransposed(transposed, shifted(dLastState, stateOffset), dKey, dValue);
-      for (let end = seqLen, steps = 0; end > 0; end -= steps) {
-        steps = end < BLOCK ? end : BLOCK;
-        const t = end - steps;
-        const step = first + <usize>t * nHeads;
-        packKeys(queries, q + step * ((<usize>dKey) << 2), steps, keyStride, dKey, l2Normalize, eps, scale);
-        packKeys(keys, k + step * ((<usize>dKey) << 2), steps, keyStride, dKey, l2Normalize, eps, 1);
+    // Backwards, P transposed: the rest of dk.
+    for (let h = 0; h < nHeads; h++) {
+      const head = heads + <usize>h * headBytes;
+      const stateOffset = (<usize>b * <usize>nHeads + <usize>h) * <usize>dKey * valueRow;
+      packTransposed(head + transposedAt, shifted(dLastState, stateOffset), dKey, dValue);
+    }
+    for (let end = seqLen, steps = 0; end > 0; end -= steps) {
+      steps = end < BLOCK ? end : BLOCK;
+      const t = end - steps;
+      const from = (<usize>b * <usize>seqLen + <usize>t) * <usize>nHeads;
+      const rows = <usize>steps * <usize>nHeads;
+      touch(q + from * keyRow, rows * keyRow, queries);
+      touch(k + from * keyRow, rows * keyRow, queries);
+      if (dO != 0) touch(dO + from * valueRow, rows * valueRow, queries);
+      touch(dv + from * valueRow, rows * valueRow, queries);
+      touch(dk + from * keyRow, rows * keyRow, queries);
+      for (let h = 0; h < nHeads; h++) {
+        const head = heads + <usize>h * headBytes;
+        const step = from + <usize>h;
+        packKeys(queries, q + step * keyRow, steps, keyStride, dKey, l2Normalize, eps, scale);
+        packKeys(keys, k + step * keyRow, steps, keyStride, dKey, l2Normalize, eps, 1);
         packUpstream(upstream, dO, step, steps, valueStride, dValue);
         packNumbers(betas, beta + (step << 2), steps, stepStride);
         packNextForgets(forgets, decay, step, t, steps, seqLen, stepStride, forgetRow);
-        memory.copy(written, errors + <usize>t * valueBytes, <usize>steps * valueBytes);
+        memory.copy(written, head + errorsAt + <usize>t * valueBytes, <usize>steps * valueBytes);
         scaleRows(written, betas, steps, value);
-        packRows(values, dv + step * ((<usize>dValue) << 2), steps, valueStride, dValue, IDENTITY, -1);
-        packRows(keyOut, dk + step * ((<usize>dKey) << 2), steps, keyStride, dKey, IDENTITY, 1);
-        advanceTwoWrites(keyOut, transposed, written, upstream, queries, values, keys, forgets, steps, value, key);
+        packRows(values, dv + step * valueRow, steps, valueStride, dValue, IDENTITY, -1);
+        packRows(keyOut, dk + step * keyRow, steps, keyStride, dKey, IDENTITY, 1);
+        advanceTwoWrites(keyOut, head + transposedAt, written, upstream, queries, values, keys, forgets, steps, value, key);
         for (let i = 0; i < steps; i++) {
           const row = <usize>i * valueBytes;
           addRow(keyOut + <usize>i * keyBytes, queries + <usize>i * keyBytes, dot(upstream + row, written + row, value), key);
         }
-        unpackKeys(dk + step * ((<usize>dKey) << 2), keyOut, k + step * ((<usize>dKey) << 2), steps, keyStride, dKey, l2Normalize, eps, 1);
+        unpackKeys(dk + step * keyRow, keyOut, k + step * keyRow, steps, keyStride, dKey, l2Normalize, eps, 1);
       }
     }
   }

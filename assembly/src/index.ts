@@ -7,6 +7,7 @@ export * from './softmax-attention';
 export * from './causal-conv1d';
 export * from './norm';
 export * from './activation';
+export * from './layout';
 export * from './rope';
 export * from './embedding';
 export * from './loss';

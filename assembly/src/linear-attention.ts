@@ -11,7 +11,7 @@
  *   decay       [batch, seqLen, nHeads], or [nHeads] if decayPerStep is 0
  *
  * The caller gives decay or gate or neither (0), and normalizers only if it normalises. `scratch` has the bytes that
- * `linearAttentionScratchBytes` says. Heads pass one after the other, in blocks of steps copied to padded rows.
+ * `linearAttentionScratchBytes` says. A block of steps passes for one head after the other, copied to padded rows.
  *
  * Backward is three more passes of the same recurrence, two of them backwards in time, so it keeps no states:
  *
@@ -37,6 +37,7 @@ import {
   padded,
   scaleRows,
   shifted,
+  touch,
   unpackRows,
   unpackState,
   zeroRows,
@@ -44,11 +45,12 @@ import {
 import { loadTail, madd, storeTail, sum } from './simd';
 
 /** Bytes of `scratch`; seqLen is 0 for the forward pass. */
-export function linearAttentionScratchBytes(seqLen: i32, dKey: i32, dValue: i32): f64 {
-  const key = padded(dKey);
-  const value = padded(dValue);
-  const rows = (5 * BLOCK + 6) * key + 3 * BLOCK * value + BLOCK;
-  return 4 * (<f64>rows + 3 * <f64>key * <f64>value + 5 * <f64>seqLen);
+export function linearAttentionScratchBytes(seqLen: i32, nHeads: i32, dKey: i32, dValue: i32): f64 {
+  const key = <f64>padded(dKey);
+  const value = <f64>padded(dValue);
+  const block = <f64>BLOCK;
+  const head = seqLen == 0 ? key * value + key : 3 * key * value + 5 * key + 20 + 5 * <f64>seqLen;
+  return 4 * ((5 * block + 1) * key + 3 * block * value + block + <f64>nHeads * head);
 }
 
 /** A vector as a padded row; zeros if `source` is 0. */
@@ -96,47 +98,60 @@ export function linearAttentionForward(
 ): void {
   const key = padded(dKey);
   const value = padded(dValue);
+  const keyBytes = (<usize>key) << 2;
+  const valueBytes = (<usize>value) << 2;
   const keyRow = (<usize>dKey) << 2;
   const valueRow = (<usize>dValue) << 2;
   const keyStride = keyRow * nHeads;
   const valueStride = valueRow * nHeads;
   const decayStride = decayPerStep ? (<usize>nHeads) << 2 : 0;
   const queries = scratch;
-  const keys = queries + ((<usize>(BLOCK * key)) << 2);
-  const values = keys + ((<usize>(BLOCK * key)) << 2);
-  const outputs = values + ((<usize>(BLOCK * value)) << 2);
-  const forgets = outputs + ((<usize>(BLOCK * value)) << 2);
-  const state = forgets + ((<usize>(BLOCK * key)) << 2);
-  const z = state + ((<usize>(key * value)) << 2);
-  const inverse = z + ((<usize>key) << 2);
+  const keys = queries + <usize>BLOCK * keyBytes;
+  const values = keys + <usize>BLOCK * keyBytes;
+  const outputs = values + <usize>BLOCK * valueBytes;
+  const forgets = outputs + <usize>BLOCK * valueBytes;
+  const inverses = forgets + <usize>BLOCK * keyBytes;
+  const states = inverses + ((<usize>BLOCK) << 2); // of every head: S, z
+  const stateBytes = <usize>key * valueBytes;
+  const headBytes = stateBytes + keyBytes;
   for (let b = 0; b < batch; b++) {
     for (let h = 0; h < nHeads; h++) {
       const head = <usize>(b * nHeads + h);
-      const first = <usize>b * <usize>seqLen * <usize>nHeads + <usize>h; // row of step 0
-      const decayOffset = (decayPerStep ? first : <usize>h) << 2;
-      const stateOffset = head * dKey * valueRow;
-      packState(state, shifted(initialState, stateOffset), dKey, dValue);
-      packVector(z, shifted(initialNormalizer, head * keyRow), dKey);
-      for (let t = 0; t < seqLen; t += BLOCK) {
-        const steps = seqLen - t < BLOCK ? seqLen - t : BLOCK;
-        const keyOffset = first * keyRow + <usize>t * keyStride;
-        const valueOffset = first * valueRow + <usize>t * valueStride;
-        packRows(queries, q + keyOffset, steps, keyStride, dKey, featureMap, scale);
-        packRows(keys, k + keyOffset, steps, keyStride, dKey, featureMap, 1);
-        packRows(values, v + valueOffset, steps, valueStride, dValue, IDENTITY, 1);
-        const decayRow = shifted(decay, decayOffset + <usize>t * decayStride);
-        const gateRow = shifted(gate, keyOffset);
+      const state = states + <usize>h * headBytes;
+      packState(state, shifted(initialState, head * <usize>dKey * valueRow), dKey, dValue);
+      packVector(state + stateBytes, shifted(initialNormalizer, head * keyRow), dKey);
+    }
+    for (let t = 0; t < seqLen; t += BLOCK) {
+      const steps = seqLen - t < BLOCK ? seqLen - t : BLOCK;
+      const from = (<usize>b * <usize>seqLen + <usize>t) * <usize>nHeads;
+      const rows = <usize>steps * <usize>nHeads;
+      touch(q + from * keyRow, rows * keyRow, queries);
+      touch(k + from * keyRow, rows * keyRow, queries);
+      touch(v + from * valueRow, rows * valueRow, queries);
+      touch(o + from * valueRow, rows * valueRow, queries);
+      for (let h = 0; h < nHeads; h++) {
+        const step = (<usize>b * <usize>seqLen + <usize>t) * <usize>nHeads + <usize>h;
+        const state = states + <usize>h * headBytes;
+        packRows(queries, q + step * keyRow, steps, keyStride, dKey, featureMap, scale);
+        packRows(keys, k + step * keyRow, steps, keyStride, dKey, featureMap, 1);
+        packRows(values, v + step * valueRow, steps, valueStride, dValue, IDENTITY, 1);
+        const decayRow = shifted(decay, (decayPerStep ? step : <usize>h) << 2);
+        const gateRow = shifted(gate, step * keyRow);
         const forget = packForget(forgets, decayRow, decayStride, gateRow, keyStride, steps, dKey);
         ownRows(outputs, queries, keys, values, steps, key, value);
         advance(outputs, state, queries, keys, values, forget, ALONG_ROWS, steps, key, value, 1);
         if (lastNormalizer != 0) {
-          denominators(inverse, z, queries, keys, forget, steps, key, eps);
-          scaleRows(outputs, inverse, steps, value);
+          denominators(inverses, state + stateBytes, queries, keys, forget, steps, key, eps);
+          scaleRows(outputs, inverses, steps, value);
         }
-        unpackRows(o + valueOffset, outputs, 0, steps, valueStride, dValue, IDENTITY, 1);
+        unpackRows(o + step * valueRow, outputs, 0, steps, valueStride, dValue, IDENTITY, 1);
       }
-      unpackState(lastState + stateOffset, state, dKey, dValue);
-      if (lastNormalizer != 0) memory.copy(lastNormalizer + head * keyRow, z, keyRow);
+    }
+    for (let h = 0; h < nHeads; h++) {
+      const head = <usize>(b * nHeads + h);
+      const state = states + <usize>h * headBytes;
+      unpackState(lastState + head * <usize>dKey * valueRow, state, dKey, dValue);
+      if (lastNormalizer != 0) memory.copy(lastNormalizer + head * keyRow, state + stateBytes, keyRow);
     }
   }
 }
@@ -237,8 +252,7 @@ export function linearAttentionBackward(
   const keyStride = keyRow * nHeads;
   const valueStride = valueRow * nHeads;
   const decayStride = decayPerStep ? (<usize>nHeads) << 2 : 0;
-  const sums = scratch; // f64, one a key channel: suffix sums of the gate's gradient
-  const queries = sums + 2 * keyBytes;
+  const queries = scratch;
   const keys = queries + <usize>BLOCK * keyBytes;
   const keyOut = keys + <usize>BLOCK * keyBytes;
   const keyExtra = keyOut + <usize>BLOCK * keyBytes; // z before each step, then q dq of each key channel
@@ -246,64 +260,83 @@ export function linearAttentionBackward(
   const upstream = values + <usize>BLOCK * valueBytes;
   const valueOut = upstream + <usize>BLOCK * valueBytes;
   const forgets = valueOut + <usize>BLOCK * valueBytes;
-  const stateT = forgets + <usize>(BLOCK + 1) * keyBytes; // S transposed
-  const dState = stateT + <usize>key * valueBytes;
-  const dStateT = dState + <usize>key * valueBytes;
-  const z = dStateT + <usize>key * valueBytes;
-  const dz = z + keyBytes;
-  const lastRow = dz + keyBytes;
-  const decayProducts = lastRow + keyBytes; // f64, by step: q dq
-  const inverses = decayProducts + ((<usize>seqLen) << 3); // by step: 1 / denominator
-  const dDenominators = inverses + ((<usize>seqLen) << 2);
-  const owns = dDenominators + ((<usize>seqLen) << 2); // by step: gradient of q[t] . k[t]
-  const hasLast = (decay != 0 || gate != 0) && (dLastState != 0 || dLastNormalizer != 0);
+  const heads = forgets + <usize>(BLOCK + 1) * keyBytes;
+  // Of every head, at these offsets:
+  const stateBytes = <usize>key * valueBytes;
+  // first of all, f64, one a key channel: suffix sums of the gate's gradient
+  const decaySumAt = keyBytes * 2; // f64: that of the decay's
+  const headSumAt = decaySumAt + 8; // f64: and its sum over the steps
+  const stateTAt = headSumAt + 8; // S transposed
+  const dStateAt = stateTAt + stateBytes;
+  const dStateTAt = dStateAt + stateBytes;
+  const zAt = dStateTAt + stateBytes;
+  const dzAt = zAt + keyBytes;
+  const lastRowAt = dzAt + keyBytes;
+  const decayProductsAt = lastRowAt + keyBytes; // f64, by step: q dq
+  const inversesAt = decayProductsAt + ((<usize>seqLen) << 3); // by step: 1 / denominator
+  const dDenominatorsAt = inversesAt + ((<usize>seqLen) << 2);
+  const ownsAt = dDenominatorsAt + ((<usize>seqLen) << 2); // by step: gradient of q[t] . k[t]
+  const headBytes = (ownsAt + ((<usize>seqLen) << 2) + 63) & ~63;
+  const hasForget = decay != 0 || gate != 0;
+  const hasLast = hasForget && (dLastState != 0 || dLastNormalizer != 0);
   for (let b = 0; b < batch; b++) {
     for (let h = 0; h < nHeads; h++) {
-      const head = <usize>(b * nHeads + h);
-      const first = <usize>b * <usize>seqLen * <usize>nHeads + <usize>h; // row of step 0
-      const decayOffset = (decayPerStep ? first : <usize>h) << 2;
-      const stateOffset = head * dKey * valueRow;
-      packTransposed(stateT, shifted(initialState, stateOffset), dKey, dValue);
-      packState(dState, shifted(dLastState, stateOffset), dKey, dValue);
-      packTransposed(dStateT, shifted(dLastState, stateOffset), dKey, dValue);
-      packVector(z, shifted(initialNormalizer, head * keyRow), dKey);
-      packVector(dz, shifted(dLastNormalizer, head * keyRow), dKey);
+      const head = heads + <usize>h * headBytes;
+      const index = <usize>(b * nHeads + h);
+      const stateOffset = index * <usize>dKey * valueRow;
+      packTransposed(head + stateTAt, shifted(initialState, stateOffset), dKey, dValue);
+      packState(head + dStateAt, shifted(dLastState, stateOffset), dKey, dValue);
+      packTransposed(head + dStateTAt, shifted(dLastState, stateOffset), dKey, dValue);
+      packVector(head + zAt, shifted(initialNormalizer, index * keyRow), dKey);
+      packVector(head + dzAt, shifted(dLastNormalizer, index * keyRow), dKey);
+      zeroRows(head, <i32>(stateTAt >> 2)); // the sums
+    }
 
-      for (let t = 0, steps = 0; t < seqLen; t += steps) {
-        steps = seqLen - t < BLOCK ? seqLen - t : BLOCK;
-        if (hasLast && t + steps == seqLen && steps > 1) steps--; // the last step comes alone
-        const keyOffset = first * keyRow + <usize>t * keyStride;
-        const valueOffset = first * valueRow + <usize>t * valueStride;
+    for (let t = 0, steps = 0; t < seqLen; t += steps) {
+      steps = seqLen - t < BLOCK ? seqLen - t : BLOCK;
+      if (hasLast && t + steps == seqLen && steps > 1) steps--; // the last step comes alone
+      const from = (<usize>b * <usize>seqLen + <usize>t) * <usize>nHeads;
+      const rows = <usize>steps * <usize>nHeads;
+      touch(q + from * keyRow, rows * keyRow, queries);
+      touch(k + from * keyRow, rows * keyRow, queries);
+      touch(v + from * valueRow, rows * valueRow, queries);
+      if (dO != 0) touch(dO + from * valueRow, rows * valueRow, queries);
+      touch(dq + from * keyRow, rows * keyRow, queries);
+      for (let h = 0; h < nHeads; h++) {
+        const head = heads + <usize>h * headBytes;
+        const step = (<usize>b * <usize>seqLen + <usize>t) * <usize>nHeads + <usize>h;
+        const keyOffset = step * keyRow;
+        const valueOffset = step * valueRow;
         packRows(queries, q + keyOffset, steps, keyStride, dKey, featureMap, scale);
         packRows(keys, k + keyOffset, steps, keyStride, dKey, featureMap, 1);
         packRows(values, v + valueOffset, steps, valueStride, dValue, IDENTITY, 1);
         if (dO == 0) zeroRows(upstream, steps * value);
         else packRows(upstream, dO + valueOffset, steps, valueStride, dValue, IDENTITY, 1);
-        const decayRow = shifted(decay, decayOffset + <usize>t * decayStride);
+        const decayRow = shifted(decay, (decayPerStep ? step : <usize>h) << 2);
         const gateRow = shifted(gate, keyOffset);
         const forget = packForget(forgets, decayRow, decayStride, gateRow, keyStride, steps, dKey);
-        if (hasLast && t == seqLen - 1) lastProducts(lastRow, dStateT, stateT, dz, z, forget, key, value);
+        if (hasLast && t == seqLen - 1) lastProducts(head + lastRowAt, head + dStateTAt, head + stateTAt, head + dzAt, head + zAt, forget, key, value);
         zeroRows(keyOut, steps * key);
-        advance(keyOut, stateT, upstream, values, keys, forget, ALONG_COLUMNS, steps, value, key, 1);
-        if (normalize) normalizerRows(keyExtra, z, keys, forget, steps, key);
+        advance(keyOut, head + stateTAt, upstream, values, keys, forget, ALONG_COLUMNS, steps, value, key, 1);
+        if (normalize) normalizerRows(keyExtra, head + zAt, keys, forget, steps, key);
         for (let i = 0; i < steps; i++) {
           const query = queries + <usize>i * keyBytes;
           const keyI = keys + <usize>i * keyBytes;
           const out = keyOut + <usize>i * keyBytes;
           const extra = keyExtra + <usize>i * keyBytes;
-          const step = (<usize>(t + i)) << 2;
+          const at = (<usize>(t + i)) << 2;
           let own = dot(upstream + <usize>i * valueBytes, values + <usize>i * valueBytes, value);
           if (normalize) {
             const qk = dot(query, keyI, key);
             const inverse: f32 = 1 / (dot(query, extra, key) + qk + eps);
             const dDenominator = -(dot(query, out, key) + own * qk) * inverse * inverse;
-            store<f32>(inverses + step, inverse);
-            store<f32>(dDenominators + step, dDenominator);
+            store<f32>(head + inversesAt + at, inverse);
+            store<f32>(head + dDenominatorsAt + at, dDenominator);
             mixRow(out, inverse, extra, dDenominator, key);
             own = own * inverse + dDenominator;
           }
-          store<f32>(owns + step, own);
-          if (dDecay != 0) store<f64>(decayProducts + 2 * step, <f64>dot(query, out, key));
+          store<f32>(head + ownsAt + at, own);
+          if (dDecay != 0) store<f64>(head + decayProductsAt + 2 * at, <f64>dot(query, out, key));
           if (dGate != 0) {
             zeroRows(extra, key);
             addProducts(extra, query, out, 1, key);
@@ -313,80 +346,102 @@ export function linearAttentionBackward(
         unpackRows(dq + keyOffset, keyOut, q + keyOffset, steps, keyStride, dKey, featureMap, scale);
         if (dGate != 0) unpackRows(dGate + keyOffset, keyExtra, 0, steps, keyStride, dKey, IDENTITY, 1);
       }
+    }
 
-      zeroRows(sums, 2 * key);
-      let decaySum: f64 = 0;
-      let headSum: f64 = 0;
-      if (hasLast) {
-        decaySum = <f64>rowSum(lastRow, key);
-        accumulate(sums, lastRow, key);
+    if (hasLast) {
+      for (let h = 0; h < nHeads; h++) {
+        const head = heads + <usize>h * headBytes;
+        store<f64>(head + decaySumAt, <f64>rowSum(head + lastRowAt, key));
+        accumulate(head, head + lastRowAt, key);
       }
-      for (let end = seqLen, steps = 0; end > 0; end -= steps) {
-        steps = end < BLOCK ? end : BLOCK;
-        const t = end - steps;
-        const keyOffset = first * keyRow + <usize>t * keyStride;
-        const valueOffset = first * valueRow + <usize>t * valueStride;
+    }
+    for (let end = seqLen, steps = 0; end > 0; end -= steps) {
+      steps = end < BLOCK ? end : BLOCK;
+      const t = end - steps;
+      const from = (<usize>b * <usize>seqLen + <usize>t) * <usize>nHeads;
+      const rows = <usize>steps * <usize>nHeads;
+      touch(q + from * keyRow, rows * keyRow, queries);
+      touch(k + from * keyRow, rows * keyRow, queries);
+      touch(v + from * valueRow, rows * valueRow, queries);
+      if (dO != 0) touch(dO + from * valueRow, rows * valueRow, queries);
+      touch(dk + from * keyRow, rows * keyRow, queries);
+      touch(dv + from * valueRow, rows * valueRow, queries);
+      for (let h = 0; h < nHeads; h++) {
+        const head = heads + <usize>h * headBytes;
+        const step = (<usize>b * <usize>seqLen + <usize>t) * <usize>nHeads + <usize>h;
+        const keyOffset = step * keyRow;
+        const valueOffset = step * valueRow;
         packRows(queries, q + keyOffset, steps, keyStride, dKey, featureMap, scale);
         packRows(keys, k + keyOffset, steps, keyStride, dKey, featureMap, 1);
         packRows(values, v + valueOffset, steps, valueStride, dValue, IDENTITY, 1);
         if (dO == 0) zeroRows(upstream, steps * value);
         else packRows(upstream, dO + valueOffset, steps, valueStride, dValue, IDENTITY, 1);
-        if (normalize) scaleRows(upstream, inverses + ((<usize>t) << 2), steps, value);
+        if (normalize) scaleRows(upstream, head + inversesAt + ((<usize>t) << 2), steps, value);
         // A gradient's state is forgotten by the factors of the next step, which the last step has not.
-        const rows = end < seqLen ? steps + 1 : steps;
-        const decayRow = shifted(decay, decayOffset + <usize>t * decayStride);
+        const forgetRows = end < seqLen ? steps + 1 : steps;
+        const decayRow = shifted(decay, (decayPerStep ? step : <usize>h) << 2);
         const gateRow = shifted(gate, keyOffset);
-        let forget = packForget(forgets, decayRow, decayStride, gateRow, keyStride, rows, dKey);
+        let forget = packForget(forgets, decayRow, decayStride, gateRow, keyStride, forgetRows, dKey);
         if (forget != 0) {
           forget += keyBytes;
-          if (rows == steps) oneRow(forgets + <usize>steps * keyBytes, key);
+          if (forgetRows == steps) oneRow(forgets + <usize>steps * keyBytes, key);
         }
         ownRows(valueOut, queries, keys, upstream, steps, key, value);
-        advance(valueOut, dState, keys, queries, upstream, forget, ALONG_ROWS, steps, key, value, -1);
+        advance(valueOut, head + dStateAt, keys, queries, upstream, forget, ALONG_ROWS, steps, key, value, -1);
         unpackRows(dv + valueOffset, valueOut, 0, steps, valueStride, dValue, IDENTITY, 1);
         zeroRows(keyOut, steps * key);
-        advance(keyOut, dStateT, values, upstream, queries, forget, ALONG_COLUMNS, steps, value, key, -1);
+        advance(keyOut, head + dStateTAt, values, upstream, queries, forget, ALONG_COLUMNS, steps, value, key, -1);
         if (dGate != 0) packRows(keyExtra, dGate + keyOffset, steps, keyStride, dKey, IDENTITY, 1);
         for (let i = steps - 1; i >= 0; i--) {
           const query = queries + <usize>i * keyBytes;
           const keyI = keys + <usize>i * keyBytes;
           const out = keyOut + <usize>i * keyBytes;
           const extra = keyExtra + <usize>i * keyBytes;
-          const step = (<usize>(t + i)) << 2;
+          const at = (<usize>(t + i)) << 2;
           if (normalize) {
-            if (forget != 0) scaleElements(dz, forget + <usize>i * keyBytes, key);
-            addRow(out, dz, 1, key);
-            addRow(dz, query, load<f32>(dDenominators + step), key);
+            if (forget != 0) scaleElements(head + dzAt, forget + <usize>i * keyBytes, key);
+            addRow(out, head + dzAt, 1, key);
+            addRow(head + dzAt, query, load<f32>(head + dDenominatorsAt + at), key);
           }
-          const fromLast = hasLast && t + i == seqLen - 1; // already in the sums
+          const fromLast = hasLast && t + i == seqLen - 1; // already in the head
           if (dDecay != 0) {
-            decaySum += load<f64>(decayProducts + 2 * step);
+            let decaySum = load<f64>(head + decaySumAt) + load<f64>(head + decayProductsAt + 2 * at);
             if (!fromLast) decaySum -= <f64>dot(keyI, out, key);
-            if (decayPerStep) store<f32>(dDecay + decayOffset + <usize>(t + i) * decayStride, <f32>decaySum);
-            else headSum += decaySum;
+            store<f64>(head + decaySumAt, decaySum);
+            if (decayPerStep) store<f32>(dDecay + ((step + <usize>i * nHeads) << 2), <f32>decaySum);
+            else store<f64>(head + headSumAt, load<f64>(head + headSumAt) + decaySum);
           }
           if (dGate != 0) {
             if (!fromLast) addProducts(extra, keyI, out, -1, key);
-            accumulate(sums, extra, key);
+            accumulate(head, extra, key);
           }
-          addRow(out, query, load<f32>(owns + step), key);
+          addRow(out, query, load<f32>(head + ownsAt + at), key);
         }
         unpackRows(dk + keyOffset, keyOut, k + keyOffset, steps, keyStride, dKey, featureMap, 1);
         if (dGate != 0) unpackRows(dGate + keyOffset, keyExtra, 0, steps, keyStride, dKey, IDENTITY, 1);
       }
+    }
+
+    for (let h = 0; h < nHeads; h++) {
+      const head = heads + <usize>h * headBytes;
+      const index = <usize>(b * nHeads + h);
       if (dDecay != 0 && !decayPerStep) {
-        const total = dDecay + decayOffset;
+        const total = dDecay + ((<usize>h) << 2);
+        const headSum = load<f64>(head + headSumAt);
         store<f32>(total, <f32>(b == 0 ? headSum : headSum + <f64>load<f32>(total)));
       }
-      const hasForget = decay != 0 || gate != 0;
+      if (dInitialState == 0 && dInitialNormalizer == 0) continue;
+      const firstStep = <usize>b * <usize>seqLen * <usize>nHeads + <usize>h;
+      const decayRow = shifted(decay, (decayPerStep ? firstStep : <usize>h) << 2);
+      const gateRow = shifted(gate, firstStep * keyRow);
+      if (packForget(forgets, decayRow, decayStride, gateRow, keyStride, 1, dKey) != 0) {
+        scaleRows(head + dStateAt, forgets, dKey, value);
+        scaleElements(head + dzAt, forgets, key);
+      }
       if (dInitialState != 0) {
-        if (hasForget) scaleRows(dState, forgets, dKey, value);
-        unpackState(dInitialState + stateOffset, dState, dKey, dValue);
+        unpackState(dInitialState + index * <usize>dKey * valueRow, head + dStateAt, dKey, dValue);
       }
-      if (dInitialNormalizer != 0) {
-        if (hasForget) scaleElements(dz, forgets, key);
-        memory.copy(dInitialNormalizer + head * keyRow, dz, keyRow);
-      }
+      if (dInitialNormalizer != 0) memory.copy(dInitialNormalizer + index * keyRow, head + dzAt, keyRow);
     }
   }
 }

@@ -51,8 +51,8 @@ function paddedSteps(steps: i32): i32 {
 }
 
 /**
- * out += a b on 5 x 8 elements. Nothing else may be done here, and the function must have two callers, or it is inlined: a
- * branch beside the loop, or loops around it, and V8 keeps accumulators in memory (27 GFLOP/s instead of 56).
+ * out += a b on 5 x 8 elements. Nothing else may be done here: with a branch beside the loop, or loops around it, V8
+ * keeps accumulators in memory (27 GFLOP/s instead of 56). Two callers keep the compiler from inlining it.
  */
 function tile(out: usize, outRow: usize, a: usize, b: usize, depth: i32): void {
   const row1 = out + outRow;
@@ -533,7 +533,7 @@ export function ssdChunkedForward(
           hasState ? whole : 0, 0,
         );
       }
-      // All heads at once: rows of a whole chunk are one stream to the prefetcher (5 -> 2 ms at 24 x 64 x 1024).
+      // All heads at once: rows of a whole chunk are one stream to the prefetcher (5 -> 1 ms at 24 x 64 x 1024).
       if (z != 0) gate(y + token * xRow, z + token * xRow, length * nHeads * headDim);
     }
     for (let head = 0; head < nHeads; head++) {
@@ -655,9 +655,9 @@ function decayGradients(M: usize, T: usize, change: usize, CB: usize, s: usize, 
  *   dX = S^T g    + diag(exp(s_end - s)) B dh          dB = (E M)^T C + diag(exp(s_end - s)) X dh^T
  *   dC = (E M) B  + diag(exp(s)) g h0^T                dh <- exp(s_end) dh + sum_i exp(s[i]) C[i] g[i]^T
  *
- * E M is summed over the heads of a group before it meets B and C. The log decay of step t acts on every pair j < t <= i:
- * on those within the chunk, on what h0 gives to outputs from t on, on what inputs before t give to the end, and on h0 in
- * the end.
+ * E M is summed over the heads of a group before it meets B and C. The log decay of step t acts on every pair
+ * j < t <= i: on those within the chunk, on what h0 gives to outputs from t on, on what inputs before t give to the
+ * end, and on h0 in the end.
  */
 // prettier-ignore
 export function ssdChunkedBackward(

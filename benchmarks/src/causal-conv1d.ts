@@ -1,5 +1,5 @@
 import type { Kernels } from '@freelunch/kernels';
-import { type Benchmark, filled, values } from './benchmark.ts';
+import { type Benchmark, filled, values } from './benchmark.js';
 
 const [seqLen, channels, width] = [1024, 1536, 4];
 const shape = `[L ${seqLen}, channels ${channels}, width ${width}]`;

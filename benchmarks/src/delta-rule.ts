@@ -1,5 +1,5 @@
 import type { Kernels } from '@freelunch/kernels';
-import { type Benchmark, filled, values } from './benchmark.ts';
+import { type Benchmark, filled, values } from './benchmark.js';
 
 const [nHeads, d] = [8, 64];
 const title = (seqLen: number, gated: boolean) =>

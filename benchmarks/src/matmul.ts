@@ -1,4 +1,4 @@
-import { type Benchmark, filled, values } from './benchmark.ts';
+import { type Benchmark, filled, values } from './benchmark.js';
 
 /** y = a b, or a b^T, as a user would write it; `a` [m, k]. */
 function plainMatmul(a: Float32Array, b: Float32Array, m: number, n: number, k: number, transposeB: boolean) {

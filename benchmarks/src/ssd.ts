@@ -1,5 +1,5 @@
 import type { Kernels } from '@freelunch/kernels';
-import { type Benchmark, filled, values } from './benchmark.ts';
+import { type Benchmark, filled, values } from './benchmark.js';
 
 const [nHeads, headDim, dState, seqLen] = [24, 64, 128, 1024];
 const shape = `[heads ${nHeads}, p ${headDim}, n ${dState}, L ${seqLen}]`;

@@ -4,6 +4,7 @@ import { causalConv1dCases } from './causal-conv1d.ts';
 import { deltaRuleCases } from './delta-rule.ts';
 import { embeddingCases } from './embedding.ts';
 import { adamWCases } from './adamw.ts';
+import { layoutCases } from './layout.ts';
 import { linearAttentionCases } from './linear-attention.ts';
 import { lossCases } from './loss.ts';
 import { matmulCases } from './matmul.ts';
@@ -23,6 +24,7 @@ export const cases: Case[] = [
   ...matmulCases,
   ...normCases,
   ...activationCases,
+  ...layoutCases,
   ...ropeCases,
   ...embeddingCases,
   ...lossCases,

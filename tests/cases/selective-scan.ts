@@ -65,6 +65,7 @@ export const selectiveScanCases: Case[] = [
       { batch: 1, seqLen: 35, dInner: 2, dState: 259, B: 'const', softplus: true },
       { batch: 2, seqLen: 6, dInner: 8, dState: 4, B: 2, C: 2, ...every },
       { batch: 1, seqLen: 5, dInner: 9, dState: 3, B: 3, C: 'var', ...every },
+      { batch: 1, seqLen: 4, dInner: 24, dState: 2, B: 3, C: 2, ...every },
       { batch: 2, seqLen: 5, dInner: 6, dState: 5, B: 'const', C: 'const', ...every },
       { batch: 1, seqLen: 8, dInner: 5, dState: 4, B: 'const', C: 5, softplus: true },
       { batch: 1, seqLen: 8, dInner: 6, dState: 2, B: 1, C: 'const', z: true },

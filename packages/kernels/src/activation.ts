@@ -98,9 +98,32 @@ export function multiplyBackward(
   return { da, db };
 }
 
-/** @internal e^x of each element; public so that the helper inside the kernels can be checked. */
+/**
+ * `y = e^x`, at most 2 ulp off; 0 below the normal range of float32, infinite above it.
+ *
+ * @param x any shape
+ * @returns shaped like `x`
+ */
 export function exp(k: Context, { x }: Input): Tensor<'float32'> {
   return forward(k, 'exp', 'expForward', x);
+}
+
+/** Gradient of {@link exp}: `dx = dy e^x`. */
+export function expBackward(k: Context, args: InputAndUpstream): { dx: Tensor<'float32'> } {
+  return backward(k, 'expBackward', 'expBackward', args);
+}
+
+/** `y = -x`, any shape. */
+export function negate(k: Context, { x }: Input): Tensor<'float32'> {
+  return forward(k, 'negate', 'negateForward', x);
+}
+
+/** Gradient of {@link negate}: `dx = -dy`. */
+export function negateBackward(k: Context, { x, dy }: InputAndUpstream): { dx: Tensor<'float32'> } {
+  const check = new Check('negateBackward', k);
+  check.rank('x', x);
+  check.float32('dy', dy, x.shape);
+  return { dx: forward(k, 'negateBackward', 'negateForward', dy) };
 }
 
 /**

@@ -84,7 +84,7 @@ function forward(context: Context, check: Check, args: DeltaRuleArgs, decay?: Te
   check.optional('initialState', initialState, stateShape);
   const { wasm } = context;
   return context.scope(() =>
-    context.scratch(wasm.deltaRuleScratchBytes(0, dKey, dValue), (scratch) => {
+    context.scratch(wasm.deltaRuleScratchBytes(0, nHeads, dKey, dValue), (scratch) => {
       const o = context.empty(v.shape);
       const lastState = context.empty([batch, nHeads, dKey, dValue]);
       // prettier-ignore
@@ -111,7 +111,7 @@ function backward(
   if (dO === undefined && dLastState === undefined) check.argument('do', 'given if dLastState is not', dO);
   const { wasm } = context;
   return context.scope(() =>
-    context.scratch(wasm.deltaRuleScratchBytes(seqLen, dKey, dValue), (scratch) => {
+    context.scratch(wasm.deltaRuleScratchBytes(seqLen, nHeads, dKey, dValue), (scratch) => {
       const [dq, dk, dv] = [context.empty(q.shape), context.empty(k.shape), context.empty(v.shape)];
       const dbeta = context.empty(beta.shape);
       const ddecay = decay && context.empty(decay.shape);

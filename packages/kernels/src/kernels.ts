@@ -1,5 +1,6 @@
 import { Context, type Variant, type WasmExports } from './context.js';
 import type { Allocator } from './memory.js';
+import type { Tensor } from './tensor.js';
 import * as selectiveScan from './selective-scan.js';
 import * as ssd from './ssd.js';
 import * as linearAttention from './linear-attention.js';
@@ -9,6 +10,7 @@ import * as causalConv1d from './causal-conv1d.js';
 import * as matmul from './matmul.js';
 import * as norm from './norm.js';
 import * as activation from './activation.js';
+import * as layout from './layout.js';
 import * as rope from './rope.js';
 import * as embedding from './embedding.js';
 import * as loss from './loss.js';
@@ -32,6 +34,7 @@ const families = [
   matmul,
   norm,
   activation,
+  layout,
   rope,
   embedding,
   loss,
@@ -52,11 +55,17 @@ export type Kernels = Context & {
   Bound<typeof matmul> &
   Bound<typeof norm> &
   Bound<typeof activation> &
+  Bound<typeof layout> &
   Bound<typeof rope> &
   Bound<typeof embedding> &
   Bound<typeof loss> &
-  Bound<typeof adamw> &
-  Bound<typeof effectiveAttention>;
+  Bound<typeof adamw> & {
+    /** {@inheritDoc effectiveAttention.effectiveAttention} */
+    effectiveAttention<Mixer extends keyof effectiveAttention.MixerArgs>(
+      mixer: Mixer,
+      args: effectiveAttention.MixerArgs[Mixer],
+    ): Tensor<'float32'>;
+  };
 
 /** Binds every public function to the compiled kernels. */
 export function createKernels(wasm: WasmExports, allocator: Allocator, variant: Variant): Kernels {

@@ -128,7 +128,7 @@ export function linearAttention(
   const { batch, seqLen, nHeads, dKey, dValue, normalize, ...options } = checkSequence(check, args);
   const { wasm } = context;
   return context.scope(() =>
-    context.scratch(wasm.linearAttentionScratchBytes(0, dKey, dValue), (scratch) => {
+    context.scratch(wasm.linearAttentionScratchBytes(0, nHeads, dKey, dValue), (scratch) => {
       const o = context.empty(v.shape);
       const lastState = context.empty([batch, nHeads, dKey, dValue]);
       const lastNormalizer = normalize ? context.empty([batch, nHeads, dKey]) : undefined;
@@ -180,7 +180,7 @@ export function linearAttentionBackward(
   }
   const { wasm } = context;
   return context.scope(() =>
-    context.scratch(wasm.linearAttentionScratchBytes(seqLen, dKey, dValue), (scratch) => {
+    context.scratch(wasm.linearAttentionScratchBytes(seqLen, nHeads, dKey, dValue), (scratch) => {
       const like = (tensor: Tensor | undefined) => tensor && context.empty(tensor.shape);
       const [dq, dk, dv] = [context.empty(q.shape), context.empty(k.shape), context.empty(v.shape)];
       const ddecay = like(decay);

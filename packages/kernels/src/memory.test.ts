@@ -88,7 +88,7 @@ describe('Allocator', () => {
       expect(() => allocator.checkGuards()).not.toThrow();
       new Uint8Array(allocator.memory.buffer)[address + 99] = 1;
       expect(() => allocator.checkGuards()).not.toThrow();
-        new Uint8Array(allocator.memory.buffer)[address + offset] ^= 1;
+      new Uint8Array(allocator.memory.buffer)[address + offset] ^= 1;
       expect(() => allocator.checkGuards()).toThrow(/wrote outside the block of 100 bytes/);
       expect(() => allocator.release(address)).toThrow(/wrote outside/);
     },

@@ -32,7 +32,7 @@ export function ssdMatrix(
   // prettier-ignore
   const inputs = [
     dt.pointer, A.pointer, B.pointer, C.pointer, bias,
-    batch, seqLen, nHeads, nGroups, dState, Number(dtSoftplus === true), min, max,
+    batch, seqLen, nHeads, nGroups, dState, Number(Boolean(dtSoftplus)), min, max,
   ];
   return context.scratch(context.wasm.ssdMatrixForward(0, ...inputs, 0), (scratch) => {
     const M = context.empty([batch, nHeads, seqLen, seqLen]);

@@ -19,6 +19,9 @@ export function multiply({ a, b }: { a: Array64; b: Array64 }): Array64 {
 /** `y = e^x` */
 export const exp = ({ x }: Input): Array64 => map(x, Math.exp);
 
+/** `y = -x` */
+export const negate = ({ x }: Input): Array64 => map(x, (value) => -value);
+
 /** `y = x / (1 + e^-x)` */
 export const silu = ({ x }: Input): Array64 => map(x, (value) => value / (1 + Math.exp(-value)));
 

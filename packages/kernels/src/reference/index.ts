@@ -7,6 +7,7 @@ export * from './causal-conv1d.js';
 export * from './matmul.js';
 export * from './norm.js';
 export * from './activation.js';
+export * from './layout.js';
 export * from './rope.js';
 export * from './embedding.js';
 export * from './loss.js';

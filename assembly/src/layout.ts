@@ -1,0 +1,31 @@
+/**
+ * Moves and sums whole rows: what connects the kernels.
+ *
+ *   target  [rows, targetWidth]      source  [rows, sourceWidth]
+ *
+ * The caller guarantees that the columns lie within both, and that the buffers do not overlap.
+ */
+
+/** target[r, c] = source[r, c] for c < columns; both pointers stand at their first column. Widths in elements. */
+// prettier-ignore
+export function copyColumns(
+  target: usize, source: usize,
+  rows: i32, columns: i32, targetWidth: i32, sourceWidth: i32,
+): void {
+  const bytes = <usize>columns << 2;
+  const targetRow = <usize>targetWidth << 2;
+  const sourceRow = <usize>sourceWidth << 2;
+  for (let r = 0; r < rows; r++, target += targetRow, source += sourceRow) memory.copy(target, source, bytes);
+}
+
+/** target += source */
+export function accumulateForward(target: usize, source: usize, size: i32): void {
+  const end = target + ((<usize>size) << 2);
+  for (; target + 64 <= end; target += 64, source += 64) {
+    v128.store(target, f32x4.add(v128.load(target), v128.load(source)));
+    v128.store(target, f32x4.add(v128.load(target, 16), v128.load(source, 16)), 16);
+    v128.store(target, f32x4.add(v128.load(target, 32), v128.load(source, 32)), 32);
+    v128.store(target, f32x4.add(v128.load(target, 48), v128.load(source, 48)), 48);
+  }
+  for (; target < end; target += 4, source += 4) store<f32>(target, load<f32>(target) + load<f32>(source));
+}

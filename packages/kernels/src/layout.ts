@@ -1,0 +1,68 @@
+import { Check } from './check.js';
+import type { Context } from './context.js';
+import type { Tensor } from './tensor.js';
+
+/**
+ * Cuts the last axis into parts.
+ *
+ * @param x      `[..., width]`
+ * @param sizes  widths of the parts, from 1 up; they add up to `width`
+ * @returns one tensor a part, `[..., size]`, copies
+ * @throws ShapeError if `x` has no axis or the sizes do not add up, ArgumentError if a size is no whole number from 1 up
+ */
+export function split(
+  k: Context,
+  { x, sizes }: { x: Tensor; sizes: readonly number[] },
+): Tensor<'float32'>[] {
+  const check = new Check('split', k);
+  if (check.rank('x', x) === 0) check.shape('x', '[..., width]', x);
+  sizes.forEach((size, i) => check.integer(`sizes[${i}]`, size, 1));
+  const width = x.shape.at(-1)!;
+  const total = sizes.reduce((sum, size) => sum + size, 0);
+  if (total !== width) check.shape('x', `[..., ${total}], the sum of sizes`, x);
+  const rows = x.size / width;
+  let column = 0;
+  return sizes.map((size) => {
+    const part = k.empty([...x.shape.slice(0, -1), size]);
+    k.wasm.copyColumns(part.pointer, x.pointer + column * 4, rows, size, size, width);
+    column += size;
+    return part;
+  });
+}
+
+/**
+ * Puts tensors side by side along the last axis.
+ *
+ * @param parts  one or more, `[..., size]`, alike but for the last axis
+ * @returns `[..., width]`, `width` the sum of the sizes
+ * @throws ShapeError if the parts do not fit, ArgumentError if there is none
+ */
+export function concat(k: Context, { parts }: { parts: readonly Tensor[] }): Tensor<'float32'> {
+  const check = new Check('concat', k);
+  if (parts.length === 0) check.argument('parts', 'one tensor or more', parts.length);
+  parts.forEach((part, i) => {
+    if (check.rank(`parts[${i}]`, part) === 0) check.shape(`parts[${i}]`, '[..., size]', part);
+    check.float32(`parts[${i}]`, part, [...parts[0].shape.slice(0, -1), `size${i}`]);
+  });
+  const width = parts.reduce((sum, part) => sum + part.shape.at(-1)!, 0);
+  const y = k.empty([...parts[0].shape.slice(0, -1), width]);
+  let column = 0;
+  for (const part of parts) {
+    const size = part.shape.at(-1)!;
+    k.wasm.copyColumns(y.pointer + column * 4, part.pointer, part.size / size, size, width, size);
+    column += size;
+  }
+  return y;
+}
+
+/**
+ * Adds one tensor to another in place: `target += source`.
+ *
+ * @throws ShapeError unless both have one shape
+ */
+export function accumulate(k: Context, { target, source }: { target: Tensor; source: Tensor }): void {
+  const check = new Check('accumulate', k);
+  check.rank('target', target);
+  check.float32('source', source, target.shape);
+  k.wasm.accumulateForward(target.pointer, source.pointer, target.size);
+}
