@@ -55,7 +55,7 @@ export function copyText(report: CopyReport, { columns, colour }: TextOptions): 
   for (const result of shown.results) {
     const size = result.state === null ? 'cache of all' : `N = ${grouped(result.state)}`;
     lines.push(...prose(`${label(result.mixer)}, ${size}: ${percent(result.accuracy)} %`));
-    lines.push(...rememberedLines(report, result, shown.length, width, paint), '');
+    lines.push(...rememberedLines(report, result, shown.length, width, colour ? paint : undefined), '');
   }
 
   const longest = Math.max(...report.lengths);
@@ -148,15 +148,14 @@ function shownCase(report: CopyReport): { title: string; length: number; results
   };
 }
 
-/** What was remembered, wrapped, with wrong symbols marked. */
+/** What was remembered, wrapped, with wrong symbols painted, or marked below where there is no paint. */
 function rememberedLines(
   report: CopyReport,
   result: CopyResult,
   length: number,
   width: number,
-  paint: (code: string, text: string) => string,
+  paint?: (code: string, text: string) => string,
 ): string[] {
-  const colour = paint('1', '') !== '';
   const signs = glyphs(report.text);
   const lines: string[] = [];
   let text = '  ';
@@ -164,7 +163,7 @@ function rememberedLines(
   let used = 2;
   const flush = () => {
     lines.push(text.trimEnd());
-    if (!colour && marks.trim() !== '') lines.push(marks.trimEnd());
+    if (paint === undefined && marks.trim() !== '') lines.push(marks.trimEnd());
     text = marks = '  ';
     used = 2;
   };
@@ -174,7 +173,7 @@ function rememberedLines(
     const cells = eastAsianWidth(sign.codePointAt(0)!);
     if (used + cells > width) flush();
     const wrong = symbol !== report.tokens[t];
-    text += symbol === -1 ? paint('2', sign) : wrong ? paint('31;4', sign) : sign;
+    text += paint !== undefined && wrong ? paint(symbol === -1 ? '2' : '31;4', sign) : sign;
     marks += (wrong && symbol !== -1 ? '^' : ' ').repeat(cells);
     used += cells;
   }
