@@ -1,0 +1,35 @@
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { expect, it } from 'vitest';
+import { type CopyReport, mixers } from './copy-experiment.js';
+import { percent } from './format.js';
+
+const folder = fileURLToPath(new URL('..', import.meta.url));
+const readme = readFileSync(`${folder}README.md`, 'utf8');
+
+it('prints what the example in the README says', () => {
+  const [, code] = /```js\n(.*?)```/s.exec(readme)!;
+  const wanted = [...code.matchAll(/console\.log.*\/\/ (.*)/g)].map(([, line]) => line);
+  const printed = execFileSync(process.execPath, ['--input-type=module', '-e', code], {
+    cwd: folder,
+    encoding: 'utf8',
+  });
+  expect(wanted).toHaveLength(1);
+  expect(printed.trim().split('\n')).toEqual(wanted);
+});
+
+it('has the figures of the command it names', () => {
+  const json = execFileSync(process.execPath, [`${folder}dist/cli.js`, 'copy', '--json'], {
+    encoding: 'utf8',
+  });
+  const report: CopyReport = JSON.parse(json);
+  const rows = readme.split('\n').filter((line) => /^\| (Linear|Mamba|Softmax)/.test(line));
+  expect(rows).toHaveLength(mixers.length);
+  mixers.forEach(({ mixer }, i) => {
+    const cells = report.results
+      .filter((result) => result.mixer === mixer && result.length === 1024)
+      .map(({ accuracy, predicted }) => `${percent(accuracy)} (${percent(predicted)})`);
+    expect(rows[i]).toContain(cells.join(' | '));
+  });
+});
