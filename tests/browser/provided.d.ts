@@ -1,0 +1,9 @@
+declare module 'vitest' {
+  /** What Node gives to tests in the browser. */
+  export interface ProvidedContext {
+    /** Digests of the case table, by case and size. */
+    nodeDigests: Record<string, string>;
+  }
+}
+
+export {};
