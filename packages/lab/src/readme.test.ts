@@ -8,17 +8,6 @@ import { percent } from './format.js';
 const folder = fileURLToPath(new URL('..', import.meta.url));
 const readme = readFileSync(`${folder}README.md`, 'utf8');
 
-it('prints what the example in the README says', () => {
-  const [, code] = /```js\n(.*?)```/s.exec(readme)!;
-  const wanted = [...code.matchAll(/console\.log.*\/\/ (.*)/g)].map(([, line]) => line);
-  const printed = execFileSync(process.execPath, ['--input-type=module', '-e', code], {
-    cwd: folder,
-    encoding: 'utf8',
-  });
-  expect(wanted).toHaveLength(1);
-  expect(printed.trim().split('\n')).toEqual(wanted);
-});
-
 it('has the figures of the command it names', () => {
   const json = execFileSync(process.execPath, [`${folder}dist/cli.js`, 'copy', '--json'], {
     encoding: 'utf8',
