@@ -14,8 +14,11 @@ async function examples(file: string): Promise<string[]> {
 
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-describe.each(['README.md', ...names])('%s', async (file) => {
-  const blocks = await examples(file);
+const readmes = await Promise.all(
+  ['README.md', ...names].map(async (file) => [file, await examples(file)] as const),
+);
+
+describe.each(readmes.filter(([, blocks]) => blocks.length > 0))('%s', (file, blocks) => {
   it.each(blocks.map((code, i) => [i + 1, code] as const))(
     'has an example %i that runs and prints what it says',
     async (i, code) => {

@@ -55,8 +55,7 @@ const backward = (m: number, n: number, k: number): Benchmark => ({
       plainMatmul(dy, b, m, k, n, true);
       const db = new Float32Array(k * n);
       for (let i = 0; i < m; i++)
-        for (let p = 0; p < k; p++)
-          for (let j = 0; j < n; j++) db[p * n + j] += a[i * k + p] * dy[i * n + j];
+        for (let p = 0; p < k; p++) for (let j = 0; j < n; j++) db[p * n + j] += a[i * k + p] * dy[i * n + j];
     };
   },
 });

@@ -82,7 +82,7 @@ export function permute<
   const outShape = axes.map((axis) => shape[axis]);
   const strides = shape.map((_, axis) => shape.slice(axis + 1).reduce((a, b) => a * b, 1));
   const out = data.slice();
-  const index = new Array<number>(axes.length).fill(0);
+  const index = Array.from({ length: axes.length }, () => 0);
   for (let i = 0; i < out.length; i++) {
     out[i] = data[axes.reduce((sum, axis, position) => sum + strides[axis] * index[position], 0)];
     for (let a = axes.length - 1; a >= 0 && ++index[a] === outShape[a]; a--) index[a] = 0;

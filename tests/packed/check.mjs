@@ -80,7 +80,7 @@ export async function consume(): Promise<string> {
   const values: Float32Array = y.toArray();
   let message = '';
   try {
-    k.selectiveScan({ u, delta, A, B, C: A });
+    k.selectiveScan({ u, delta, A, B, C: u });
   } catch (error) {
     if (error instanceof ShapeError) message = error.message;
   }
@@ -123,6 +123,12 @@ await check('the installed packages run in Node', () => {
     "console.log(await (await import('./consumer.js')).consume())",
   ]).trim();
   if (printed !== wanted) throw new Error(`wanted ${wanted}, got ${printed}`);
+});
+await check('the freelunch command runs from its tarball', () => {
+  writeFileSync(join(folder, 'text.txt'), 'What is kept, and what is lost? '.repeat(4));
+  const args = ['copy', 'text.txt', '--lengths', '32', '--states', '16,32', '--json'];
+  const { results } = JSON.parse(run(join(folder, 'node_modules/.bin/freelunch'), args));
+  if (!(results?.length > 0)) throw new Error('no results');
 });
 await check('a page bundled by vite, and one served by it, run in Chromium', async () => {
   run(bin('vite'), ['build', '--logLevel', 'error', '--target', 'es2022']);

@@ -12,4 +12,3 @@ for (const [constant, file] of Object.entries(names)) {
   module += `export const ${constant} = '${(await readFile(source)).toString('base64')}';\n`;
 }
 await writeFile(at('../dist/wasm-bytes.js'), module);
-await copyFile(at('../../../LICENSE'), at('../LICENSE'));

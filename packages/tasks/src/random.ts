@@ -59,7 +59,6 @@ export function philox(out: Uint32Array, counter: ArrayLike<number>, key: ArrayL
   out[3] = c3;
 }
 
-const LN2 = 0.6931471805599453;
 const scratch = new DataView(new ArrayBuffer(8));
 
 /** Natural logarithm of a positive normal number, by arithmetic alone: the same bits in every engine. */
@@ -77,7 +76,7 @@ function ln(x: number): number {
   const w = s * s;
   let series = 0;
   for (let k = 23; k >= 1; k -= 2) series = series * w + 1 / k;
-  return exponent * LN2 + 2 * s * series;
+  return exponent * Math.LN2 + 2 * s * series;
 }
 
 /** A stream of random numbers. Make one with {@link random}. */

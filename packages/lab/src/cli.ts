@@ -1,0 +1,66 @@
+#!/usr/bin/env node
+import { readFileSync } from 'node:fs';
+import { copyCommand } from './copy-command.js';
+import { InputError } from './errors.js';
+
+const help = `Usage: freelunch <command> [options]
+
+Experiments on what Mamba, linear attention and softmax attention can keep in
+mind, at which size and at which price.
+
+  freelunch copy [file]    store a text, read it back, see what is forgotten
+
+  freelunch <command> --help    options of a command
+  freelunch --version           version
+`;
+
+const commands: Record<string, (args: string[], signal: AbortSignal) => Promise<void>> = {
+  copy: copyCommand,
+};
+
+function version(): string {
+  const manifest = new URL('../package.json', import.meta.url);
+  return (JSON.parse(readFileSync(manifest, 'utf8')) as { version: string }).version;
+}
+
+async function main([name, ...args]: string[], signal: AbortSignal): Promise<void> {
+  if (name === undefined || name === '--help' || name === '-h' || name === 'help') process.stdout.write(help);
+  else if (name === '--version' || name === '-v') process.stdout.write(`${version()}\n`);
+  else if (Object.hasOwn(commands, name)) await commands[name](args, signal);
+  else throw new InputError(`${name} is no command; see freelunch --help`);
+}
+
+const interrupt = new AbortController();
+for (const [event, code] of [
+  ['SIGINT', 130],
+  ['SIGTERM', 143],
+] as const) {
+  process.on(event, () => {
+    if (interrupt.signal.aborted) process.exit(code); // asked twice: no waiting
+    process.exitCode = code;
+    interrupt.abort();
+  });
+}
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(0); // the reader, such as head, has seen enough
+  throw error;
+});
+
+const argv = process.argv.slice(2);
+try {
+  await main(argv, interrupt.signal);
+} catch (error) {
+  if (interrupt.signal.aborted) process.stderr.write('Interrupted.\n');
+  else {
+    const command =
+      argv[0] !== undefined && Object.hasOwn(commands, argv[0]) ? `freelunch ${argv[0]}` : 'freelunch';
+    process.exitCode = error instanceof InputError ? 2 : 1;
+    const message =
+      error instanceof Error
+        ? error instanceof InputError
+          ? error.message
+          : (error.stack ?? error.message)
+        : String(error);
+    process.stderr.write(`${command}: ${message}\n`);
+  }
+}

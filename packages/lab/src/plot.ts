@@ -1,0 +1,115 @@
+/** Line plots as SVG, for pages that load nothing: colours come from the page's CSS variables. */
+
+export interface Series {
+  name: string;
+  /** CSS variable without the dashes, such as `series-1`. */
+  colour: string;
+  shape: 'circle' | 'square' | 'triangle' | 'diamond';
+  /** Points to mark; `error` is half the length of a bar through the point. */
+  points?: readonly { x: number; y: number; error?: number; title: string }[];
+  /** A line without marks. */
+  line?: readonly { x: number; y: number }[];
+  dashed?: boolean;
+  /** Larger and not filled, so that it shows around another mark at the same place. */
+  hollow?: boolean;
+}
+
+export interface PlotOptions {
+  /** For readers who do not see the plot. */
+  description: string;
+  xLabel: string;
+  yLabel: string;
+  /** Ticks on the logarithmic x axis. */
+  xTicks: readonly number[];
+  xFormat: (x: number) => string;
+  xRange: readonly [number, number];
+  series: readonly Series[];
+}
+
+const WIDTH = 720;
+const HEIGHT = 380;
+const LEFT = 62;
+const RIGHT = 18;
+const TOP = 30;
+const BOTTOM = 52;
+
+export const escapeHtml = (text: string) => text.replace(/[&<>"']/g, (sign) => `&#${sign.charCodeAt(0)};`);
+
+const f = (value: number) => value.toFixed(1);
+
+/** A plot of fractions, 0 to 1, over a logarithmic axis. */
+export function fractionPlot(options: PlotOptions): string {
+  const { xRange, xTicks, series } = options;
+  const logRange = [Math.log2(xRange[0]), Math.log2(xRange[1])];
+  const x = (value: number) =>
+    LEFT + ((Math.log2(value) - logRange[0]) / (logRange[1] - logRange[0])) * (WIDTH - LEFT - RIGHT);
+  const y = (value: number) => TOP + (1 - value) * (HEIGHT - TOP - BOTTOM);
+  const parts: string[] = [];
+  for (const tick of [0, 0.25, 0.5, 0.75, 1]) {
+    parts.push(
+      `<line class="grid" x1="${LEFT}" x2="${WIDTH - RIGHT}" y1="${f(y(tick))}" y2="${f(y(tick))}"/>`,
+      `<text class="tick" x="${LEFT - 10}" y="${f(y(tick) + 4)}" text-anchor="end">${tick * 100} %</text>`,
+    );
+  }
+  for (const tick of xTicks) {
+    parts.push(
+      `<line class="axis" x1="${f(x(tick))}" x2="${f(x(tick))}" y1="${f(y(0))}" y2="${f(y(0) + 5)}"/>`,
+      `<text class="tick" x="${f(x(tick))}" y="${f(y(0) + 20)}" text-anchor="middle">${escapeHtml(options.xFormat(tick))}</text>`,
+    );
+  }
+  parts.push(
+    `<line class="axis" x1="${LEFT}" x2="${WIDTH - RIGHT}" y1="${f(y(0))}" y2="${f(y(0))}"/>`,
+    `<text class="label" x="${(LEFT + WIDTH - RIGHT) / 2}" y="${HEIGHT - 8}" text-anchor="middle">${escapeHtml(options.xLabel)}</text>`,
+    `<text class="label" x="${LEFT - 44}" y="${TOP - 14}">${escapeHtml(options.yLabel)}</text>`,
+  );
+  for (const { line, points = [], colour, shape, dashed, hollow } of series) {
+    const style = `style="--c: var(--${colour})"`;
+    if (line !== undefined) {
+      const path = line.map((point, i) => `${i === 0 ? 'M' : 'L'}${f(x(point.x))} ${f(y(point.y))}`).join('');
+      parts.push(`<path class="line${dashed ? ' dashed' : ''}" ${style} d="${path}"/>`);
+    }
+    for (const point of points) {
+      const at = [x(point.x), y(point.y)] as const;
+      if (point.error !== undefined && point.error > 0) {
+        const [top, bottom] = [y(Math.min(1, point.y + point.error)), y(Math.max(0, point.y - point.error))];
+        parts.push(
+          `<line class="error" ${style} x1="${f(at[0])}" x2="${f(at[0])}" y1="${f(top)}" y2="${f(bottom)}"/>`,
+        );
+      }
+      parts.push(
+        `<g class="mark${hollow ? ' hollow' : ''}" ${style}><title>${escapeHtml(point.title)}</title>${mark(shape, ...at, hollow ? 1.6 : 1)}</g>`,
+      );
+    }
+  }
+  return (
+    `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${escapeHtml(options.description)}">` +
+    `${parts.join('')}</svg>${legend(series)}`
+  );
+}
+
+function mark(shape: Series['shape'], x: number, y: number, size: number): string {
+  const polygon = (...corners: number[][]) => {
+    const points = corners.map(([dx, dy]) => `${f(x + dx * size)},${f(y + dy * size)}`);
+    return `<polygon points="${points.join(' ')}"/>`;
+  };
+  switch (shape) {
+    case 'circle':
+      return `<circle cx="${f(x)}" cy="${f(y)}" r="${f(5 * size)}"/>`;
+    case 'square':
+      return polygon([-4.5, -4.5], [4.5, -4.5], [4.5, 4.5], [-4.5, 4.5]);
+    case 'triangle':
+      return polygon([0, -6], [5.5, 4.5], [-5.5, 4.5]);
+    case 'diamond':
+      return polygon([0, -6.5], [6.5, 0], [0, 6.5], [-6.5, 0]);
+  }
+}
+
+function legend(series: readonly Series[]): string {
+  const items = series.map(({ name, colour, shape, line, points, dashed, hollow }) => {
+    const path = line === undefined ? '' : `<path class="line${dashed ? ' dashed' : ''}" d="M2 8H30"/>`;
+    const sign =
+      points === undefined ? '' : `<g class="mark${hollow ? ' hollow' : ''}">${mark(shape, 16, 8, 1)}</g>`;
+    return `<li style="--c: var(--${colour})"><svg viewBox="0 0 32 16" aria-hidden="true">${path}${sign}</svg>${escapeHtml(name)}</li>`;
+  });
+  return `<ul class="legend">${items.join('')}</ul>`;
+}
