@@ -1,6 +1,7 @@
 export * from './config.js';
 export { createModel, LanguageModel } from './language-model.js';
 export type { ForwardOptions, LossOptions, ModelState, Tokens } from './language-model.js';
+export type { GenerateOptions } from './generate.js';
 export * from './byte-source.js';
 export {
   encodeSafetensors,
