@@ -40,6 +40,14 @@ function probabilitiesAfter(text: readonly number[], temperature: number): numbe
   return weights.map((weight) => weight / total);
 }
 
+/** All tokens that 300 seeds draw next, in order. */
+async function drawn(options: GenerateOptions): Promise<number[]> {
+  const tokens = new Set<number>();
+  for (let seed = 0; seed < 300; seed++)
+    tokens.add((await generated({ maxTokens: 1, temperature: 3, seed, ...options }))[0]);
+  return [...tokens].sort((a, b) => a - b);
+}
+
 describe('generate', () => {
   it('takes the likeliest token each time', async () => {
     const text = [...prompt];
@@ -56,15 +64,16 @@ describe('generate', () => {
   });
 
   it('draws the same from the same seed, and other tokens from another', async () => {
-    const draw = (seed: number) => generated({ maxTokens: 30, temperature: 1.5, seed });
-    expect(await draw(1)).toEqual(await draw(1));
-    expect(await draw(1)).not.toEqual(await draw(2));
+    const draws = [1, 1, 2].map((seed) => generated({ maxTokens: 30, temperature: 1.5, seed }));
+    const [a, b, c] = await Promise.all(draws);
+    expect(a).toEqual(b);
+    expect(a).not.toEqual(c);
   });
 
   it('draws each token as often as the softmax of the logits says', async () => {
     const wanted = probabilitiesAfter(prompt, 2);
     const draws = 4000;
-    const counts = new Array<number>(vocabSize).fill(0);
+    const counts = Array.from({ length: vocabSize }, () => 0);
     for (let seed = 0; seed < draws; seed++) {
       const [token] = await generated({ maxTokens: 1, temperature: 2, seed });
       counts[token]++;
@@ -80,12 +89,6 @@ describe('generate', () => {
   it('draws from the topK likeliest, and from the fewest that have topP', async () => {
     const probabilities = probabilitiesAfter(prompt, 3);
     const order = probabilities.map((_, i) => i).sort((a, b) => probabilities[b] - probabilities[a]);
-    const drawn = async (options: GenerateOptions) => {
-      const tokens = new Set<number>();
-      for (let seed = 0; seed < 300; seed++)
-        tokens.add((await generated({ maxTokens: 1, temperature: 3, seed, ...options }))[0]);
-      return [...tokens].sort((a, b) => a - b);
-    };
     const likeliest = (count: number) => order.slice(0, count).sort((a, b) => a - b);
     expect(await drawn({ topK: 4 })).toEqual(likeliest(4));
     const four = order.slice(0, 4).reduce((sum, i) => sum + probabilities[i], 0);

@@ -185,15 +185,17 @@ function draw(
 /** The smallest weight among the likeliest, and how many of this very weight belong to them. */
 function likeliest(weights: Float32Array, topK: number, topP: number): { least: number; ties: number } {
   if (topK >= weights.length && topP === 1) return { least: 0, ties: weights.length };
-  const descending = weights.slice().sort().reverse();
+  const ascending = weights.slice().sort();
+  const last = ascending.length - 1;
   let count = Math.min(topK, weights.length);
   let total = 0;
-  for (let i = 0; i < count; i++) total += descending[i];
+  for (let i = 0; i < count; i++) total += ascending[last - i];
   let sum = 0;
   for (let i = 0; i < count; i++) {
-    sum += descending[i];
+    sum += ascending[last - i];
     if (sum >= topP * total) count = i + 1;
   }
-  const least = descending[count - 1];
-  return { least, ties: count - descending.indexOf(least) };
+  const least = ascending[last - count + 1];
+  const above = last - ascending.lastIndexOf(least);
+  return { least, ties: count - above };
 }

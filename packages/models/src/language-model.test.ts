@@ -34,7 +34,7 @@ const attention: MixerConfig = { type: 'softmax-attention', nHeads: 4, nKvHeads:
 const local: MixerConfig = { ...attention, window: 7 };
 
 const configs: ModelConfig[] = [
-  ...mixers.map((mixer) => ({ ...sizes, mixer })),
+  ...mixers.map((mixer) => Object.assign({ mixer }, sizes)),
   { ...sizes, mixer: attention, position: 'rope', mlp: 'swiglu' },
   { ...sizes, mixer: local, position: { type: 'rope', convention: 'interleaved', rotaryDim: 4, base: 100 } },
   { ...sizes, mixer: attention, position: 'alibi', mlp: { type: 'gelu', approximate: 'none' } },
@@ -88,7 +88,7 @@ function errorAt(step: Float32Array, full: Float32Array, batch: number, seqLen: 
   return error / scale;
 }
 
-describe.each(configs.map((config) => [describeConfig(config), config] as const))('%s', (_, config) => {
+describe.each(configs.map((config) => [describeConfig(config), config] as const))('%s', (_title, config) => {
   const batch = 2;
   const seqLen = 150; // past the first capacity of a cache, and past several windows
 
@@ -208,18 +208,22 @@ describe('initial weights', () => {
   };
 
   it('are those of the seed', () => {
-    const weights = (seed: number) =>
-      using({ ...config, seed }, (model) => [...model.parameters()].map(([name, t]) => [name, t.toArray()]));
-    expect(weights(3)).toEqual(weights(3));
-    expect(weights(3)).not.toEqual(weights(4));
+    const [a, b, c] = [3, 3, 4].map((seed) =>
+      using(Object.assign({ seed }, config), (model) =>
+        [...model.parameters()].map(([name, tensor]) => [name, tensor.toArray()]),
+      ),
+    );
+    expect(a).toEqual(b);
+    expect(a).not.toEqual(c);
   });
 
   it('of a layer stay what they are when layers are added', () => {
-    const embedding = (nLayers: number) =>
+    const [alone, among] = [1, 3].map((nLayers) =>
       using({ ...sizes, nLayers, mixer: { type: 'mamba' } }, (model) =>
         model.parameters().get('backbone.layers.0.mixer.in_proj.weight')!.toArray(),
-      );
-    expect(embedding(1)).toEqual(embedding(3));
+      ),
+    );
+    expect(alone).toEqual(among);
   });
 
   it('predict nearly uniformly', () => {
@@ -269,6 +273,8 @@ describe('initial weights', () => {
     });
   });
 });
+
+const make = (config: object) => () => createModel(k, config as ModelConfig);
 
 describe('a model', () => {
   it('counts its parameters, tied weights once', () => {
@@ -334,7 +340,6 @@ describe('a model', () => {
   });
 
   it('names the field of a config that is wrong', () => {
-    const make = (config: object) => () => createModel(k, config as ModelConfig);
     const mixer = { type: 'mamba' };
     const base = { ...sizes, mixer };
     expect(make({ ...base, dModel: 0 })).toThrow(

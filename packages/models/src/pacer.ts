@@ -13,10 +13,11 @@ function nextTask(): Promise<void> {
     }
     // Browsers delay nested timers by 4 ms; a message comes at once.
     const { port1, port2 } = new MessageChannel();
-    port1.onmessage = () => {
+    port1.addEventListener('message', () => {
       port1.close();
       resolve();
-    };
+    });
+    port1.start();
     port2.postMessage(undefined);
   });
 }
