@@ -155,6 +155,25 @@ describe('generate', () => {
     expect(k.memory.usedBytes).toBe(held.usedBytes);
   });
 
+  it('stays within learned positions', async () => {
+    const bounded = createModel(k, {
+      vocabSize,
+      dModel: 8,
+      nLayers: 1,
+      mixer: { type: 'softmax-attention', nHeads: 2 },
+      position: { type: 'learned', maxLength: 9 },
+    });
+    expect(await all(bounded.generate(prompt))).toHaveLength(5);
+    expect(await all(bounded.generate(prompt, { maxTokens: 5 }))).toHaveLength(5);
+    expect(() => bounded.generate(prompt, { maxTokens: 6 })).toThrow(
+      'maxTokens must be at most 5 after 5 of 9 positions, got 6',
+    );
+    expect(() => bounded.generate(Array.from({ length: 10 }, () => 1))).toThrow(
+      'prompt must be at most 9 tokens, as there are positions, got 10',
+    );
+    bounded.dispose();
+  });
+
   it('refuses bad options at once, and names them', () => {
     const bad: [GenerateOptions, string][] = [
       [{ temperature: NaN }, 'temperature must be a finite number from 0 up, got NaN'],

@@ -13,7 +13,7 @@ import { type FloatTensor } from './parameters.js';
 import { createPacer } from './pacer.js';
 
 export interface GenerateOptions {
-  /** Most tokens to generate; 256 if absent. */
+  /** Most tokens to generate; if absent 256, or as many as learned positions leave room for. */
   maxTokens?: number;
   /** 0 takes the likeliest token; the default, or 1 where `topK` or `topP` is given. */
   temperature?: number;
@@ -89,9 +89,21 @@ export function generateRows(
   prompt: readonly Row[],
   options: GenerateOptions = {},
 ): AsyncGenerator<(number | undefined)[], void, undefined> {
-  const { vocabSize } = model.config;
+  const { vocabSize, position } = model.config;
   const checked = checkOptions(options, vocabSize);
   checkPrompt(prompt, vocabSize);
+  if (position.type === 'learned') {
+    const { length } = prompt[0];
+    const room = position.maxLength - length + 1; // the last token is not read again
+    if (room < 1) refuse('prompt', `at most ${position.maxLength} tokens, as there are positions`, length);
+    if (options.maxTokens === undefined) checked.maxTokens = Math.min(checked.maxTokens, room);
+    else if (checked.maxTokens > room)
+      refuse(
+        'maxTokens',
+        `at most ${room} after ${length} of ${position.maxLength} positions`,
+        checked.maxTokens,
+      );
+  }
   return run(model, prompt, checked, options.signal);
 }
 

@@ -302,6 +302,10 @@ describe('train', () => {
     });
   });
 
+  it('lets timers run, and so can be aborted by one', async () => {
+    await expect(trained({ steps: 1e6, signal: AbortSignal.timeout(40) })).rejects.toThrow(/timeout/);
+  });
+
   it('stops at a loss that is no number, names the step, and keeps weights and checkpoint', async () => {
     await inFolder(async (folder) => {
       await withModel(small, async (model) => {
