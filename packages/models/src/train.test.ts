@@ -6,6 +6,7 @@ import { ArgumentError, FreelunchError, loadKernels, ShapeError } from '@freelun
 import { random } from '@freelunch/tasks';
 import { afterEach, describe, expect, it } from 'vitest';
 import {
+  type Batches,
   createModel,
   type LanguageModel,
   type ModelConfig,
@@ -97,11 +98,13 @@ async function collect<E>(metrics: AsyncIterable<StepMetrics<E>>): Promise<StepM
 }
 
 /** Trains a fresh model. @returns its metrics without the times, and its weights */
-function trained<E>(options: TrainOptions<E>, batches: Parameters<typeof train>[1] = stream, config = small) {
+function trained(
+  options: TrainOptions,
+  batches: Batches | ((state?: { position: number }) => Batches) = stream,
+  config = small,
+) {
   return withModel(config, async (model) => {
-    const metrics = await collect(
-      train<E, unknown>(model, batches as () => ReturnType<typeof stream>, options),
-    );
+    const metrics = await collect(train(model, batches, options));
     for (const step of metrics) step.tokensPerSecond = 0;
     return { metrics, weights: weightsOf(model) };
   });
