@@ -18,7 +18,7 @@ export default defineConfig({
         test: {
           name: 'chromium',
           include: [...everywhere, 'browser/*.test.ts'],
-          globalSetup: ['browser/node-digests.ts'],
+          globalSetup: ['browser/node-digests.ts', 'browser/node-training.ts'],
           browser: {
             enabled: true,
             headless: true,

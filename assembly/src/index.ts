@@ -12,6 +12,7 @@ export * from './rope';
 export * from './embedding';
 export * from './loss';
 export * from './adamw';
+export * from './sgd';
 
 /** First byte after the static data: the allocator starts here. */
 export function heapBase(): usize {

@@ -14,6 +14,7 @@ import Timer from 'benchmark';
 import { type Kernels, loadKernels, supportedVariants, type Variant } from '@freelunch/kernels';
 import { activationBenchmarks } from './activation.js';
 import { adamWBenchmarks } from './adamw.js';
+import { sgdBenchmarks } from './sgd.js';
 import type { Benchmark } from './benchmark.js';
 import { causalConv1dBenchmarks } from './causal-conv1d.js';
 import { deltaRuleBenchmarks } from './delta-rule.js';
@@ -43,6 +44,7 @@ const benchmarks: Benchmark[] = [
   ...embeddingBenchmarks,
   ...lossBenchmarks,
   ...adamWBenchmarks,
+  ...sgdBenchmarks,
 ];
 
 const options = {

@@ -11,6 +11,7 @@ import { matmulCases } from './matmul.ts';
 import { normCases } from './norm.ts';
 import { ropeCases } from './rope.ts';
 import { selectiveScanCases } from './selective-scan.ts';
+import { sgdCases } from './sgd.ts';
 import { softmaxAttentionCases } from './softmax-attention.ts';
 import { ssdCases } from './ssd.ts';
 
@@ -29,4 +30,5 @@ export const cases: Case[] = [
   ...embeddingCases,
   ...lossCases,
   ...adamWCases,
+  ...sgdCases,
 ];

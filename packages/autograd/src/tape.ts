@@ -5,7 +5,10 @@ import { type ArgsOf, type Differentiable, type ResultOf, type Rule, rules } fro
 interface Entry {
   inputs: readonly Tensor[];
   outputs: readonly Tensor[];
-  /** @param upstream a gradient for each output, or undefined for zero. @returns one for each input, or undefined */
+  /**
+   * @param upstream a gradient for each output, or undefined for zero
+   * @returns one for each input, or undefined; they may share memory with each other and with `upstream`
+   */
   vjp(upstream: readonly (Tensor | undefined)[]): readonly (Tensor | undefined)[];
 }
 
@@ -34,6 +37,7 @@ class TapeCore {
     this.#tracked = new Set(this.#watched);
     this.#recording = this.#tracked.size > 0;
     for (const op of Object.keys(rules) as Differentiable[]) {
+      if (op === 'add') continue;
       (this as unknown as Record<string, unknown>)[op] = (args: never) => this.#call(op, args);
     }
   }
@@ -66,6 +70,13 @@ class TapeCore {
     } finally {
       this.#recording = before;
     }
+  }
+
+  /** `a + b`, of one shape. Both gradients are the upstream one: it is shared, where `k.addBackward` copies it. */
+  add({ a, b }: ArgsOf<'add'>): FloatTensor {
+    const y = this.k.add({ a, b });
+    this.#record([a, b], [y], ([dy]) => [dy?.reshape(a.shape), dy?.reshape(b.shape)]);
+    return y;
   }
 
   /** The same elements under another shape; the gradient goes back under the old one. */
@@ -133,6 +144,11 @@ class TapeCore {
         `backward: output must have one element where upstream is absent, got [${output.shape.join(', ')}]`,
       );
     }
+    if (upstream !== undefined && upstream.shape.join() !== output.shape.join()) {
+      throw new ShapeError(
+        `backward: upstream must be shaped like output, [${output.shape.join(', ')}], got [${upstream.shape.join(', ')}]`,
+      );
+    }
     return k.scope(() => {
       const gradients = new Map<Tensor, FloatTensor>();
       const seed = k.empty(output.shape);
@@ -147,9 +163,15 @@ class TapeCore {
           const gradient = found[position] as FloatTensor | undefined;
           if (gradient === undefined) return;
           const before = gradients.get(tensor);
-          if (!this.#tracked.has(tensor)) gradient.dispose();
-          else if (before === undefined) gradients.set(tensor, gradient);
-          else {
+          if (!this.#tracked.has(tensor)) {
+            gradient.dispose();
+          } else if (before === undefined) {
+            gradients.set(tensor, gradient);
+          } else if (before.shared) {
+            gradients.set(tensor, k.add({ a: before, b: gradient }));
+            before.dispose();
+            gradient.dispose();
+          } else {
             k.accumulate({ target: before, source: gradient });
             gradient.dispose();
           }
@@ -160,6 +182,12 @@ class TapeCore {
           gradients.get(tensor)?.dispose();
           gradients.delete(tensor);
         }
+      }
+      // What the caller gets is theirs alone, to be changed in place.
+      for (const [tensor, gradient] of gradients) {
+        if (!gradient.shared) continue;
+        gradients.set(tensor, k.tensor(gradient.toArray(), gradient.shape));
+        gradient.dispose();
       }
       return gradients;
     });

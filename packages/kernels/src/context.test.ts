@@ -77,8 +77,11 @@ describe('tensor', () => {
 
   it('shares its memory with its reshaped forms until the last is gone', () => {
     const t = k.tensor([1, 2, 3, 4]);
+    expect(t.shared).toBe(false);
     const square = t.reshape([2, 2]);
+    expect([t.shared, square.shared]).toEqual([true, true]);
     t.dispose();
+    expect([t.shared, square.shared]).toEqual([false, false]);
     expect([...square.data]).toEqual([1, 2, 3, 4]);
     expect(() => square.reshape([3])).toThrow(ShapeError);
     square.dispose();

@@ -15,6 +15,7 @@ import * as rope from './rope.js';
 import * as embedding from './embedding.js';
 import * as loss from './loss.js';
 import * as adamw from './adamw.js';
+import * as sgd from './sgd.js';
 import * as effectiveAttention from './effective-attention/index.js';
 
 /** The functions of one family, with their first parameter, the context, given. */
@@ -39,6 +40,7 @@ const families = [
   embedding,
   loss,
   adamw,
+  sgd,
   effectiveAttention,
 ];
 
@@ -59,7 +61,8 @@ export type Kernels = Context & {
   Bound<typeof rope> &
   Bound<typeof embedding> &
   Bound<typeof loss> &
-  Bound<typeof adamw> & {
+  Bound<typeof adamw> &
+  Bound<typeof sgd> & {
     /** {@inheritDoc effectiveAttention.effectiveAttention} */
     effectiveAttention<Mixer extends keyof effectiveAttention.MixerArgs>(
       mixer: Mixer,

@@ -17,5 +17,6 @@ export type * from './matmul.js';
 export type * from './norm.js';
 export type * from './rope.js';
 export type * from './selective-scan.js';
+export type * from './sgd.js';
 export type * from './softmax-attention.js';
 export type * from './ssd.js';

@@ -80,6 +80,11 @@ export class Tensor<D extends DType = DType> implements Disposable {
     return this.#block === undefined;
   }
 
+  /** True if another tensor looks at the same memory: what is written here shows there. */
+  get shared(): boolean {
+    return this.#block !== undefined && this.#block.users > 1;
+  }
+
   /** True if the tensor lies in the memory that this allocator manages. */
   isIn(allocator: Allocator): boolean {
     return this.#allocator === allocator;

@@ -1,6 +1,9 @@
 export * from './config.js';
 export { createModel, LanguageModel } from './language-model.js';
 export type { ForwardOptions, LossOptions, ModelState, Tokens } from './language-model.js';
+export type { GenerateOptions } from './generate.js';
+export { train } from './train.js';
+export type { Batches, OptimizerConfig, StepMetrics, TrainingBatch, TrainOptions } from './train.js';
 export * from './byte-source.js';
 export {
   encodeSafetensors,

@@ -10,6 +10,7 @@ import { ArgumentError, DisposedError, type Kernels, ShapeError, Tensor } from '
 import { random } from '@freelunch/tasks';
 import { type MixerConfig, type ModelConfig, type ResolvedConfig, resolveConfig } from './config.js';
 import { deltaRule } from './delta-rule.js';
+import { type GenerateOptions, generateRow, generateRows } from './generate.js';
 import { linearAttention } from './linear-attention.js';
 import { mamba } from './mamba.js';
 import { mamba2 } from './mamba2.js';
@@ -263,6 +264,31 @@ export class LanguageModel implements Disposable {
       });
       return { logits: this.#head(t, this.#norm(t, this.#names.finalNorm, x)), layers: state.layers };
     }).logits;
+  }
+
+  /**
+   * Tokens that go on after a prompt; of several rows of one length, one of each at a time, undefined once a row has
+   * ended. The likeliest tokens, unless `temperature`, `topK` or `topP` say otherwise.
+   *
+   *   for await (const token of model.generate([1, 2, 3], { maxTokens: 20, temperature: 0.8, topP: 0.9, seed: 1 }))
+   *
+   * @throws ArgumentError, ShapeError naming the option or token; the signal's reason once it is aborted
+   */
+  generate(
+    prompt: readonly number[] | Int32Array,
+    options?: GenerateOptions,
+  ): AsyncGenerator<number, void, undefined>;
+  generate(
+    prompt: readonly (readonly number[] | Int32Array)[],
+    options?: GenerateOptions,
+  ): AsyncGenerator<(number | undefined)[], void, undefined>;
+  generate(
+    prompt: readonly number[] | Int32Array | readonly (readonly number[] | Int32Array)[],
+    options?: GenerateOptions,
+  ): AsyncGenerator<number | (number | undefined)[], void, undefined> {
+    const several = prompt.length > 0 && typeof prompt[0] === 'object';
+    if (several) return generateRows(this, prompt as readonly (readonly number[])[], options);
+    return generateRow(generateRows(this, [prompt as readonly number[]], options));
   }
 
   /** Frees the weights. */

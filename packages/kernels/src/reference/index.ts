@@ -12,4 +12,5 @@ export * from './rope.js';
 export * from './embedding.js';
 export * from './loss.js';
 export * from './adamw.js';
+export * from './sgd.js';
 export type { Array64 } from './array64.js';
