@@ -137,7 +137,7 @@ describe.each(guarded)('%s', (_variant, k) => {
         Array.from({ length: batch * seqLen * nHeads }, () => -Infinity),
         steps,
       );
-      const { o } = k.linearAttention({ q, k: key, v, decay, scale: 1 });
+      const { o } = k.linearAttention({ q, k: key, v, decay });
       for (let row = 0; row < batch * seqLen * nHeads; row++) {
         let score = 0;
         for (let n = 0; n < dKey; n++) score += q.data[row * dKey + n] * key.data[row * dKey + n];

@@ -28,7 +28,6 @@ function plainForward({ seqLen, forget }: Shape) {
   const [q, key, v, o] = [values(size), values(size), values(size), new Float32Array(size)];
   const logs = forget && values(forget === 'gate' ? size : seqLen * nHeads, -1, 0);
   const phi = (x: number) => (forget ? x : x > 0 ? x + 1 : Math.exp(x));
-  const scale = 1 / Math.sqrt(d);
   return () => {
     for (let h = 0; h < nHeads; h++) {
       const S = new Float32Array(d * d);
@@ -40,7 +39,7 @@ function plainForward({ seqLen, forget }: Shape) {
         for (let j = 0; j < d; j++) o[row + j] = 0;
         for (let i = 0; i < d; i++) {
           const f = logs ? Math.exp(logs[forget === 'gate' ? row + i : step]) : 1;
-          const query = scale * phi(q[row + i]);
+          const query = phi(q[row + i]);
           const keyI = phi(key[row + i]);
           if (!forget) {
             z[i] += keyI;

@@ -48,8 +48,7 @@ const normalizerShape = ['batch', 'nHeads', 'dKey'];
 
 /** The options as numbers for the kernels. */
 function checkOptions(check: Check, options: LinearAttentionOptions) {
-  const { featureMap = 'identity', normalize = false, eps = 1e-6 } = options;
-  const scale = options.scale ?? 1 / Math.sqrt(check.sizes.dKey);
+  const { featureMap = 'identity', normalize = false, eps = 1e-6, scale = 1 } = options;
   check.oneOf('featureMap', featureMap, featureMaps);
   if (typeof normalize !== 'boolean') check.argument('normalize', 'true or false', normalize);
   check.number('eps', eps, 0);
@@ -109,7 +108,7 @@ const pointers = (tensors: readonly (Tensor | undefined)[]) => tensors.map((tens
  * @param featureMap  phi: `'identity'` (default), `'relu'`, `'elu1'` (`elu(x) + 1`)
  * @param normalize   false if absent
  * @param eps    0 or more, 1e-6 if absent
- * @param scale  `1 / sqrt(dKey)` if absent
+ * @param scale  1 if absent
  * @param decay  natural logs of the forget factors, 0 or less, `[nHeads]` or `[batch, seqLen, nHeads]`
  * @param gate   natural logs of the forget factors, 0 or less, shaped like `k`; not together with `decay`
  * @param initialState       `[batch, nHeads, dKey, dValue]`; zeros if absent
