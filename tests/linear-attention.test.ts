@@ -1,10 +1,19 @@
-import { ArgumentError, DisposedError, DTypeError, loadKernels, ShapeError } from '@freelunch/kernels';
+import {
+  ArgumentError,
+  DisposedError,
+  DTypeError,
+  loadKernels,
+  ShapeError,
+  type Tensor,
+} from '@freelunch/kernels';
 import { linearAttention } from '@freelunch/kernels/reference';
 import { random } from '@freelunch/tasks';
 import { describe, expect, it } from 'vitest';
 import { normal, uniform } from './cases/case.ts';
 import { relativeError } from './compare.ts';
 import { guarded } from './kernels.ts';
+
+const wide = ({ shape, data }: Tensor) => ({ shape, data: Float64Array.from(data) });
 
 describe.each(guarded)('%s', (_variant, k) => {
   const [batch, seqLen, nHeads, dKey, dValue] = [2, 70, 3, 5, 9];
@@ -125,7 +134,6 @@ describe.each(guarded)('%s', (_variant, k) => {
       const args = { q: extreme([-200, 1e4, -90, 3]), k: extreme([1e4, -1e4, -88]), v: extreme([1, -2, 3]) };
       const { o } = k.linearAttention({ ...args, ...options });
       const [host] = [args].map(({ q: x, k: y, v: z }) => {
-        const wide = (t: typeof x) => ({ shape: t.shape, data: Float64Array.from(t.data) });
         return linearAttention({ q: wide(x), k: wide(y), v: wide(z), ...options });
       });
       expect(relativeError(o.data, host.o.data)).toBeLessThan(1e-6);
@@ -160,7 +168,6 @@ describe.each(guarded)('%s', (_variant, k) => {
       const logs = Array.from({ length: seqLen }, (_, t) => (t % 7 === 0 ? -1e30 : -0.01));
       const one = (size: number) => k.tensor(normal(rng, [1, seqLen, 1, size]).data, [1, seqLen, 1, size]);
       const args = { q: one(dKey), k: one(dKey), v: one(dValue) };
-      const wide = ({ shape, data }: typeof q) => ({ shape, data: Float64Array.from(data) });
       const want = linearAttention({
         q: wide(args.q),
         k: wide(args.k),
@@ -174,16 +181,18 @@ describe.each(guarded)('%s', (_variant, k) => {
     });
   });
 
+  /** Arguments with keys and values of the same size. */
+  function square(length: number, width: number, forget: 'decay' | 'gate' | 'none') {
+    const shape = [1, length, 1, width];
+    const normals = () => k.tensor(normal(rng, shape).data, shape);
+    const args = { q: normals(), k: normals(), v: normals() };
+    if (forget === 'decay') return { ...args, decay: tensor([1, length, 1], -1, 0) };
+    return forget === 'gate' ? { ...args, gate: tensor(shape, -1, 0) } : args;
+  }
+
   it('takes the form that suits the sizes, if not told which', () => {
     k.scope(() => {
-      const make = (length: number, width: number, forget: 'decay' | 'gate' | 'none') => {
-        const shape = [1, length, 1, width];
-        const normals = () => k.tensor(normal(rng, shape).data, shape);
-        const args = { q: normals(), k: normals(), v: normals() };
-        if (forget === 'decay') return { ...args, decay: tensor([1, length, 1], -1, 0) };
-        return forget === 'gate' ? { ...args, gate: tensor(shape, -1, 0) } : args;
-      };
-      const computed = (args: ReturnType<typeof make>, form?: 'recurrent' | 'chunked') =>
+      const computed = (args: ReturnType<typeof square>, form?: 'recurrent' | 'chunked') =>
         k.linearAttention({ ...args, form }).o.toArray();
       for (const [length, width, forget, form] of [
         [40, 64, 'decay', 'chunked'],
@@ -192,12 +201,12 @@ describe.each(guarded)('%s', (_variant, k) => {
         [40, 31, 'decay', 'recurrent'],
         [40, 64, 'none', 'recurrent'],
       ] as const) {
-        const args = make(length, width, forget);
+        const args = square(length, width, forget);
         const other = form === 'chunked' ? 'recurrent' : 'chunked';
         expect(computed(args)).toEqual(computed(args, form));
         expect(computed(args)).not.toEqual(computed(args, other)); // they round differently
       }
-      const gated = make(40, 64, 'gate');
+      const gated = square(40, 64, 'gate');
       expect(computed(gated)).toEqual(computed(gated, 'recurrent'));
     });
   });

@@ -61,7 +61,8 @@ function step(size: Size, rng: Random): HostArgs {
 const inputs = ['q', 'k', 'v', 'decay', 'gate', 'initialState', 'initialNormalizer'];
 const odd = { batch: 2, seqLen: 5, nHeads: 3, dKey: 5, dValue: 7 };
 const chunked = { ...odd, form: 'chunked' };
-const chunks = { ...chunked, batch: 1, seqLen: 71, nHeads: 2 }; // several chunks and a rest
+/** Several chunks and a rest, unless the size says otherwise. */
+const chunks = (size: Size): Size => ({ ...chunked, batch: 1, seqLen: 71, nHeads: 2, ...size });
 const blocks = { batch: 1, seqLen: 71, nHeads: 2, dKey: 4, dValue: 3 }; // two blocks of steps and a rest
 
 export const linearAttentionCases: Case[] = [
@@ -177,17 +178,17 @@ export const linearAttentionCases: Case[] = [
     op: 'linearAttention',
     title: 'linearAttention in several chunks',
     sizes: [
-      ...[19, 20, 21, 23, 24, 25, 48, 60].map((seqLen) => ({ ...chunks, seqLen, initial: true })),
-      ...[1, 4, 8, 12].map((dKey) => ({ ...chunks, dKey, dValue: dKey + 2, decay: 'head', initial: true })),
-      ...[1, 4, 8, 12].map((dKey) => ({ ...chunks, dKey, dValue: 17 - dKey, decay: 'step' })),
-      { ...chunks, decay: 'strong', initial: true },
-      { ...chunks, decay: 'erase', initial: true },
-      { ...chunks, normalize: true, featureMap: 'elu1', initial: true },
-      { ...chunks, normalize: true, featureMap: 'elu1', decay: 'head', scale: 0.3 },
-      { ...chunks, normalize: true, featureMap: 'elu1', decay: 'step', initial: true },
-      { ...chunks, normalize: true, featureMap: 'elu1', decay: 'erase', initial: true },
-      { ...chunks, normalize: true, featureMap: 'relu', decay: 'strong', eps: 1, initial: true },
-      { ...chunks, batch: 2, seqLen: 300, dKey: 33, dValue: 20, featureMap: 'elu1', normalize: true },
+      ...[19, 20, 21, 23, 24, 25, 48, 60].map((seqLen) => chunks({ seqLen, initial: true })),
+      ...[1, 4, 8, 12].map((dKey) => chunks({ dKey, dValue: dKey + 2, decay: 'head', initial: true })),
+      ...[1, 4, 8, 12].map((dKey) => chunks({ dKey, dValue: 17 - dKey, decay: 'step' })),
+      chunks({ decay: 'strong', initial: true }),
+      chunks({ decay: 'erase', initial: true }),
+      chunks({ normalize: true, featureMap: 'elu1', initial: true }),
+      chunks({ normalize: true, featureMap: 'elu1', decay: 'head', scale: 0.3 }),
+      chunks({ normalize: true, featureMap: 'elu1', decay: 'step', initial: true }),
+      chunks({ normalize: true, featureMap: 'elu1', decay: 'erase', initial: true }),
+      chunks({ normalize: true, featureMap: 'relu', decay: 'strong', eps: 1, initial: true }),
+      chunks({ batch: 2, seqLen: 300, dKey: 33, dValue: 20, featureMap: 'elu1', normalize: true }),
       { seqLen: 1000, dKey: 16, dValue: 16, decay: 'head', form: 'chunked' },
       { seqLen: 40, nHeads: 2, dKey: 66, dValue: 65, decay: 'step', initial: true }, // auto: chunked
       { seqLen: 40, dKey: 66, dValue: 65, decay: 'step', form: 'recurrent' },
