@@ -393,12 +393,13 @@ export function touch(source: usize, bytes: usize, sink: usize): void {
 }
 
 function relu(x: v128): v128 {
-  return f32x4.pmax(f32x4.splat(0), x);
+  return f32x4.pmax(x, f32x4.splat(0));
 }
 
+/** e^x or x + 1; one of the terms is 1 or 0, so the sum is exact. */
 function elu1(x: v128): v128 {
   const zero = f32x4.splat(0);
-  return v128.bitselect(f32x4.add(x, v128.load(one)), expNegative(f32x4.pmin(zero, x)), f32x4.gt(x, zero));
+  return f32x4.add(expNegative(f32x4.pmin(x, zero)), f32x4.pmax(x, zero));
 }
 
 function featureSlope(x: v128, map: i32): v128 {
