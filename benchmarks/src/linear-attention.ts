@@ -7,10 +7,12 @@ interface Shape {
   seqLen: number;
   /** Forget factors: none, one a head and step, or one a key channel and step. */
   forget?: 'decay' | 'gate';
+  /** The form that the function would not take by itself, to compare. */
+  form?: 'recurrent' | 'chunked';
 }
 
-const title = ({ seqLen, forget }: Shape) =>
-  `[heads ${nHeads}, L ${seqLen}, d ${d}] ${forget ?? 'elu1, normalised'}`;
+const title = ({ seqLen, forget, form }: Shape) =>
+  `[heads ${nHeads}, L ${seqLen}, d ${d}] ${forget ?? 'elu1, normalised'}${form ? `, ${form}` : ''}`;
 
 /** Read and update: a madd each for every element of the state. */
 const forwardFlops = ({ seqLen }: Shape) => 4 * seqLen * nHeads * d * d;
@@ -63,7 +65,7 @@ const forward = (shape: Shape, quick = false): Benchmark => ({
   quick,
   flops: forwardFlops(shape),
   prepare(k) {
-    const given = args(k, shape);
+    const given = { ...args(k, shape), form: shape.form };
     return () => {
       const { o, lastState, lastNormalizer } = k.linearAttention(given);
       for (const tensor of [o, lastState, lastNormalizer]) tensor?.dispose();
@@ -108,6 +110,8 @@ export const linearAttentionBenchmarks: Benchmark[] = [
   forward({ seqLen: 4096 }),
   forward({ seqLen: 1024, forget: 'decay' }),
   forward({ seqLen: 1024, forget: 'gate' }),
+  forward({ seqLen: 1024, form: 'chunked' }),
+  forward({ seqLen: 1024, forget: 'decay', form: 'recurrent' }),
   backward({ seqLen: 1024 }, true),
   backward({ seqLen: 1024, forget: 'decay' }),
   backward({ seqLen: 1024, forget: 'gate' }),
