@@ -73,7 +73,6 @@ describe.each(guarded)('%s', (_variant, k) => {
         k: keys,
         v: k.tensor(values, shape),
         beta: k.tensor([1, 1], [1, 2, 1]),
-        scale: 1,
       });
       expect(Array.from(o.data)).toEqual(values);
     });

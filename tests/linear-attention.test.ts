@@ -1,10 +1,19 @@
-import { ArgumentError, DisposedError, DTypeError, loadKernels, ShapeError } from '@freelunch/kernels';
+import {
+  ArgumentError,
+  DisposedError,
+  DTypeError,
+  loadKernels,
+  ShapeError,
+  type Tensor,
+} from '@freelunch/kernels';
 import { linearAttention } from '@freelunch/kernels/reference';
 import { random } from '@freelunch/tasks';
 import { describe, expect, it } from 'vitest';
 import { normal, uniform } from './cases/case.ts';
 import { relativeError } from './compare.ts';
 import { guarded } from './kernels.ts';
+
+const wide = ({ shape, data }: Tensor) => ({ shape, data: Float64Array.from(data) });
 
 describe.each(guarded)('%s', (_variant, k) => {
   const [batch, seqLen, nHeads, dKey, dValue] = [2, 70, 3, 5, 9];
@@ -18,11 +27,15 @@ describe.each(guarded)('%s', (_variant, k) => {
   const key = tensor([...steps, dKey]);
   const v = tensor([...steps, dValue]);
   const options = { featureMap: 'elu1', normalize: true } as const;
+  const decay = tensor(steps, -0.5, 0);
+  const gate = tensor([...steps, dKey], -0.5, 0);
   const forms = [
     ['plain', {}],
     ['decay by head', { decay: tensor([nHeads], -0.2, 0) }],
-    ['decay by step', { decay: tensor(steps, -0.5, 0) }],
-    ['gate', { gate: tensor([...steps, dKey], -0.5, 0) }],
+    ['decay by step', { decay }],
+    ['gate', { gate }],
+    ['plain, in chunks', { form: 'chunked' }],
+    ['decay by step, in chunks', { decay, form: 'chunked' }],
   ] as const;
 
   /** Steps [from, to) of each tensor that has steps. */
@@ -121,7 +134,6 @@ describe.each(guarded)('%s', (_variant, k) => {
       const args = { q: extreme([-200, 1e4, -90, 3]), k: extreme([1e4, -1e4, -88]), v: extreme([1, -2, 3]) };
       const { o } = k.linearAttention({ ...args, ...options });
       const [host] = [args].map(({ q: x, k: y, v: z }) => {
-        const wide = (t: typeof x) => ({ shape: t.shape, data: Float64Array.from(t.data) });
         return linearAttention({ q: wide(x), k: wide(y), v: wide(z), ...options });
       });
       expect(relativeError(o.data, host.o.data)).toBeLessThan(1e-6);
@@ -131,13 +143,17 @@ describe.each(guarded)('%s', (_variant, k) => {
     });
   });
 
-  it('forgets all of the past where the log of the decay is minus infinity', () => {
+  it.each([
+    ['recurrent', -Infinity],
+    ['chunked', -Infinity],
+    ['chunked', -1e38],
+  ] as const)('forgets all of the past, %s, where the log of the decay is %d', (form, log) => {
     k.scope(() => {
-      const decay = k.tensor(
-        Array.from({ length: batch * seqLen * nHeads }, () => -Infinity),
+      const none = k.tensor(
+        Array.from({ length: batch * seqLen * nHeads }, () => log),
         steps,
       );
-      const { o } = k.linearAttention({ q, k: key, v, decay, scale: 1 });
+      const { o } = k.linearAttention({ q, k: key, v, decay: none, form });
       for (let row = 0; row < batch * seqLen * nHeads; row++) {
         let score = 0;
         for (let n = 0; n < dKey; n++) score += q.data[row * dKey + n] * key.data[row * dKey + n];
@@ -145,6 +161,68 @@ describe.each(guarded)('%s', (_variant, k) => {
           expect(o.data[row * dValue + n]).toBeCloseTo(score * v.data[row * dValue + n], 4);
       }
     });
+  });
+
+  it('keeps in chunks the digits of small decays that follow a huge one', () => {
+    k.scope(() => {
+      const logs = Array.from({ length: seqLen }, (_, t) => (t % 7 === 0 ? -1e30 : -0.01));
+      const one = (size: number) => k.tensor(normal(rng, [1, seqLen, 1, size]).data, [1, seqLen, 1, size]);
+      const args = { q: one(dKey), k: one(dKey), v: one(dValue) };
+      const want = linearAttention({
+        q: wide(args.q),
+        k: wide(args.k),
+        v: wide(args.v),
+        decay: { shape: [1, seqLen, 1], data: Float64Array.from(logs) },
+      });
+      const given = k.tensor(logs, [1, seqLen, 1]);
+      const { o, lastState } = k.linearAttention({ ...args, decay: given, form: 'chunked' });
+      expect(relativeError(o.data, want.o.data)).toBeLessThan(1e-6);
+      expect(relativeError(lastState.data, want.lastState.data)).toBeLessThan(1e-6);
+    });
+  });
+
+  /** Arguments with keys and values of the same size. */
+  function square(length: number, width: number, forget: 'decay' | 'gate' | 'none') {
+    const shape = [1, length, 1, width];
+    const normals = () => k.tensor(normal(rng, shape).data, shape);
+    const args = { q: normals(), k: normals(), v: normals() };
+    if (forget === 'decay') return { ...args, decay: tensor([1, length, 1], -1, 0) };
+    return forget === 'gate' ? { ...args, gate: tensor(shape, -1, 0) } : args;
+  }
+
+  it('takes the form that suits the sizes, if not told which', () => {
+    k.scope(() => {
+      const computed = (args: ReturnType<typeof square>, form?: 'recurrent' | 'chunked') =>
+        k.linearAttention({ ...args, form }).o.toArray();
+      for (const [length, width, forget, form] of [
+        [40, 64, 'decay', 'chunked'],
+        [40, 256, 'none', 'chunked'],
+        [7, 64, 'decay', 'recurrent'],
+        [40, 31, 'decay', 'recurrent'],
+        [40, 64, 'none', 'recurrent'],
+      ] as const) {
+        const args = square(length, width, forget);
+        const other = form === 'chunked' ? 'recurrent' : 'chunked';
+        expect(computed(args)).toEqual(computed(args, form));
+        expect(computed(args)).not.toEqual(computed(args, other)); // they round differently
+      }
+      const gated = square(40, 64, 'gate');
+      expect(computed(gated)).toEqual(computed(gated, 'recurrent'));
+    });
+  });
+
+  it.each(['recurrent', 'chunked'] as const)('needs working memory that does not grow, %s', async (form) => {
+    const fresh = await loadKernels({ variant: k.variant });
+    const [short, long] = [100, 3000].map((length) => {
+      const make = () => fresh.zeros([1, length, 2, 8]);
+      const args = { q: make(), k: make(), v: make(), decay: fresh.zeros([2]), form };
+      const before = fresh.memory.usedBytes;
+      fresh.allocator.resetPeak();
+      const { o, lastState } = fresh.linearAttention(args);
+      return fresh.memory.peakBytes - before - 4 * (o.size + lastState.size);
+    });
+    expect(short).toBeGreaterThan(0);
+    expect(long).toBeLessThanOrEqual(short + 128); // blocks are rounded up
   });
 
   it('computes the gradient without a state for every step', async () => {
@@ -177,6 +255,12 @@ describe.each(guarded)('%s', (_variant, k) => {
       expect(() => k.linearAttention({ ...args, scale: Infinity })).toThrow(ArgumentError);
       expect(() => k.linearAttention({ ...args, featureMap: 'elu' as 'elu1' })).toThrow(
         "linearAttention: featureMap must be one of identity, relu, elu1, got 'elu'",
+      );
+      expect(() => k.linearAttention({ ...args, form: 'fast' as 'auto' })).toThrow(
+        "linearAttention: form must be one of auto, recurrent, chunked, got 'fast'",
+      );
+      expect(() => k.linearAttention({ ...args, gate, form: 'chunked' })).toThrow(
+        "linearAttention: form must be 'auto' or 'recurrent' where gate is given, got 'chunked'",
       );
       expect(() => k.linearAttention({ ...args, normalize: 1 as unknown as boolean })).toThrow(ArgumentError);
       expect(() => k.linearAttention({ ...args, initialNormalizer: tensor([batch, nHeads, dKey]) })).toThrow(

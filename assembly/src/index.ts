@@ -2,6 +2,7 @@ export * from './gemm';
 export * from './selective-scan';
 export * from './ssd';
 export * from './linear-attention';
+export * from './linear-attention-chunked';
 export * from './delta-rule';
 export * from './softmax-attention';
 export * from './causal-conv1d';

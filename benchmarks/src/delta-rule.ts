@@ -37,7 +37,7 @@ function plainForward(seqLen: number, gated: boolean) {
         const step = t * nHeads + h;
         const row = step * d;
         const f = gated ? Math.exp(decay[step]) : 1;
-        const queryScale = inverseNorm(q, row) / Math.sqrt(d);
+        const queryScale = inverseNorm(q, row);
         const keyScale = inverseNorm(key, row);
         recalled.fill(0);
         for (let i = 0; i < d; i++) {

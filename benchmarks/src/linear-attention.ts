@@ -7,10 +7,12 @@ interface Shape {
   seqLen: number;
   /** Forget factors: none, one a head and step, or one a key channel and step. */
   forget?: 'decay' | 'gate';
+  /** The form that the function would not take by itself, to compare. */
+  form?: 'recurrent' | 'chunked';
 }
 
-const title = ({ seqLen, forget }: Shape) =>
-  `[heads ${nHeads}, L ${seqLen}, d ${d}] ${forget ?? 'elu1, normalised'}`;
+const title = ({ seqLen, forget, form }: Shape) =>
+  `[heads ${nHeads}, L ${seqLen}, d ${d}] ${forget ?? 'elu1, normalised'}${form ? `, ${form}` : ''}`;
 
 /** Read and update: a madd each for every element of the state. */
 const forwardFlops = ({ seqLen }: Shape) => 4 * seqLen * nHeads * d * d;
@@ -28,7 +30,6 @@ function plainForward({ seqLen, forget }: Shape) {
   const [q, key, v, o] = [values(size), values(size), values(size), new Float32Array(size)];
   const logs = forget && values(forget === 'gate' ? size : seqLen * nHeads, -1, 0);
   const phi = (x: number) => (forget ? x : x > 0 ? x + 1 : Math.exp(x));
-  const scale = 1 / Math.sqrt(d);
   return () => {
     for (let h = 0; h < nHeads; h++) {
       const S = new Float32Array(d * d);
@@ -40,7 +41,7 @@ function plainForward({ seqLen, forget }: Shape) {
         for (let j = 0; j < d; j++) o[row + j] = 0;
         for (let i = 0; i < d; i++) {
           const f = logs ? Math.exp(logs[forget === 'gate' ? row + i : step]) : 1;
-          const query = scale * phi(q[row + i]);
+          const query = phi(q[row + i]);
           const keyI = phi(key[row + i]);
           if (!forget) {
             z[i] += keyI;
@@ -64,7 +65,7 @@ const forward = (shape: Shape, quick = false): Benchmark => ({
   quick,
   flops: forwardFlops(shape),
   prepare(k) {
-    const given = args(k, shape);
+    const given = { ...args(k, shape), form: shape.form };
     return () => {
       const { o, lastState, lastNormalizer } = k.linearAttention(given);
       for (const tensor of [o, lastState, lastNormalizer]) tensor?.dispose();
@@ -109,6 +110,8 @@ export const linearAttentionBenchmarks: Benchmark[] = [
   forward({ seqLen: 4096 }),
   forward({ seqLen: 1024, forget: 'decay' }),
   forward({ seqLen: 1024, forget: 'gate' }),
+  forward({ seqLen: 1024, form: 'chunked' }),
+  forward({ seqLen: 1024, forget: 'decay', form: 'recurrent' }),
   backward({ seqLen: 1024 }, true),
   backward({ seqLen: 1024, forget: 'decay' }),
   backward({ seqLen: 1024, forget: 'gate' }),

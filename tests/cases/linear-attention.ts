@@ -28,6 +28,7 @@ function sequence(size: Size, rng: Random): HostArgs {
   if (size.normalize) args.normalize = true;
   if (size.scale !== undefined) args.scale = size.scale;
   if (size.eps !== undefined) args.eps = size.eps;
+  if (size.form !== undefined) args.form = size.form;
   if (size.initial) {
     args.initialState = normal(rng, [...heads, dKey, dValue]);
     // Positive, as sums of positive features are: a denominator near zero would make any gradient inexact.
@@ -59,6 +60,9 @@ function step(size: Size, rng: Random): HostArgs {
 
 const inputs = ['q', 'k', 'v', 'decay', 'gate', 'initialState', 'initialNormalizer'];
 const odd = { batch: 2, seqLen: 5, nHeads: 3, dKey: 5, dValue: 7 };
+const chunked = { ...odd, form: 'chunked' };
+/** Several chunks and a rest, unless the size says otherwise. */
+const chunks = (size: Size): Size => ({ ...chunked, batch: 1, seqLen: 71, nHeads: 2, ...size });
 const blocks = { batch: 1, seqLen: 71, nHeads: 2, dKey: 4, dValue: 3 }; // two blocks of steps and a rest
 
 export const linearAttentionCases: Case[] = [
@@ -139,6 +143,55 @@ export const linearAttentionCases: Case[] = [
       { seqLen: 1000, dKey: 16, dValue: 16, decay: 'head' },
       { seqLen: 100, nHeads: 2, dKey: 64, dValue: 65, gate: 'mild', initial: true },
       { seqLen: 65, nHeads: 2, dKey: 6, dValue: 5, decay: 'erase', initial: true },
+    ],
+    inputs: sequence,
+    tolerance: 3e-6,
+  },
+  {
+    op: 'linearAttention',
+    title: 'linearAttention in chunks',
+    sizes: [
+      { seqLen: 1, dKey: 1, dValue: 1, form: 'chunked', initial: true },
+      { ...chunked, initial: true },
+      { ...chunked, featureMap: 'relu', scale: 0.7 },
+      { ...chunked, decay: 'head', initial: true },
+      { ...chunked, decay: 'step' },
+      { ...chunked, seqLen: 27, dKey: 4, dValue: 9, decay: 'strong', featureMap: 'elu1', initial: true },
+    ],
+    inputs: sequence,
+    tolerance: 2e-6,
+    backward: { tolerance: 1e-5, inputs, outputs: ['o', 'lastState'] },
+  },
+  {
+    op: 'linearAttention',
+    title: 'linearAttention in chunks, normalised',
+    sizes: [
+      { ...chunked, seqLen: 1, normalize: true, featureMap: 'elu1', initial: true },
+      { ...chunked, normalize: true, featureMap: 'relu', eps: 1, initial: true },
+      { ...chunked, normalize: true, featureMap: 'elu1', eps: 0.5, scale: 2, decay: 'step', initial: true },
+    ],
+    inputs: sequence,
+    tolerance: 2e-6,
+    backward: { tolerance: 2e-5, inputs, outputs: ['o', 'lastState', 'lastNormalizer'] },
+  },
+  {
+    op: 'linearAttention',
+    title: 'linearAttention in several chunks',
+    sizes: [
+      ...[19, 20, 21, 23, 24, 25, 48, 60].map((seqLen) => chunks({ seqLen, initial: true })),
+      ...[1, 4, 8, 12].map((dKey) => chunks({ dKey, dValue: dKey + 2, decay: 'head', initial: true })),
+      ...[1, 4, 8, 12].map((dKey) => chunks({ dKey, dValue: 17 - dKey, decay: 'step' })),
+      chunks({ decay: 'strong', initial: true }),
+      chunks({ decay: 'erase', initial: true }),
+      chunks({ normalize: true, featureMap: 'elu1', initial: true }),
+      chunks({ normalize: true, featureMap: 'elu1', decay: 'head', scale: 0.3 }),
+      chunks({ normalize: true, featureMap: 'elu1', decay: 'step', initial: true }),
+      chunks({ normalize: true, featureMap: 'elu1', decay: 'erase', initial: true }),
+      chunks({ normalize: true, featureMap: 'relu', decay: 'strong', eps: 1, initial: true }),
+      chunks({ batch: 2, seqLen: 300, dKey: 33, dValue: 20, featureMap: 'elu1', normalize: true }),
+      { seqLen: 1000, dKey: 16, dValue: 16, decay: 'head', form: 'chunked' },
+      { seqLen: 40, nHeads: 2, dKey: 66, dValue: 65, decay: 'step', initial: true }, // auto: chunked
+      { seqLen: 40, dKey: 66, dValue: 65, decay: 'step', form: 'recurrent' },
     ],
     inputs: sequence,
     tolerance: 3e-6,

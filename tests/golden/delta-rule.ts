@@ -11,7 +11,7 @@ const run: GoldenRunner = (k, golden) => {
     v: tensor('in.v')!,
     beta: tensor('in.beta')!,
     initialState: tensor('in.initial_state'),
-    scale: config.scale ?? undefined,
+    scale: config.scale,
     l2Normalize: config.qk_l2norm ?? false,
     eps: config.l2norm_eps ?? undefined,
   };

@@ -15,7 +15,7 @@ const run: GoldenRunner = (k, golden) => {
     decay: gamma === undefined ? tensor('in.g') : k.tensor(Array.from(gamma.data, Math.log), gamma.shape),
     gate: tensor('in.gk'),
     initialState: tensor('in.initial_state'),
-    scale: config.scale ?? undefined,
+    scale: config.scale,
     eps: config.eps ?? undefined,
     featureMap: featureMaps[(config.feature_map ?? 'identity') as keyof typeof featureMaps],
     normalize: config.normalize ?? false,

@@ -62,13 +62,12 @@ function checkArgs(
   decay: Tensor | undefined,
   steps: string[],
 ) {
-  const { q, k, v, beta, l2Normalize = false, eps = 1e-6 } = args;
+  const { q, k, v, beta, scale = 1, l2Normalize = false, eps = 1e-6 } = args;
   check.float32('q', q, [...steps, 'nHeads', 'dKey']);
   check.float32('k', k, [...steps, 'nHeads', 'dKey']);
   check.float32('v', v, [...steps, 'nHeads', 'dValue']);
   check.float32('beta', beta, [...steps, 'nHeads']);
   check.optional('decay', decay, [...steps, 'nHeads']);
-  const scale = args.scale ?? 1 / Math.sqrt(check.sizes.dKey);
   if (typeof l2Normalize !== 'boolean') check.argument('l2Normalize', 'true or false', l2Normalize);
   check.number('eps', eps, 0);
   check.number('scale', scale);
@@ -156,7 +155,7 @@ function step(context: Context, check: Check, args: DeltaRuleStepArgs, decay?: T
  * @param k     keys, shaped like `q`
  * @param v     values, `[batch, seqLen, nHeads, dValue]`
  * @param beta  how much of the old value is replaced, `[batch, seqLen, nHeads]`
- * @param scale        `1 / sqrt(dKey)` if absent
+ * @param scale        1 if absent
  * @param l2Normalize  divide each query and key by `sqrt(sum of squares + eps)` first; false if absent
  * @param eps          0 or more, 1e-6 if absent
  * @param initialState `[batch, nHeads, dKey, dValue]`; zeros if absent

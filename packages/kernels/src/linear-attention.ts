@@ -15,6 +15,11 @@ export interface LinearAttentionOptions {
   scale?: number;
 }
 
+const forms = ['auto', 'recurrent', 'chunked'] as const;
+
+/** How {@link linearAttention} computes: step by step, in chunks of steps, or as is faster for the sizes. */
+export type LinearAttentionForm = (typeof forms)[number];
+
 export interface LinearAttentionArgs extends LinearAttentionOptions {
   q: Tensor;
   k: Tensor;
@@ -23,6 +28,7 @@ export interface LinearAttentionArgs extends LinearAttentionOptions {
   gate?: Tensor;
   initialState?: Tensor;
   initialNormalizer?: Tensor;
+  form?: LinearAttentionForm;
 }
 
 export interface LinearAttentionBackwardArgs extends LinearAttentionArgs {
@@ -48,8 +54,7 @@ const normalizerShape = ['batch', 'nHeads', 'dKey'];
 
 /** The options as numbers for the kernels. */
 function checkOptions(check: Check, options: LinearAttentionOptions) {
-  const { featureMap = 'identity', normalize = false, eps = 1e-6 } = options;
-  const scale = options.scale ?? 1 / Math.sqrt(check.sizes.dKey);
+  const { featureMap = 'identity', normalize = false, eps = 1e-6, scale = 1 } = options;
   check.oneOf('featureMap', featureMap, featureMaps);
   if (typeof normalize !== 'boolean') check.argument('normalize', 'true or false', normalize);
   check.number('eps', eps, 0);
@@ -73,7 +78,7 @@ function checkForget(
 }
 
 function checkSequence(check: Check, args: LinearAttentionArgs) {
-  const { q, k, v, initialState, initialNormalizer } = args;
+  const { q, k, v, initialState, initialNormalizer, form = 'auto' } = args;
   check.float32('q', q, keyShape);
   check.float32('k', k, keyShape);
   check.float32('v', v, valueShape);
@@ -84,8 +89,24 @@ function checkSequence(check: Check, args: LinearAttentionArgs) {
   if (initialNormalizer !== undefined && !options.normalize) {
     check.argument('initialNormalizer', 'absent where normalize is false', initialNormalizer);
   }
+  check.oneOf('form', form, forms);
+  if (form === 'chunked' && args.gate !== undefined) {
+    check.argument('form', "'auto' or 'recurrent' where gate is given", form);
+  }
   const { batch, seqLen, nHeads, dKey, dValue } = check.sizes;
-  return { ...options, decayPerStep, batch, seqLen, nHeads, dKey, dValue };
+  return { ...options, decayPerStep, form, batch, seqLen, nHeads, dKey, dValue };
+}
+
+/**
+ * Which form is faster, as measured from 16 x 16 to 256 x 256 and 4 to 4096 steps. Chunks gain most with a decay, which
+ * the recurrent form multiplies into the state in every step; without one they only gain where a state outgrows the
+ * first-level cache.
+ */
+function isFasterChunked(sizes: Record<string, number>, decay?: Tensor, gate?: Tensor): boolean {
+  const { seqLen, dKey, dValue } = sizes;
+  if (gate !== undefined) return false;
+  if (decay === undefined) return seqLen >= 32 && dKey * dValue >= 65536;
+  return seqLen >= 8 && Math.min(dKey, dValue) >= 32 && dKey * dValue >= 2048;
 }
 
 const pointers = (tensors: readonly (Tensor | undefined)[]) => tensors.map((tensor) => tensor?.pointer ?? 0);
@@ -100,8 +121,9 @@ const pointers = (tensors: readonly (Tensor | undefined)[]) => tensors.map((tens
  * `f = 1` is linear attention; `f = e^decay`, one number a head, is retention, or simple gated linear attention if
  * it differs from step to step; `f = e^gate`, one number a key channel, is gated linear attention.
  *
- * The work is 4 dKey dValue flops a step and head, whatever the length. Nothing guards a denominator near zero: with
- * `identity`, or queries and keys that `relu` sets to zero, it is `eps` that keeps the quotient finite.
+ * The work is 4 dKey dValue flops a step and head, whatever the length; in chunks about 40 dKey + 30 dValue more, at a
+ * higher speed. Nothing guards a denominator near zero: with `identity`, or queries and keys that `relu` sets to zero,
+ * it is `eps` that keeps the quotient finite.
  *
  * @param q      queries, `[batch, seqLen, nHeads, dKey]`
  * @param k      keys, shaped like `q`
@@ -109,11 +131,15 @@ const pointers = (tensors: readonly (Tensor | undefined)[]) => tensors.map((tens
  * @param featureMap  phi: `'identity'` (default), `'relu'`, `'elu1'` (`elu(x) + 1`)
  * @param normalize   false if absent
  * @param eps    0 or more, 1e-6 if absent
- * @param scale  `1 / sqrt(dKey)` if absent
+ * @param scale  1 if absent
  * @param decay  natural logs of the forget factors, 0 or less, `[nHeads]` or `[batch, seqLen, nHeads]`
  * @param gate   natural logs of the forget factors, 0 or less, shaped like `k`; not together with `decay`
  * @param initialState       `[batch, nHeads, dKey, dValue]`; zeros if absent
  * @param initialNormalizer  z before the first step, `[batch, nHeads, dKey]`; only with `normalize`; zeros if absent
+ * @param form   `'recurrent'` (step by step), `'chunked'` (products of matrices within chunks of steps, the state between
+ *   them; not with `gate`), or `'auto'` (default): chunked for 8 steps or more with `decay`, dKey and dValue 32 or more
+ *   and dKey * dValue 2048 or more; without `decay` for 32 steps or more and dKey * dValue 65536 or more. The result is
+ *   the same but for rounding
  * @returns `o`, shaped like `v`; `lastState` and, if `normalize`, `lastNormalizer`, to go on from
  * @throws ShapeError if a shape does not fit, ArgumentError if an option does not
  * @see Katharopoulos et al. 2020, https://arxiv.org/abs/2006.16236; retention: Sun et al. 2023,
@@ -125,18 +151,23 @@ export function linearAttention(
 ): { o: Tensor<'float32'>; lastState: Tensor<'float32'>; lastNormalizer?: Tensor<'float32'> } {
   const { q, k, v, decay, gate, initialState, initialNormalizer } = args;
   const check = new Check('linearAttention', context);
-  const { batch, seqLen, nHeads, dKey, dValue, normalize, ...options } = checkSequence(check, args);
+  const { form, batch, seqLen, nHeads, dKey, dValue, normalize, ...options } = checkSequence(check, args);
   const { wasm } = context;
+  const chunked = form === 'auto' ? isFasterChunked(check.sizes, decay, gate) : form === 'chunked';
+  const bytes = chunked
+    ? wasm.linearAttentionChunkedScratchBytes(nHeads, dKey, dValue)
+    : wasm.linearAttentionScratchBytes(0, nHeads, dKey, dValue);
   return context.scope(() =>
-    context.scratch(wasm.linearAttentionScratchBytes(0, nHeads, dKey, dValue), (scratch) => {
+    context.scratch(bytes, (scratch) => {
       const o = context.empty(v.shape);
       const lastState = context.empty([batch, nHeads, dKey, dValue]);
       const lastNormalizer = normalize ? context.empty([batch, nHeads, dKey]) : undefined;
+      const outputs = pointers([o, lastState, lastNormalizer]);
+      const inputs = pointers([q, k, v, decay, ...(chunked ? [] : [gate]), initialState, initialNormalizer]);
+      const forward = chunked ? wasm.linearAttentionChunkedForward : wasm.linearAttentionForward;
       // prettier-ignore
-      wasm.linearAttentionForward(
-        ...pointers([o, lastState, lastNormalizer]),
-        ...pointers([q, k, v, decay, gate, initialState, initialNormalizer]),
-        scratch, batch, seqLen, nHeads, dKey, dValue,
+      forward(
+        ...outputs, ...inputs, scratch, batch, seqLen, nHeads, dKey, dValue,
         options.featureMap, options.decayPerStep, options.scale, options.eps,
       );
       return { o, lastState, ...(lastNormalizer && { lastNormalizer }) };
@@ -146,7 +177,7 @@ export function linearAttention(
 
 /**
  * Gradients of {@link linearAttention}, by three passes of the same recurrence, two of them backwards in time: 3 times
- * the work of the forward pass, and no memory for states.
+ * the work of the forward pass, and no memory for states. `form` makes no difference here.
  *
  * @param do               gradient of `o`
  * @param dLastState       gradient of `lastState`

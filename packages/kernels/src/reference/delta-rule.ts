@@ -38,12 +38,11 @@ export function deltaRule(args: DeltaRuleArgs): Record<string, Array64> {
 
 /** The delta rule on a state that is first multiplied by `e^decay_t`. */
 export function gatedDeltaRule(args: GatedDeltaRuleArgs): Record<string, Array64> {
-  const { v, beta, decay, initialState, l2Normalize = false, eps = 1e-6 } = args;
+  const { v, beta, decay, initialState, scale = 1, l2Normalize = false, eps = 1e-6 } = args;
   const q = l2Normalize ? unitRows(args.q, eps) : args.q;
   const k = l2Normalize ? unitRows(args.k, eps) : args.k;
   const [batch, seqLen, nHeads, dKey] = q.shape;
   const dValue = v.shape[3];
-  const scale = args.scale ?? 1 / Math.sqrt(dKey);
   const o = new Float64Array(v.data.length);
   const S = initialState?.data.slice() ?? new Float64Array(batch * nHeads * dKey * dValue);
   for (let b = 0; b < batch; b++) {

@@ -27,10 +27,9 @@ const featureMaps = {
  */
 export function linearAttention(args: LinearAttentionArgs): Record<string, Array64> {
   const { q, k, v, decay, gate, initialState, initialNormalizer } = args;
-  const { normalize = false, eps = 1e-6 } = args;
+  const { normalize = false, eps = 1e-6, scale = 1 } = args;
   const [batch, seqLen, nHeads, dKey] = q.shape;
   const dValue = v.shape[3];
-  const scale = args.scale ?? 1 / Math.sqrt(dKey);
   const phi = featureMaps[args.featureMap ?? 'identity'];
   const o = new Float64Array(v.data.length);
   const S = initialState?.data.slice() ?? new Float64Array(batch * nHeads * dKey * dValue);
