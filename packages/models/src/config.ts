@@ -206,7 +206,7 @@ export function resolveConfig(config: ModelConfig): ResolvedConfig {
   whole('nLayers', config.nLayers);
   const mixers = Array.isArray(config.mixer)
     ? (config.mixer as readonly MixerConfig[])
-    : new Array<MixerConfig>(config.nLayers).fill(config.mixer as MixerConfig);
+    : Array.from({ length: config.nLayers }, () => config.mixer as MixerConfig);
   if (mixers.length !== config.nLayers)
     fail('mixer', `one, or ${config.nLayers} as there are layers`, mixers.length);
   mixers.forEach((mixer, i) =>

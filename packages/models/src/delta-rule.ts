@@ -14,7 +14,7 @@ import { type FloatTensor, type ParameterList, type Scope, uniform } from './par
 export function deltaRule(config: DeltaRuleConfig, dModel: number, branches: number): Mixer {
   const { nHeads, headDim = dModel / nHeads, gated = false } = config;
   const width = nHeads * headDim;
-  const options = { l2Normalize: true };
+  const options = { l2Normalize: true, scale: 1 / Math.sqrt(headDim) };
 
   return {
     declare(list: ParameterList, prefix: string) {

@@ -44,7 +44,7 @@ export function linearAttention(config: LinearAttentionConfig, dModel: number, b
   const { nHeads, headDim = dModel / nHeads, featureMap = 'elu1', forget = 'none' } = config;
   const normalize = config.normalize ?? forget === 'none';
   const width = nHeads * headDim;
-  const options = { featureMap, normalize };
+  const options = { featureMap, normalize, scale: 1 / Math.sqrt(headDim) };
 
   return {
     declare(list: ParameterList, prefix: string) {

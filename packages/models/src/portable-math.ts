@@ -3,12 +3,10 @@
  * bits in every engine, and `Math.exp` and `Math.log` differ between them.
  */
 
-const LN2 = 0.6931471805599453;
-
 /** e^x for |x| < 700. */
 export function exp(x: number): number {
-  const n = Math.round(x / LN2);
-  const r = (x - n * LN2) / 256; // small, then squared eight times
+  const n = Math.round(x / Math.LN2);
+  const r = (x - n * Math.LN2) / 256; // small, then squared eight times
   let sum = 1;
   for (let i = 12; i >= 1; i--) sum = 1 + (sum * r) / i;
   for (let i = 0; i < 8; i++) sum *= sum;
@@ -30,5 +28,5 @@ export function ln(x: number): number {
   const w = s * s;
   let sum = 0;
   for (let i = 25; i >= 1; i -= 2) sum = sum * w + 1 / i;
-  return 2 * s * sum + n * LN2;
+  return 2 * s * sum + n * Math.LN2;
 }
