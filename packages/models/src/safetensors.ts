@@ -213,7 +213,7 @@ export async function writeWhole(path: string, chunks: Iterable<Uint8Array | str
   const file = await open(temporary, 'wx');
   try {
     for (const chunk of chunks) await file.writeFile(chunk);
-    await file.sync();
+    await file.datasync();
     await file.close();
     await rename(temporary, path);
   } catch (error) {
