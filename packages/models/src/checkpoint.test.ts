@@ -100,21 +100,21 @@ async function serve(directory: string, slow = false) {
 }
 
 describe('a saved model', () => {
-  const mixers = fc.oneof(
-    fc.record<MixerConfig>({ type: fc.constant('mamba'), dState: fc.integer({ min: 1, max: 5 }), dConv: fc.nat(4), bias: fc.boolean(), convBias: fc.boolean(), dtRank: fc.constantFrom(undefined, 2) }),
-    fc.record<MixerConfig>({ type: fc.constant('mamba2'), dState: fc.integer({ min: 1, max: 5 }), headDim: fc.constantFrom(4, 8), nGroups: fc.constantFrom(1, 2), normBeforeGate: fc.boolean(), bias: fc.boolean(), dtLimit: fc.constantFrom(undefined, [0.01, Infinity] as const, [0, 0.5] as const) }),
-    fc.record<MixerConfig>({ type: fc.constant('softmax-attention'), nHeads: fc.constant(4), nKvHeads: fc.constantFrom(undefined, 2), headDim: fc.constantFrom(undefined, 2, 6), window: fc.constantFrom(undefined, 3), bias: fc.constantFrom(undefined, true, false), sparse: fc.constantFrom(undefined, { pattern: 'strided' as const, stride: 2 }) }),
-    fc.record<MixerConfig>({ type: fc.constant('linear-attention'), nHeads: fc.constant(2), forget: fc.constantFrom('none', 'retention', 'token', 'channel') }),
-    fc.record<MixerConfig>({ type: fc.constant('delta-rule'), nHeads: fc.constant(2), gated: fc.boolean() }),
+  const mixers: fc.Arbitrary<MixerConfig> = fc.oneof(
+    fc.record({ type: fc.constant('mamba' as const), dState: fc.integer({ min: 1, max: 5 }), dConv: fc.nat(4), bias: fc.boolean(), convBias: fc.boolean(), dtRank: fc.constantFrom(undefined, 2) }),
+    fc.record({ type: fc.constant('mamba2' as const), dState: fc.integer({ min: 1, max: 5 }), headDim: fc.constantFrom(4, 8), nGroups: fc.constantFrom(1, 2), normBeforeGate: fc.boolean(), bias: fc.boolean(), dtLimit: fc.constantFrom(undefined, [0.01, Infinity] as const, [0, 0.5] as const) }),
+    fc.record({ type: fc.constant('softmax-attention' as const), nHeads: fc.constant(4), nKvHeads: fc.constantFrom(undefined, 2), headDim: fc.constantFrom(undefined, 2, 6), window: fc.constantFrom(undefined, 3), bias: fc.constantFrom(undefined, true, false), sparse: fc.constantFrom(undefined, { pattern: 'strided' as const, stride: 2 }) }),
+    fc.record({ type: fc.constant('linear-attention' as const), nHeads: fc.constant(2), forget: fc.constantFrom('none' as const, 'retention' as const, 'token' as const, 'channel' as const) }),
+    fc.record({ type: fc.constant('delta-rule' as const), nHeads: fc.constant(2), gated: fc.boolean() }),
   ); // prettier-ignore
-  const configs = fc.record<ModelConfig>({
+  const configs: fc.Arbitrary<ModelConfig> = fc.record({
     vocabSize: fc.constant(11),
     dModel: fc.constant(8),
     nLayers: fc.constant(2),
     mixer: fc.oneof(mixers, fc.tuple(mixers, mixers)),
-    mlp: fc.constantFrom('none', 'gelu', 'swiglu', { type: 'gelu', bias: false, approximate: 'none', dHidden: 5 }, { type: 'swiglu', bias: true }), // prettier-ignore
-    norm: fc.constantFrom('rms', 'layer', 'none', { type: 'rms', eps: 1e-3 }),
-    position: fc.constantFrom('none', 'rope', 'alibi', { type: 'learned', maxLength: 7 }, { type: 'rope', base: 500, convention: 'interleaved' }, { type: 'rope', base: 77, rotaryDim: 2 }), // prettier-ignore
+    mlp: fc.constantFrom<ModelConfig['mlp']>('none', 'gelu', 'swiglu', { type: 'gelu', bias: false, approximate: 'none', dHidden: 5 }, { type: 'swiglu', bias: true }), // prettier-ignore
+    norm: fc.constantFrom<ModelConfig['norm']>('rms', 'layer', 'none', { type: 'rms', eps: 1e-3 }),
+    position: fc.constantFrom<ModelConfig['position']>('none', 'rope', 'alibi', { type: 'learned', maxLength: 7 }, { type: 'rope', base: 500, convention: 'interleaved' }, { type: 'rope', base: 77, rotaryDim: 2 }), // prettier-ignore
     tieEmbeddings: fc.boolean(),
     seed: fc.nat(9),
   });
