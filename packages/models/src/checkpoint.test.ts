@@ -77,6 +77,9 @@ async function failure(
   return (error as Error).message;
 }
 
+const placed = (source: File, path: string) =>
+  Object.defineProperty(source, 'webkitRelativePath', { value: path });
+
 const renamed = (model: LanguageModel, change: (name: string) => string) =>
   new Map([...model.parameters()].map(([name, tensor]) => [change(name), tensor as Tensor]));
 
@@ -345,6 +348,12 @@ describe('a published checkpoint', () => {
     ['cross attention', gpt2, { add_cross_attention: true }, /add_cross_attention/],
     ['Mamba-2 without its norm', mamba2, { rms_norm: false }, /rms_norm must be true .*got false/],
     ['an inner width that is no multiple', mamba, { intermediate_size: 13 }, /intermediate_size/],
+    [
+      'half an expansion',
+      mamba,
+      { intermediate_size: undefined, expand: 1.5 },
+      /expand must be a whole number/,
+    ],
     ['quantized weights', llama, { quantization_config: { bits: 4 } }, /quantization_config/],
     ['another architecture', llama, { model_type: 'mixtral' }, /model_type must be .* got "mixtral"/],
   ];
@@ -521,6 +530,16 @@ describe('loading', () => {
     await expect(loadPretrained(k, directory, options)).rejects.toThrow('enough');
     await expect(loadPretrained(k, directory, options)).rejects.toThrow('enough');
     expect(k.memory.usedBytes).toBe(usedBytes);
+  });
+
+  it('from a chosen directory takes the files at its top', async () => {
+    using model = createModel(k, mamba);
+    const [config, weights] = filesOf(jsonOf(model), model.parameters());
+    const deeper = file('config.json', '{}');
+    placed(config, 'chosen/config.json');
+    placed(weights, 'chosen/model.safetensors');
+    using back = await loadPretrained(k, [placed(deeper, 'chosen/onnx/config.json'), config, weights]);
+    expectSame(back, model);
   });
 
   it('from a server that stops sending ends when it is told to', async () => {

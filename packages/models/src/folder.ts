@@ -63,14 +63,20 @@ function directory(where: string, path: () => Promise<string>): Folder {
   return { name: 'directory', open };
 }
 
+/** Levels that a file lies below the directory that a user chose. */
+const depthOf = (file: File): number => (file.webkitRelativePath ?? '').split('/').length;
+
 function fileSet(files: readonly File[]): Folder {
   return {
     name: 'files',
-    async open(file) {
-      const found = files.filter(({ name }) => name === file);
-      if (found.length > 1)
-        throw new FormatError(`files: must hold ${file} once, got it ${found.length} times`);
-      return found.length === 1 ? blobSource(found[0]) : undefined;
+    async open(name) {
+      const found = files.filter((file) => file.name === name);
+      // Folders of checkpoints have others within, for other programs: theirs lie deeper.
+      const top = Math.min(...found.map(depthOf));
+      const [file, ...others] = found.filter((candidate) => depthOf(candidate) === top);
+      if (others.length > 0)
+        throw new FormatError(`files: must hold ${name} once, got it ${others.length + 1} times`);
+      return file === undefined ? undefined : blobSource(file);
     },
   };
 }

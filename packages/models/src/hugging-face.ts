@@ -86,14 +86,13 @@ class Fields {
 
 /** How many times `dModel` the inner width is. */
 function expandOf(fields: Fields, dModel: number): number {
-  const expand = fields.number('expand', 2);
-  const dInner = fields.whole('intermediate_size', expand * dModel);
-  const times = dInner / dModel;
-  if (!Number.isSafeInteger(times))
-    fields.unsupported(
-      fields.get('intermediate_size') === undefined ? 'expand' : 'intermediate_size',
-      'a multiple of hidden_size',
-    );
+  const inner =
+    fields.get('intermediate_size') === undefined ? undefined : fields.whole('intermediate_size', 0);
+  const times = inner === undefined ? fields.number('expand', 2) : inner / dModel;
+  if (!Number.isSafeInteger(times)) {
+    if (inner === undefined) fields.unsupported('expand', 'a whole number');
+    fields.unsupported('intermediate_size', `a multiple of hidden_size = ${dModel}`);
+  }
   return times;
 }
 
@@ -309,7 +308,7 @@ function readLlama(fields: Fields, mistral: boolean): Published {
       type: 'softmax-attention',
       nHeads,
       nKvHeads: fields.whole('num_key_value_heads', mistral ? 8 : nHeads),
-      headDim: fields.whole('head_dim', dModel / nHeads),
+      headDim: fields.whole('head_dim', Math.floor(dModel / Math.max(nHeads, 1))),
       bias: mistral ? false : fields.flag('attention_bias', false),
       window,
     },
