@@ -183,7 +183,9 @@ export function* safetensorsChunks(
         continue;
       }
       const round = dtype === 'F16' ? toFloat16 : toBfloat16;
-      yield new Uint8Array(Uint16Array.from(part, round).buffer);
+      const halves = new Uint16Array(part.length);
+      for (let i = 0; i < part.length; i++) halves[i] = round(part[i]); // Uint16Array.from takes more than 20 times as long
+      yield new Uint8Array(halves.buffer);
     }
   }
 }
