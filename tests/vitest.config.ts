@@ -3,7 +3,13 @@ import { defineConfig } from 'vitest/config';
 import { chromiumFlags, findChromium } from './browser/chromium.ts';
 
 /** Run in Node and in Chromium alike; the others are of Node alone. */
-const everywhere = ['reference.test.ts', 'gradient.test.ts', 'memory.test.ts', 'golden/*.test.ts'];
+const everywhere = [
+  'reference.test.ts',
+  'gradient.test.ts',
+  'memory.test.ts',
+  'golden/*.test.ts',
+  'golden-models/*.test.ts',
+];
 
 export default defineConfig({
   test: {

@@ -9,6 +9,10 @@ export interface GoldenCase {
   config: Record<string, number & string & boolean & number[]>;
   tolerance: Record<string, number>;
   tensors: Record<string, { shape: number[]; data: Float32Array | Int32Array | Float64Array }>;
+  /** Of cases of whole models: config.json and model.safetensors. */
+  checkpoint?: { config: string; weightBytes: number; weights: Uint8Array<ArrayBuffer> };
+  /** Elements [from, to) of a tensor that are rounding noise alone. */
+  skipRanges?: Record<string, [number, number]>;
 }
 
 /** Computes all `out.X` and `grad.X` of a case, in the layout of the golden file. */
@@ -30,6 +34,14 @@ export async function readGolden(op: string): Promise<GoldenCase[]> {
   const headerBytes = new DataView(bytes.buffer).getUint32(0, true);
   const header = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + headerBytes)));
   let offset = 4 + headerBytes;
+  const takeBytes = (length: number, width: number) => {
+    const count = length / width;
+    const plain = new Uint8Array(length);
+    for (let b = 0; b < width; b++)
+      for (let i = 0; i < count; i++) plain[i * width + b] = bytes[offset + b * count + i];
+    offset += length;
+    return plain;
+  };
   for (const golden of header) {
     for (const tensor of Object.values(golden.tensors) as {
       dtype: keyof typeof widths;
@@ -37,14 +49,12 @@ export async function readGolden(op: string): Promise<GoldenCase[]> {
       data: unknown;
     }[]) {
       const count = tensor.shape.reduce((a, b) => a * b, 1);
-      const width = widths[tensor.dtype];
-      const plain = new Uint8Array(count * width);
-      for (let b = 0; b < width; b++)
-        for (let i = 0; i < count; i++) plain[i * width + b] = bytes[offset + b * count + i];
-      offset += plain.length;
+      const plain = takeBytes(count * widths[tensor.dtype], widths[tensor.dtype]);
       const ArrayType = { F32: Float32Array, I32: Int32Array, F64: Float64Array }[tensor.dtype];
       tensor.data = new ArrayType(plain.buffer);
     }
+    const { checkpoint } = golden;
+    if (checkpoint !== undefined) checkpoint.weights = takeBytes(checkpoint.weightBytes, 4);
   }
   return header;
 }

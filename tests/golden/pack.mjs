@@ -1,7 +1,9 @@
 /**
- * Packs the golden vectors of kernels, one file an op, into data/: `node pack.mjs DIR`, DIR holding index.json and
- * one safetensors file a case. All tensors of an op lie behind one another, split into byte planes (all first bytes,
- * all second bytes ...), which gzip likes better than floats: 4.5 MB become 3.4.
+ * Packs the golden vectors, one file an op, into data/: `node pack.mjs DIR`, DIR holding index.json and one
+ * safetensors file a case. All tensors of an op lie behind one another, split into byte planes (all first bytes, all
+ * second bytes ...), which gzip likes better than floats: 4.5 MB become 3.4.
+ *
+ * Cases of whole models have a checkpoint too. Its weights come behind the tensors of the case.
  */
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -12,9 +14,17 @@ const target = join(import.meta.dirname, 'data');
 const { cases } = JSON.parse(await readFile(join(source, 'index.json'), 'utf8'));
 const widths = { F32: 4, I32: 4, F64: 8 };
 
+/** All first bytes of elements of this width, then all second bytes, and so on. */
+function planesOf(bytes, width) {
+  const planes = Buffer.alloc(bytes.length);
+  const count = bytes.length / width;
+  for (let i = 0; i < count; i++)
+    for (let b = 0; b < width; b++) planes[b * count + i] = bytes[i * width + b];
+  return planes;
+}
+
 const ops = new Map();
 for (const entry of cases) {
-  if (entry.op === 'model' || entry.op === 'training') continue;
   const { name, op, config, tolerance } = entry;
   const file = await readFile(join(source, entry.file));
   const headerBytes = Number(file.readBigUInt64LE(0));
@@ -25,14 +35,20 @@ for (const entry of cases) {
     if (tensor === '__metadata__') continue;
     const width = widths[dtype];
     const bytes = file.subarray(8 + headerBytes + data_offsets[0], 8 + headerBytes + data_offsets[1]);
-    const planes = Buffer.alloc(bytes.length);
-    const count = bytes.length / width;
-    for (let i = 0; i < count; i++)
-      for (let b = 0; b < width; b++) planes[b * count + i] = bytes[i * width + b];
-    packed.chunks.push(planes);
+    packed.chunks.push(planesOf(bytes, width));
     tensors[tensor] = { dtype, shape };
   }
-  packed.cases.push({ name, op, config, tolerance, tensors });
+  const packedCase = { name, op, config, tolerance, tensors };
+  if (entry.weights !== undefined) {
+    const weights = await readFile(join(source, entry.weights));
+    packed.chunks.push(planesOf(weights, 4));
+    packedCase.checkpoint = {
+      config: await readFile(join(source, entry.config_file), 'utf8'),
+      weightBytes: weights.length,
+    };
+    packedCase.skipRanges = entry.skip_ranges ?? {};
+  }
+  packed.cases.push(packedCase);
   ops.set(op, packed);
 }
 

@@ -2,7 +2,7 @@ import { FormatError } from '@freelunch/kernels';
 
 /**
  * A file, wherever it lies, read piece by piece: nothing here holds a whole checkpoint. Reads go forward: each begins
- * where the one before it ended, or later.
+ * where the one before it ended, or later. What a read gives is good until the next one: sources use their memory anew.
  */
 export interface ByteSource {
   readonly name: string;
@@ -13,6 +13,15 @@ export interface ByteSource {
 }
 
 const nothing = async (): Promise<void> => {};
+
+/** Memory for one read after another, as long as the longest so far. */
+function reusable(): (length: number) => Uint8Array {
+  let bytes = new Uint8Array();
+  return (length) => {
+    if (bytes.length < length) bytes = new Uint8Array(length);
+    return bytes.subarray(0, length);
+  };
+}
 
 /** Bytes that are in memory already. */
 export function bytesSource(bytes: Uint8Array, name = 'bytes'): ByteSource {
@@ -39,8 +48,9 @@ export async function fileSource(path: string): Promise<ByteSource> {
   )) as typeof import('node:fs/promises');
   const file = await open(path, 'r');
   const { size } = await file.stat();
+  const memory = reusable();
   const read = async (offset: number, length: number) => {
-    const bytes = new Uint8Array(length);
+    const bytes = memory(length);
     let done = 0;
     while (done < length) {
       const { bytesRead } = await file.read(bytes, done, length - done, offset + done);
@@ -53,10 +63,14 @@ export async function fileSource(path: string): Promise<ByteSource> {
   return { name: path, size, read, close: () => file.close() };
 }
 
-/** A file on a server, read as it arrives. */
-export async function urlSource(url: string | URL, signal?: AbortSignal): Promise<ByteSource> {
+/** A file on a server, read as it arrives; `undefined` if the server has none. */
+export async function urlSource(url: string | URL, signal?: AbortSignal): Promise<ByteSource | undefined> {
   const name = String(url);
   const response = await fetch(url, { signal });
+  if (response.status === 404) {
+    await response.body?.cancel();
+    return undefined;
+  }
   if (!response.ok || response.body === null)
     throw new FormatError(`${name}: must be a file, got HTTP status ${response.status}`);
   const length = Number(response.headers.get('content-length') ?? NaN);
@@ -72,6 +86,7 @@ export function streamSource(stream: ReadableStream<Uint8Array>, size: number, n
   const reader = stream.getReader();
   let chunk = new Uint8Array();
   let position = 0; // of the chunk's first byte in the file
+  const memory = reusable();
   const advance = async () => {
     position += chunk.length;
     const { done, value } = await reader.read();
@@ -81,7 +96,7 @@ export function streamSource(stream: ReadableStream<Uint8Array>, size: number, n
   const read = async (offset: number, length: number) => {
     if (offset < position)
       throw new FormatError(`${name}: a stream is read forward, from ${position}, got ${offset}`);
-    const bytes = new Uint8Array(length);
+    const bytes = memory(length);
     let filled = 0;
     while (filled < length) {
       const start = offset + filled - position;

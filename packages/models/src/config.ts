@@ -147,11 +147,41 @@ function whole(name: string, value: unknown, least = 1): void {
 }
 
 const byType = <T extends { type: string }>(value: T | string | undefined, absent: string): T =>
-  (typeof value === 'object' ? value : { type: value ?? absent }) as T;
+  (typeof value === 'object' && value !== null ? value : { type: value ?? absent }) as T;
+
+/** Checks fields that are true or false, where they are given. */
+function flags(name: string, value: object, keys: readonly string[]): void {
+  for (const key of keys) {
+    const flag = (value as Record<string, unknown>)[key];
+    if (flag !== undefined && typeof flag !== 'boolean') fail(`${name}.${key}`, 'true or false', flag);
+  }
+}
+
+function checkLimit(name: string, limit: unknown): void {
+  if (limit === undefined) return;
+  const [least, most] = Array.isArray(limit) && limit.length === 2 ? (limit as unknown[]) : [];
+  if (!(typeof least === 'number' && typeof most === 'number' && least >= 0 && most >= least))
+    fail(name, '[min, max] with 0 <= min <= max', limit);
+}
+
+function checkRope({
+  base = 10000,
+  rotaryDim,
+  convention = 'half',
+}: PositionConfig & { type: 'rope' }): void {
+  if (!(typeof base === 'number' && base >= 1 && base < Infinity))
+    fail('position.base', 'a finite number from 1 up', base);
+  if (rotaryDim !== undefined && (whole('position.rotaryDim', rotaryDim, 2), rotaryDim % 2 !== 0))
+    fail('position.rotaryDim', 'even', rotaryDim);
+  if (!['half', 'interleaved'].includes(convention))
+    fail('position.convention', "'half' or 'interleaved'", convention);
+}
 
 function checkMixer(name: string, mixer: MixerConfig, dModel: number): void {
   const positive = (key: string, value: unknown, least = 1) =>
     value !== undefined && whole(`${name}.${key}`, value, least);
+  if (typeof mixer !== 'object' || mixer === null) fail(name, 'an object with a type', mixer);
+  flags(name, mixer, ['bias', 'convBias', 'normBeforeGate', 'normalize', 'gated']);
   switch (mixer.type) {
     case 'mamba':
     case 'mamba2':
@@ -168,6 +198,7 @@ function checkMixer(name: string, mixer: MixerConfig, dModel: number): void {
         if (dInner % headDim !== 0) fail(`${name}.headDim`, `a divisor of dInner = ${dInner}`, headDim);
         if ((dInner / headDim) % (mixer.nGroups ?? 1) !== 0)
           fail(`${name}.nGroups`, `a divisor of the ${dInner / headDim} heads`, mixer.nGroups);
+        checkLimit(`${name}.dtLimit`, mixer.dtLimit);
       }
       return;
     case 'linear-attention':
@@ -182,6 +213,12 @@ function checkMixer(name: string, mixer: MixerConfig, dModel: number): void {
         positive('window', mixer.window);
         if (mixer.nHeads % (mixer.nKvHeads ?? mixer.nHeads) !== 0)
           fail(`${name}.nKvHeads`, `a divisor of nHeads = ${mixer.nHeads}`, mixer.nKvHeads);
+      }
+      if (
+        mixer.type === 'linear-attention' &&
+        !['identity', 'relu', 'elu1'].includes(mixer.featureMap ?? 'elu1')
+      ) {
+        fail(`${name}.featureMap`, "one of 'identity', 'relu', 'elu1'", mixer.featureMap);
       }
       if (
         mixer.type === 'linear-attention' &&
@@ -215,6 +252,9 @@ export function resolveConfig(config: ModelConfig): ResolvedConfig {
   const mlp = byType<MlpConfig>(config.mlp, 'none');
   if (!['none', 'gelu', 'swiglu'].includes(mlp.type)) fail('mlp', "'none', 'gelu' or 'swiglu'", mlp.type);
   if (mlp.dHidden !== undefined) whole('mlp.dHidden', mlp.dHidden);
+  flags('mlp', mlp, ['bias']);
+  if (!['tanh', 'none'].includes(mlp.approximate ?? 'tanh'))
+    fail('mlp.approximate', "'tanh' or 'none'", mlp.approximate);
   const norm = byType<NormConfig>(config.norm, 'rms');
   if (!['rms', 'layer', 'none'].includes(norm.type)) fail('norm', "'rms', 'layer' or 'none'", norm.type);
   if (norm.eps !== undefined && !(norm.eps >= 0 && norm.eps < 1))
@@ -223,12 +263,16 @@ export function resolveConfig(config: ModelConfig): ResolvedConfig {
   if (!['none', 'learned', 'rope', 'alibi'].includes(position.type))
     fail('position', "'none', 'learned', 'rope' or 'alibi'", position.type);
   if (position.type === 'learned') whole('position.maxLength', position.maxLength);
+  if (position.type === 'rope') checkRope(position);
+  flags('config', config, ['tieEmbeddings']);
   const seed = config.seed ?? 0;
   if (!Number.isSafeInteger(seed) || seed < 0) fail('seed', 'a whole number from 0 up', seed);
 
   const softmaxOnly = mixers.every((mixer) => mixer.type === 'softmax-attention');
   const gpt2 = softmaxOnly && position.type === 'learned' && norm.type === 'layer' && mlp.type === 'gelu';
   const llama = softmaxOnly && norm.type === 'rms' && mlp.type === 'swiglu' && position.type !== 'learned';
+  if (config.naming !== undefined && !['mamba', 'gpt2', 'llama'].includes(config.naming))
+    fail('naming', "'mamba', 'gpt2' or 'llama'", config.naming);
   const naming = config.naming ?? (gpt2 ? 'gpt2' : llama ? 'llama' : 'mamba');
   if (naming === 'gpt2' && !gpt2)
     fail(

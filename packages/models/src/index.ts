@@ -14,3 +14,6 @@ export {
   saveSafetensors,
 } from './safetensors.js';
 export type { ByteProgress, ReadOptions, SaveOptions } from './safetensors.js';
+export { configJson, loadPretrained, savePretrained } from './checkpoint.js';
+export type { LoadPretrainedOptions, SavePretrainedOptions } from './checkpoint.js';
+export type { FolderSource } from './folder.js';

@@ -1,4 +1,5 @@
 import { FormatError } from '@freelunch/kernels';
+import { endOfString, isObject, shown } from './json.js';
 
 /** Element types of safetensors files, with their width in bytes. */
 export const dtypeBytes = {
@@ -37,6 +38,8 @@ export interface Header {
 
 /** The format's own limit: a header is at most 100 MB. */
 export const MAXIMUM_HEADER_BYTES = 100_000_000;
+/** Our limit, far beyond any real tensor: what a file says must not become work without end. */
+const MAXIMUM_RANK = 64;
 
 /** The length of the header, from the first 8 bytes of a file of `fileBytes`. @throws FormatError */
 export function headerLength(start: Uint8Array, fileBytes: number, where: string): number {
@@ -70,9 +73,9 @@ export function parseHeader(bytes: Uint8Array, fileBytes: number, where: string)
   } catch (error) {
     bad(`header must be JSON: ${(error as Error).message}`);
   }
-  if (!isObject(parsed)) return bad(`header must be a JSON object, got ${text.slice(0, 20)}`);
+  if (!isObject(parsed)) return bad(`header must be a JSON object, got ${shown(parsed)}`);
   const twice = duplicateKey(text);
-  if (twice !== undefined) bad(`header must hold each name once, got ${JSON.stringify(twice)} twice`);
+  if (twice !== undefined) bad(`header must hold each name once, got ${shown(twice)} twice`);
 
   const dataOffset = 8 + bytes.length;
   const dataBytes = fileBytes - dataOffset;
@@ -85,16 +88,14 @@ export function parseHeader(bytes: Uint8Array, fileBytes: number, where: string)
       metadata = value as Record<string, string>;
       continue;
     }
-    const shown = JSON.stringify(name);
-    if (!isObject(value)) return bad(`${shown} must be an object, got ${JSON.stringify(value)}`);
+    const title = shown(name);
+    if (!isObject(value)) return bad(`${title} must be an object, got ${shown(value)}`);
     const { dtype, shape, data_offsets: offsets } = value;
     if (typeof dtype !== 'string' || !Object.hasOwn(dtypeBytes, dtype)) {
-      return bad(
-        `${shown} must have a dtype of ${Object.keys(dtypeBytes).join(', ')}, got ${JSON.stringify(dtype)}`,
-      );
+      return bad(`${title} must have a dtype of ${Object.keys(dtypeBytes).join(', ')}, got ${shown(dtype)}`);
     }
-    if (!Array.isArray(shape) || !shape.every(isSize))
-      return bad(`${shown} must have a shape of whole numbers, got ${JSON.stringify(shape)}`);
+    if (!Array.isArray(shape) || shape.length > MAXIMUM_RANK || !shape.every(isSize))
+      return bad(`${title} must have a shape of at most ${MAXIMUM_RANK} whole numbers, got ${shown(shape)}`);
     if (
       !Array.isArray(offsets) ||
       offsets.length !== 2 ||
@@ -103,14 +104,14 @@ export function parseHeader(bytes: Uint8Array, fileBytes: number, where: string)
       offsets[1] > dataBytes
     ) {
       return bad(
-        `${shown} must have data_offsets [begin, end] within ${dataBytes} bytes, got ${JSON.stringify(offsets)}`,
+        `${title} must have data_offsets [begin, end] within ${dataBytes} bytes, got ${shown(offsets)}`,
       );
     }
     const wanted =
       (shape as number[]).reduce((product, extent) => product * extent, 1) * dtypeBytes[dtype as FileDType];
     const [begin, end] = offsets as [number, number];
     if (end - begin !== wanted)
-      bad(`${shown} must have ${wanted} bytes for ${dtype} [${shape.join(', ')}], got ${end - begin}`);
+      bad(`${title} must have ${wanted} bytes for ${dtype} [${shape.join(', ')}], got ${end - begin}`);
     entries.push({
       name,
       dtype: dtype as FileDType,
@@ -125,7 +126,7 @@ export function parseHeader(bytes: Uint8Array, fileBytes: number, where: string)
   for (const { name, offset, bytes: length } of entries) {
     if (offset !== next)
       bad(
-        `${JSON.stringify(name)} must begin where the tensor before it ends, at ${next - dataOffset}, got ${offset - dataOffset}`,
+        `${shown(name)} must begin where the tensor before it ends, at ${next - dataOffset}, got ${offset - dataOffset}`,
       );
     next += length;
   }
@@ -133,13 +134,11 @@ export function parseHeader(bytes: Uint8Array, fileBytes: number, where: string)
   return { entries: new Map(entries.map((entry) => [entry.name, entry])), metadata, dataOffset };
 }
 
-const isObject = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 const isSize = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
 
 function decode(bytes: Uint8Array): string | undefined {
   try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch {
     return undefined; // the caller names the file
   }
@@ -148,18 +147,22 @@ function decode(bytes: Uint8Array): string | undefined {
 /** The first key that one object of a valid JSON text holds twice: JSON.parse would silently keep the last. */
 function duplicateKey(text: string): string | undefined {
   const open: (Set<string> | undefined)[] = []; // one entry a nesting level; undefined for arrays
-  const tokens = /"(?:[^"\\]|\\.)*"|[{}[\]]/g;
-  for (let match = tokens.exec(text); match !== null; match = tokens.exec(text)) {
-    const token = match[0];
-    if (token === '{') open.push(new Set());
-    else if (token === '[') open.push(undefined);
-    else if (token === '}' || token === ']') open.pop();
-    else {
+  for (let i = 0; i < text.length; i++) {
+    const character = text[i];
+    if (character === '{') open.push(new Set());
+    else if (character === '[') open.push(undefined);
+    else if (character === '}' || character === ']') open.pop();
+    else if (character === '"') {
+      const end = endOfString(text, i);
+      let next = end;
+      while (' \t\n\r'.includes(text[next])) next++;
       const keys = open.at(-1);
-      if (keys === undefined || !/^\s*:/.test(text.slice(tokens.lastIndex, tokens.lastIndex + 64))) continue;
-      const key = JSON.parse(token) as string;
-      if (keys.has(key)) return key;
-      keys.add(key);
+      if (keys !== undefined && text[next] === ':') {
+        const key = JSON.parse(text.slice(i, end)) as string;
+        if (keys.has(key)) return key;
+        keys.add(key);
+      }
+      i = next - 1;
     }
   }
   return undefined;
