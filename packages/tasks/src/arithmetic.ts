@@ -7,6 +7,7 @@
  */
 import { defineDp, type DpOptions, type DpTask, type Token } from './dp.js';
 import { refuse } from './errors.js';
+import { upTo } from './lists.js';
 import { checkChoice, checkSize, type Size, takeOptions } from './options.js';
 import { checkPrime, inverses } from './field.js';
 import type { Random } from './random.js';
@@ -80,12 +81,13 @@ export function arithmetic(given?: Partial<ArithmeticOptions>): DpTask<Arithmeti
   }
 
   /** The expression with one part replaced by its value; undefined if it has none. */
-  function collapse(expression: readonly Token[], { start, length }: Part): Token[] | undefined {
-    const first = length === 5 ? start + 1 : start;
+  function collapse(expression: readonly Token[], part: Part): Token[] | undefined {
+    const { start } = part;
+    const first = part.length === 5 ? start + 1 : start;
     const [u, operator, v] = expression.slice(first, first + 3);
     const value = apply(u as number, operator, v as number);
     if (value === undefined) return undefined;
-    return [...expression.slice(0, start), value, ...expression.slice(start + length)];
+    return [...expression.slice(0, start), value, ...expression.slice(start + part.length)];
   }
 
   /** `u op v` of value x, u and op uniform. */
@@ -122,18 +124,18 @@ export function arithmetic(given?: Partial<ArithmeticOptions>): DpTask<Arithmeti
       expression = [...expression.slice(0, at), ...part, ...expression.slice(at + 1)];
       grown.push(at);
     }
-    return { expression, order: order === 'reference' ? grown.reverse() : canonicalOrder(expression) };
+    return { expression, order: order === 'reference' ? grown.toReversed() : canonicalOrder(expression) };
   }
 
   function canonicalOrder(start: Token[]): number[] {
-    const order: number[] = [];
+    const starts: number[] = [];
     let expression = start;
     while (expression.length > 1) {
       const [leftmost] = collapsible(expression);
-      order.push(leftmost.start);
+      starts.push(leftmost.start);
       expression = collapse(expression, leftmost)!;
     }
-    return order;
+    return starts;
   }
 
   return defineDp<ArithmeticProblem, Token[]>(
@@ -145,13 +147,14 @@ export function arithmetic(given?: Partial<ArithmeticOptions>): DpTask<Arithmeti
       size: length,
       random: grow,
       input: ({ expression }) => expression,
-      states: ({ order }) => order.map((_, k) => k),
+      states: (problem) => upTo(problem.order.length),
       deps: (_, k) => (k === 0 ? [] : [k - 1]),
       reads: ({ expression }, k) => (k === 0 ? expression.map((_, i) => i) : []),
       constants: ['order'],
-      step({ order }, k, [previous], inputs) {
+      step(problem, k, [previous], inputs) {
         const expression = k === 0 ? inputs : previous;
-        const part = { start: order[k], length: expression[order[k]] === '(' ? 5 : 3 };
+        const start = problem.order[k];
+        const part = { start, length: expression[start] === '(' ? 5 : 3 };
         return (
           collapse(expression, part) ?? refuse(where, 'expression', 'without division by zero', expression)
         );

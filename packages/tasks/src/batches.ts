@@ -15,7 +15,7 @@ export interface BatchOptions {
   /** Length of all rows of inputs; by default that of the batch's longest sample. */
   seqLen?: number;
   seed?: number;
-  /** Fill each row with sample after sample; the last is cut at the edge and not scored. Needs `seqLen`. */
+  /** Fill each row with sample after sample; what is cut at the edge is not scored. Needs `seqLen`. */
   packed?: boolean;
   /** The side that short rows are filled up on. */
   padding?: 'right' | 'left';
@@ -183,16 +183,16 @@ export class BatchStream<Problem> implements IterableIterator<Batch<Problem>> {
   }
 }
 
-/** Sample after sample until `length` tokens; the last one is cut at the edge and not scored, even if it just fits. */
+/** Sample after sample until `length` tokens; one that is cut at the edge is not scored. */
 export function packRow(length: number, next: () => Sample): { tokens: number[]; mask: boolean[] } {
   const tokens: number[] = [];
   const mask: boolean[] = [];
   while (tokens.length < length) {
     const sample = next();
-    const last = tokens.length + sample.tokens.length >= length;
+    const whole = tokens.length + sample.tokens.length <= length;
     for (let i = 0; i < sample.tokens.length && tokens.length < length; i++) {
       tokens.push(sample.tokens[i]);
-      mask.push(!last && sample.lossMask[i]);
+      mask.push(whole && sample.lossMask[i]);
     }
   }
   return { tokens, mask };

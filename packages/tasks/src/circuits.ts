@@ -7,6 +7,7 @@
  * @see Arora et al. 2023, Zoology (the same tasks in its repository), https://arxiv.org/abs/2312.04927
  */
 import { checkBoolean, checkChoice, checkInteger, takeOptions } from './options.js';
+import { filled } from './lists.js';
 import { refuse } from './errors.js';
 import { labelled, Task } from './task.js';
 import { numberTokens, Vocabulary } from './vocabulary.js';
@@ -77,7 +78,7 @@ export function circuit(given?: Partial<CircuitOptions>): Task<CircuitProblem> {
 
 /** The tokens with the highest count. */
 function mostFrequent(symbols: readonly number[], vocabSize: number): number[] {
-  const counts = new Array<number>(vocabSize).fill(0);
+  const counts = filled(vocabSize, 0);
   for (const symbol of symbols) counts[symbol]++;
   const most = counts.reduce((best, count) => Math.max(best, count), 0);
   return counts.flatMap((count, symbol) => (count === most ? [symbol] : []));

@@ -7,6 +7,7 @@
  * @see Jelassi et al. 2024, Repeat after me, https://arxiv.org/abs/2402.01032
  */
 import { checkInteger, checkSize, drawSize, type Size, takeOptions } from './options.js';
+import { filled } from './lists.js';
 import type { Random } from './random.js';
 import { continuation, Task } from './task.js';
 import { letterTokens, Vocabulary } from './vocabulary.js';
@@ -76,7 +77,7 @@ function stringCopy(
     write: ({ string }) => continuation([start, ...string, separator], answerOf(string), end),
     sources({ string }) {
       const places = answerOf(string.map((_, i) => i + 1));
-      return [...new Array(string.length + 2).fill(-1), ...places, -1];
+      return [...filled(string.length + 2, -1), ...places, -1];
     },
   });
 }

@@ -7,6 +7,7 @@
  */
 import { defineDp, type DpOptions, type DpTask } from './dp.js';
 import { refuse } from './errors.js';
+import { upTo } from './lists.js';
 import { checkInteger, checkSize, type Size, sizeBounds, takeOptions } from './options.js';
 import type { Random } from './random.js';
 import { numberTokens } from './vocabulary.js';
@@ -67,18 +68,17 @@ export function cyk(given?: Partial<CykOptions>): DpTask<CykProblem> {
   );
 
   function isMember(word: readonly number[]): boolean {
-    let shorter: number[][] = [[], word.map((letter) => masks[letter])];
+    const rows: number[][] = [[], word.map((letter) => masks[letter])]; // by span, then by start
     for (let span = 2; span <= word.length; span++) {
-      shorter = [
-        ...shorter,
-        Array.from({ length: word.length - span + 1 }, (_, at) => {
+      rows.push(
+        upTo(word.length - span + 1).map((at) => {
           let mask = 0;
-          for (let k = 1; k < span; k++) mask |= combine(shorter[k][at], shorter[span - k][at + k]);
+          for (let k = 1; k < span; k++) mask |= combine(rows[k][at], rows[span - k][at + k]);
           return mask;
         }),
-      ];
+      );
     }
-    return ((shorter[word.length][0] >> start) & 1) === 1;
+    return ((rows[word.length][0] >> start) & 1) === 1;
   }
 
   /** A word of a nonterminal, each derivation equally likely. */

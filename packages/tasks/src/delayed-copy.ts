@@ -8,6 +8,7 @@
  * @see Poli et al. 2024, Mechanistic design, for the form with one copy token, https://arxiv.org/abs/2403.17844
  */
 import { checkBoolean, checkInteger, checkSize, drawSize, type Size, takeOptions } from './options.js';
+import { filled } from './lists.js';
 import type { Random } from './random.js';
 import { labelled, Task } from './task.js';
 import { numberTokens, Vocabulary } from './vocabulary.js';
@@ -58,7 +59,7 @@ function markedCopy(
   const vocabulary = new Vocabulary(['_', ...numberTokens(1, marker), '#'], { pad: '_' });
   const places = (tokens: readonly number[]) => {
     const data = tokens.flatMap((token, i) => (token > 0 && token < marker ? [i] : []));
-    return reverse ? data.reverse() : data;
+    return reverse ? data.toReversed() : data;
   };
   return new Task<TextProblem>({
     name,
@@ -69,10 +70,10 @@ function markedCopy(
     alignment: 'same',
     draw(rng, size) {
       const count = size ?? drawSize(memorize, rng);
-      const text = new Array<number>(noise + count).fill(0);
+      const text = filled(noise + count, 0);
       const at = selective ? chooseSorted(rng, noise + count, count) : text.keys();
       for (const place of [...at].slice(0, count)) text[place] = 1 + rng.integer(alphabet - 2);
-      return { tokens: [...text, ...new Array<number>(count).fill(marker)] };
+      return { tokens: [...text, ...filled(count, marker)] };
     },
     write({ tokens }) {
       const data = places(tokens);
@@ -141,7 +142,7 @@ export function madSelectiveCopy(given?: Partial<MadSelectiveCopyOptions>): Task
     alignment: 'same',
     draw(rng, size = seqLen) {
       checkInteger(where, 'seqLen', size, 2 * count + 1);
-      const blanksBefore = new Array<number>(count + 1).fill(0);
+      const blanksBefore = filled(count + 1, 0);
       for (let i = 0; i < size - 2 * count - 1; i++) {
         blanksBefore[selective ? rng.integer(count) : count]++;
       }

@@ -16,6 +16,7 @@ import {
   type StepVerdict,
   summary,
 } from './check.js';
+import { filled } from './lists.js';
 import { validateDp } from './dp-validate.js';
 import { refuse, show, TaskError } from './errors.js';
 import { checkChoice, checkSize, drawSize, type Size, takeOptions } from './options.js';
@@ -208,9 +209,9 @@ export function defineDp<Problem, Value = number, State extends Token = number>(
     refuse(where, 'inputs', "'prompt': its steps read the input but once", options.inputs);
   }
   const machine = new Machine(definition, options);
-  const rng = random(0).split('defineDp');
+  const draws = random(0).split('defineDp');
   const problems = Array.from({ length: VALIDATION_DRAWS }, () =>
-    definition.random(rng, drawSize(definition.size, rng)),
+    definition.random(draws, drawSize(definition.size, draws)),
   );
   problems.forEach((problem, i) => {
     validateDp(definition, machine.vocabulary, problem, problems[(i + 1) % problems.length]);
@@ -290,8 +291,7 @@ class Machine<Problem, Value, State extends Token> {
     const reads = states.map((state) => this.dp.reads?.(problem, state) ?? []);
     let mState = 0;
     deps.forEach((needed, k) => needed.forEach((dep) => (mState = Math.max(mState, k - dep))));
-    const most = (lists: unknown[][]) => lists.reduce((longest, list) => Math.max(longest, list.length), 0);
-    return { states, deps, reads, maxDeps: most(deps), maxReads: most(reads), mState };
+    return { states, deps, reads, maxDeps: longest(deps), maxReads: longest(reads), mState };
   }
 
   compose(problem: Problem): Composed<Value, State> {
@@ -356,8 +356,8 @@ class Machine<Problem, Value, State extends Token> {
   #needs(problem: Problem): Composed<Value, State> & { values_: number[]; inputs_: number[] } {
     const composed = this.compose(problem);
     const { tokens, states, promptLength, inlineStart, start, end, answerStart, answerEnd } = composed;
-    const fromValues = new Array<number>(tokens.length).fill(-1);
-    const fromInputs = new Array<number>(tokens.length).fill(-1);
+    const fromValues = filled(tokens.length, -1);
+    const fromInputs = filled(tokens.length, -1);
     const aligned = this.dp.aligned ?? false;
     if (this.form === 'direct') {
       for (let t = answerStart; t < answerEnd; t++) fromInputs[t] = 0;
@@ -399,13 +399,6 @@ class Machine<Problem, Value, State extends Token> {
   localityOf(problem: Problem): Locality {
     const { values_, inputs_, tokens, inlineStart, start, end, answerStart } = this.#needs(problem);
     if (this.form === 'direct') return { mState: 0, mToken: 0, inputReach: answerStart };
-    const farthest = (sources: number[], from: number[], to: number[]) => {
-      let most = 0;
-      from.forEach((first, k) => {
-        for (let t = first; t < to[k]; t++) if (sources[t] >= 0) most = Math.max(most, t - sources[t]);
-      });
-      return most;
-    };
     const { mState } = this.structure(problem);
     const mToken = farthest(values_, start, end);
     const inputReach = farthest(inputs_, start, end);
@@ -497,7 +490,7 @@ class Machine<Problem, Value, State extends Token> {
     }
     shaped &&= at === body.length;
     const right = given.map((_, i) => (i < body.length ? accepted[i] && i < at : shaped && soFar));
-    const result = summary('free-running', right, Math.max(at, body.length));
+    const result = summary('free-running', right, Math.max(at + given.length - body.length, given.length));
     return {
       ...result,
       correct: result.correct && shaped && soFar && answerCorrect,
@@ -600,4 +593,17 @@ class Machine<Problem, Value, State extends Token> {
 
 function sameTokens(a: readonly number[], b: readonly number[]): boolean {
   return a.length === b.length && a.every((id, i) => id === b[i]);
+}
+
+function longest(lists: readonly unknown[][]): number {
+  return lists.reduce((most, list) => Math.max(most, list.length), 0);
+}
+
+/** The largest distance from a token in one of the spans to its source. */
+function farthest(sources: readonly number[], from: readonly number[], to: readonly number[]): number {
+  let most = 0;
+  from.forEach((first, k) => {
+    for (let t = first; t < to[k]; t++) if (sources[t] >= 0) most = Math.max(most, t - sources[t]);
+  });
+  return most;
 }

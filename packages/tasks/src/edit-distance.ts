@@ -7,6 +7,7 @@
  * @see Feng et al. 2023, https://arxiv.org/abs/2305.15408
  */
 import { defineDp, type DpOptions, type DpTask } from './dp.js';
+import { filled } from './lists.js';
 import { refuse } from './errors.js';
 import { endsLine, GRID_ORDERS, type GridOrder, gridParts, type GridProblem } from './grid.js';
 import { drawDistinct } from './mqar.js';
@@ -87,13 +88,12 @@ export function editDistance(given?: Partial<EditDistanceOptions>): DpTask<GridP
       size: length,
       range: [0, options.numbers - 1],
       random: (rng, n) => drawStrings(rng, n, using),
-      example: (n) => ({ a: new Array(n).fill(0), b: new Array(n).fill(1) }),
+      example: (n) => ({ a: filled(n, 0), b: filled(n, 1) }),
       ...gridParts(
         order,
         (letter) => letters[letter],
         ({ i, j }, { diagonal, up, left }, same) => {
           const corner = diagonal ?? (i === 1 ? (j - 1) * border.insert : (i - 1) * border.delete);
-          if (same && costs.unitBorder) return corner; // published so: a match ends the search
           return Math.min(
             corner + (same ? 0 : costs.substitute),
             (up ?? j * border.insert) + costs.delete,

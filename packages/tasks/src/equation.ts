@@ -6,6 +6,7 @@
  * @see Feng et al. 2023, https://arxiv.org/abs/2305.15408
  */
 import { defineDp, type DpOptions, type DpTask, type Token } from './dp.js';
+import { filled } from './lists.js';
 import { checkPrime, inverses } from './field.js';
 import { refuse } from './errors.js';
 import { checkSize, type Size, sizeBounds, takeOptions } from './options.js';
@@ -77,10 +78,10 @@ export function equation(given?: Partial<EquationOptions>): DpTask<EquationProbl
       .split(' , ')
       .map((text) => {
         const [left, right] = text.split(' = ');
-        const row = new Array<number>(n + 1).fill(0);
+        const row = filled(n + 1, 0);
         row[n] = Number(right);
         for (const term of left.split(' + ')) {
-          const [letter, coefficient = '1'] = term.split(' ').reverse();
+          const [letter, coefficient = '1'] = term.split(' ').toReversed();
           row[unknowns.indexOf(letter)] = Number(coefficient);
         }
         return row;

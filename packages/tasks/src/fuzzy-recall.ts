@@ -9,6 +9,7 @@
  * @see Poli et al. 2024, Mechanistic design, https://arxiv.org/abs/2403.17844
  */
 import { type ContextProblem, scoreRecall } from './in-context-recall.js';
+import { filled } from './lists.js';
 import { drawDistinct } from './mqar.js';
 import { checkBoolean, checkChoice, checkInteger, takeOptions } from './options.js';
 import type { Random } from './random.js';
@@ -35,6 +36,11 @@ interface Motif {
   isKey: boolean;
   start: number;
   end: number;
+}
+
+/** Distinct tokens of [first, end). */
+function motif(rng: Random, first: number, end: number, longest: number, full: boolean): number[] {
+  return drawDistinct(rng, first, end, full ? longest : 1 + rng.integer(longest));
 }
 
 export function fuzzyRecall(given?: Partial<FuzzyRecallOptions>): Task<ContextProblem> {
@@ -66,10 +72,6 @@ export function fuzzyRecall(given?: Partial<FuzzyRecallOptions>): Task<ContextPr
     return id === pad ? '_' : '>';
   });
 
-  function motif(rng: Random, first: number, end: number, longest: number, full: boolean): number[] {
-    return drawDistinct(rng, first, end, full ? longest : 1 + rng.integer(longest));
-  }
-
   function motifs(tokens: readonly number[]): Motif[] {
     const found: Motif[] = [];
     let i = 0;
@@ -88,7 +90,7 @@ export function fuzzyRecall(given?: Partial<FuzzyRecallOptions>): Task<ContextPr
 
   /** For each token of a value whose key was shown before: the same token of its first showing. */
   function sources({ tokens }: ContextProblem): number[] {
-    const sources = tokens.map(() => -1);
+    const found = tokens.map(() => -1);
     const firstValueOf = new Map<string, number>();
     let key = '';
     for (const { isKey, start, end } of motifs(tokens)) {
@@ -98,9 +100,9 @@ export function fuzzyRecall(given?: Partial<FuzzyRecallOptions>): Task<ContextPr
       }
       const first = firstValueOf.get(key);
       if (first === undefined) firstValueOf.set(key, start);
-      else for (let i = start; i < end; i++) sources[i] = first + i - start;
+      else for (let i = start; i < end; i++) found[i] = first + i - start;
     }
-    return sources;
+    return found;
   }
 
   return new Task<ContextProblem>({
@@ -133,7 +135,7 @@ export function fuzzyRecall(given?: Partial<FuzzyRecallOptions>): Task<ContextPr
         }
       }
       if (!probeShown) text.push(...probe); // there is room: the loop kept it free
-      const padding = new Array<number>(room - text.length).fill(pad);
+      const padding = filled(room - text.length, pad);
       return { tokens: [...padding, ...text, ...query] };
     },
     write(problem) {

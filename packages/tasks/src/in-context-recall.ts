@@ -55,13 +55,13 @@ export function noisyRecall(given?: Partial<InContextRecallOptions>): Task<Conte
 
 /** Scores the last `answerLength` tokens, and what else `score` says. */
 export function scoreRecall(
-  tokens: number[],
+  tokens: readonly number[],
   answerLength: number,
   scored: (position: number) => boolean,
 ): Written {
   const promptLength = tokens.length - answerLength;
   return {
-    tokens,
+    tokens: tokens.slice(),
     lossMask: tokens.map((_, i) => i >= promptLength || scored(i)),
     prompt: tokens.slice(0, promptLength),
     answer: tokens.slice(promptLength),

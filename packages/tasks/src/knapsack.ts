@@ -5,6 +5,7 @@
  *     scored  . . . . . .   .   * * * * * * * *   *   *   *
  */
 import { defineDp, type DpOptions, type DpTask } from './dp.js';
+import { filled } from './lists.js';
 import { checkInteger, checkSize, type Size, sizeBounds, takeOptions } from './options.js';
 import { numberTokens } from './vocabulary.js';
 
@@ -56,8 +57,8 @@ export function knapsack(given?: Partial<KnapsackOptions>): DpTask<KnapsackProbl
         capacity,
       }),
       example: (n) => ({
-        weights: new Array(n).fill(Math.min(maxWeight, capacity)),
-        values: new Array(n).fill(1),
+        weights: filled(n, Math.min(maxWeight, capacity)),
+        values: filled(n, 1),
         capacity,
       }),
       constants: ['capacity'],

@@ -62,8 +62,8 @@ export function layeredPath(given?: Partial<LayeredPathOptions>): DpTask<Layered
         const first = width + 1 + (layer - 1) * width * width;
         return nodes.map((u) => first + u * width + v);
       },
-      step(_, state, values, inputs) {
-        const weights = inputs as number[];
+      step(_, state, values, read) {
+        const weights = read as number[];
         if (state < width) return weights[0];
         return Math.min(...weights.map((weight, u) => values[u] + weight));
       },

@@ -5,6 +5,7 @@
  *     scored  . . . . .   .   * * * *   *   *   *
  */
 import { defineDp, type DpOptions, type DpTask } from './dp.js';
+import { filled } from './lists.js';
 import { GRID_ORDERS, type GridOrder, gridParts, type GridProblem } from './grid.js';
 import {
   checkChoice,
@@ -52,7 +53,7 @@ export function lcs(given?: Partial<LcsOptions>): DpTask<GridProblem> {
         const string = (size: number) => Array.from({ length: size }, () => rng.integer(alphabet));
         return { a: string(n), b: string(typeof length === 'number' ? n : drawSize(length, rng)) };
       },
-      example: (n) => ({ a: new Array(n).fill(0), b: new Array(n).fill(0) }),
+      example: (n) => ({ a: filled(n, 0), b: filled(n, 0) }),
       ...gridParts(
         order,
         (letter) => letters[letter],

@@ -7,6 +7,7 @@
  * @see Feng et al. 2023, https://arxiv.org/abs/2305.15408
  */
 import { chooseSorted } from './delayed-copy.js';
+import { upTo } from './lists.js';
 import { defineDp, type DpOptions, type DpTask } from './dp.js';
 import { checkChoice, checkInteger, checkSize, type Size, sizeBounds, takeOptions } from './options.js';
 import type { Random } from './random.js';
@@ -62,9 +63,9 @@ export function lis(given?: Partial<LisOptions>): DpTask<LisProblem> {
         deps: (_, i) => upTo(i),
         reads: (_, i) => upTo(i + 1),
         inlineReads: (_, i) => [i],
-        step(_problem, i, values, inputs) {
+        step(_problem, i, values, numbers) {
           let best = 0;
-          for (let k = 0; k < i; k++) if (inputs[k] < inputs[i]) best = Math.max(best, values[k]);
+          for (let k = 0; k < i; k++) if (numbers[k] < numbers[i]) best = Math.max(best, values[k]);
           return best + 1;
         },
       },
@@ -97,10 +98,6 @@ export function lis(given?: Partial<LisOptions>): DpTask<LisProblem> {
     },
     { form, inputs },
   );
-}
-
-function upTo(end: number): number[] {
-  return Array.from({ length: end }, (_, i) => i);
 }
 
 /** Up to three rising runs, scattered in order among uniform numbers. */

@@ -9,6 +9,7 @@
  * @see Arora et al. 2023, Zoology, https://arxiv.org/abs/2312.04927
  */
 import { refuse } from './errors.js';
+import { filled } from './lists.js';
 import { checkBoolean, checkInteger, checkNumber, takeOptions } from './options.js';
 import type { Random } from './random.js';
 import { power } from './real.js';
@@ -214,7 +215,7 @@ function pairRecall(
       }
       const keys = drawDistinct(rng, 1, firstValue, pairs);
       const values = drawDistinct(rng, firstValue, vocabSize, pairs);
-      const tokens = new Array<number>(length).fill(FILLER);
+      const tokens = filled(length, FILLER);
       let at = 0;
       for (let i = 0; i < pairs; i++) {
         tokens[at++] = keys[i];
@@ -282,7 +283,7 @@ export function mqarCompositional(given?: Partial<MqarOptions>): Task<RecallProb
       const firstKeys = drawDistinct(rng, 1, third, grid);
       const secondKeys = drawDistinct(rng, third, 2 * third, grid);
       const values = drawDistinct(rng, 2 * third, vocabSize, pairs);
-      const tokens = new Array<number>(length).fill(FILLER);
+      const tokens = filled(length, FILLER);
       const order = rng.shuffle(Array.from({ length: pairs }, (_, i) => i));
       order.forEach((pair, i) => {
         tokens[3 * i] = firstKeys[pair % grid];

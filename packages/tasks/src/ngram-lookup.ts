@@ -8,6 +8,7 @@
  * @see Jelassi et al. 2024, Repeat after me, https://arxiv.org/abs/2402.01032
  */
 import { drawString, stringVocabulary } from './copy.js';
+import { filled } from './lists.js';
 import { refuse, TaskError } from './errors.js';
 import {
   checkBoolean,
@@ -101,8 +102,8 @@ export function ngramLookup(given?: Partial<NgramLookupOptions>): Task<NgramLook
     options,
     summary: 'write what follows the key in the string',
     vocabulary,
-    draw(rng, given) {
-      const size = given ?? drawSize(length, rng);
+    draw(rng, wanted) {
+      const size = wanted ?? drawSize(length, rng);
       checkInteger(where, 'length', size, n + answerLength + 3);
       for (let i = 0; i < DRAWS; i++) {
         const problem = tryOnce(rng, size);
@@ -120,7 +121,7 @@ export function ngramLookup(given?: Partial<NgramLookupOptions>): Task<NgramLook
           : [start, ...string, separator, ...problem.key];
       return continuation(prompt, answer, end);
     },
-    key: ({ string, key }) => `${string.join()} ${key.join()}`,
+    key: (problem) => `${problem.string.join()} ${problem.key.join()}`,
     sources(problem) {
       const { prompt, answer } = this.write(problem);
       const stringStart = key === 'prefix' ? n + 2 : 1;
@@ -129,11 +130,11 @@ export function ngramLookup(given?: Partial<NgramLookupOptions>): Task<NgramLook
     },
   });
 
-  function firstIndex({ string, key }: NgramLookupProblem): number {
-    for (let at = 0; at + n <= string.length; at++) {
-      if (key.every((letter, i) => letter === string[at + i])) return at;
+  function firstIndex(problem: NgramLookupProblem): number {
+    for (let at = 0; at + n <= problem.string.length; at++) {
+      if (problem.key.every((letter, i) => letter === problem.string[at + i])) return at;
     }
-    return refuse(where, 'key', 'a part of the string', key);
+    return refuse(where, 'key', 'a part of the string', problem.key);
   }
 }
 
@@ -167,8 +168,8 @@ export function duplicatedNgrams(given?: Partial<DuplicatedNgramsOptions>): Task
     options,
     summary: 'write the string again; one n-gram stands in it twice',
     vocabulary,
-    draw(rng, given) {
-      const size = given ?? drawSize(length, rng);
+    draw(rng, wanted) {
+      const size = wanted ?? drawSize(length, rng);
       checkInteger(where, 'length', size, n + 3);
       const string = drawString(rng, vocabSize, size);
       const candidates = size - n - 1;
@@ -178,7 +179,7 @@ export function duplicatedNgrams(given?: Partial<DuplicatedNgramsOptions>): Task
       return { string: replaceAll(string, string.slice(place, place + n), string.slice(source, source + n)) };
     },
     write: ({ string }) => continuation([start, ...string, separator], string, end),
-    sources: ({ string }) => [...new Array(string.length + 2).fill(-1), ...string.map((_, i) => i + 1), -1],
+    sources: ({ string }) => [...filled(string.length + 2, -1), ...string.map((_, i) => i + 1), -1],
   });
 }
 

@@ -53,7 +53,6 @@ export function phoneBook(given?: Partial<PhoneBookOptions>): Task<PhoneBookProb
 
   /** The prompt, and where in it the line begins that holds the answer. */
   function text({ entries, examples, query }: PhoneBookProblem): { prompt: string; lineStart: number } {
-    const line = ({ name, number }: { name: string; number: string }) => `${name}: ${number}\n`;
     if (!entries[query]) refuse(where, 'query', 'a line of the book', query);
     const lineStart = entries.slice(0, query).reduce((sum, entry) => sum + line(entry).length, 0);
     const book = entries.map(line).join('');
@@ -95,7 +94,7 @@ export function phoneBook(given?: Partial<PhoneBookOptions>): Task<PhoneBookProb
     /** The first line counts; the space before the number may be missing. */
     judge(sample, output) {
       const expected = sample.tokens.slice(sample.prompt.length);
-      const bare = output.length > 0 && output[0] !== space;
+      const bare = /\d/.test(vocabulary.tokens[output[0]] ?? '');
       return judgeContinuation(bare ? expected.slice(1) : expected, output, newline);
     },
     sources(problem) {
@@ -105,6 +104,10 @@ export function phoneBook(given?: Partial<PhoneBookOptions>): Task<PhoneBookProb
       return [...Array.from(prompt, () => -1), -1, ...digits, -1];
     },
   });
+}
+
+function line({ name, number }: PhoneBookProblem['entries'][number]): string {
+  return `${name}: ${number}\n`;
 }
 
 /** Two to four syllables of a consonant and a vowel. */

@@ -47,7 +47,7 @@ describe('random', () => {
   });
 
   it('draws integers evenly', () => {
-    const counts = new Array(6).fill(0);
+    const counts = [0, 0, 0, 0, 0, 0];
     const rng = random(3);
     for (let i = 0; i < 60000; i++) counts[rng.integer(6)]++;
     const chiSquare = counts.reduce((sum, count) => sum + (count - 10000) ** 2 / 10000, 0);

@@ -142,7 +142,6 @@ export class Random {
 
   /** @throws RangeError if it is not a state */
   static from({ key, counter, used }: RandomState): Random {
-    const isWord = (word: unknown) => typeof word === 'number' && word >>> 0 === word;
     const good =
       key?.length === 2 &&
       counter?.length === 4 &&
@@ -167,6 +166,10 @@ export class Random {
       if (!carries) return;
     }
   }
+}
+
+function isWord(word: unknown): boolean {
+  return typeof word === 'number' && word >>> 0 === word;
 }
 
 /** Two words from a text: FNV-1a over its UTF-16 units, run twice from different bases. */

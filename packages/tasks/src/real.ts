@@ -3,7 +3,7 @@
  * Math.pow differ between engines, and what decides a sample must not.
  */
 
-const LN2 = 0.6931471805599453;
+const LN2 = Math.LN2;
 const scratch = new DataView(new ArrayBuffer(8));
 
 /** Natural logarithm of a positive normal number. */

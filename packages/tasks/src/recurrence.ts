@@ -5,6 +5,7 @@
  *     scored  . .   .   * * * * *   *   *   *
  */
 import { defineDp, type DpOptions, type DpTask } from './dp.js';
+import { filled } from './lists.js';
 import { refuse } from './errors.js';
 import { checkBoolean, checkInteger, checkSize, type Size, takeOptions } from './options.js';
 import { numberTokens } from './vocabulary.js';
@@ -44,7 +45,7 @@ export function recurrence(given?: Partial<RecurrenceOptions>): DpTask<Recurrenc
   checkInteger(where, 'm', m, 1, 2 ** 12);
   checkSize(where, 'length', length, m + 1, 2 ** 20);
   checkBoolean(where, 'driven', driven);
-  const coefficients = options.coefficients ?? new Array<number>(m).fill(1);
+  const coefficients = options.coefficients ?? filled(m, 1);
   if (!Array.isArray(coefficients) || coefficients.length !== m)
     refuse(where, 'coefficients', `${m} numbers`, coefficients);
   for (const c of coefficients) checkInteger(where, 'coefficients', c, 0, p - 1);

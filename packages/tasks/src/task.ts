@@ -295,12 +295,18 @@ export function continuation(prompt: number[], answer: number[], end?: number): 
 }
 
 /** Answers due at places of a text: for `write` of a task whose alignment is `same`. */
-export function labelled(tokens: number[], labels: readonly (readonly [number, number])[]): Written {
+export function labelled(tokens: readonly number[], labels: readonly (readonly [number, number])[]): Written {
   const targets = tokens.map(() => 0);
   const lossMask = tokens.map(() => false);
   for (const [position, value] of labels) {
     targets[position] = value;
     lossMask[position] = true;
   }
-  return { tokens, lossMask, targets, prompt: tokens, answer: labels.map(([, value]) => value) };
+  return {
+    tokens: tokens.slice(),
+    lossMask,
+    targets,
+    prompt: tokens.slice(),
+    answer: labels.map(([, value]) => value),
+  };
 }

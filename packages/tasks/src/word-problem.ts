@@ -11,6 +11,7 @@
  */
 import type { DpOptions, DpTask } from './dp.js';
 import { refuse } from './errors.js';
+import { upTo } from './lists.js';
 import { checkInteger, checkSize, type Size, takeOptions } from './options.js';
 import { foldTask, type PrefixProblem } from './prefix.js';
 
@@ -96,11 +97,7 @@ export function groupOf(where: string, name: string): Group {
 function permutations(n: number): number[][] {
   let partial: number[][] = [[]];
   for (let i = 0; i < n; i++) {
-    partial = partial.flatMap((head) =>
-      Array.from({ length: n }, (_, x) => x)
-        .filter((x) => !head.includes(x))
-        .map((x) => [...head, x]),
-    );
+    partial = partial.flatMap((head) => upTo(n).flatMap((x) => (head.includes(x) ? [] : [head.concat(x)])));
   }
   return partial;
 }
