@@ -44,7 +44,7 @@ export function circuit(given?: Partial<CircuitOptions>): Task<CircuitProblem> {
   checkInteger(where, 'vocabSize', vocabSize, 3, vocabularyMajority ? 2 ** 24 : 3);
   const query = vocabularyMajority ? 0 : 2;
   return new Task<CircuitProblem>({
-    name: cumulative ? `cumulative-${kind}` : kind,
+    name: 'circuit',
     version: 1,
     options,
     summary: cumulative ? `${kind} of the bits so far` : kind.replace('-', ' '),

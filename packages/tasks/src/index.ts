@@ -63,3 +63,10 @@ export { layeredPath } from './layered-path.js';
 export type { LayeredPathOptions, LayeredPathProblem } from './layered-path.js';
 export { modularSum, parity, wordProblem } from './word-problem.js';
 export type { WordProblemOptions } from './word-problem.js';
+
+export { createTask, factories, taskOf } from './manifest.js';
+export type { ExportOptions, Manifest, Source, TaskFactory } from './manifest.js';
+export { readJsonLines, rewriteJsonLines, writeJsonLines } from './json-lines.js';
+export type { JsonLines } from './json-lines.js';
+export { readSafetensors, rewriteSafetensors, writeSafetensors } from './safetensors.js';
+export type { Dataset, SafetensorsOptions } from './safetensors.js';
