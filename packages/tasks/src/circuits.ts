@@ -55,8 +55,9 @@ export function circuit(given?: Partial<CircuitOptions>): Task<CircuitProblem> {
       const count = cumulative ? length : length - 1;
       if (!vocabularyMajority) return { symbols: Array.from({ length: count }, () => rng.integer(2)) };
       const symbols = Array.from({ length: count }, () => 1 + rng.integer(vocabSize - 1));
-      const [top, ...rivals] = mostFrequent(symbols, vocabSize);
-      for (const rival of rivals) symbols[symbols.indexOf(rival)] = top;
+      const tied = mostFrequent(symbols, vocabSize);
+      const top = tied[rng.integer(tied.length)];
+      for (const rival of tied) if (rival !== top) symbols[symbols.indexOf(rival)] = top;
       return { symbols };
     },
     write({ symbols }) {
