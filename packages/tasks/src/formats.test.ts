@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import fc from 'fast-check';
+import { array, assert, asyncProperty, nat } from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
   arithmetic,
@@ -99,8 +99,8 @@ describe('JSON lines', () => {
 
   it('reads what comes in parts, cut anywhere, as text, bytes or a stream', async () => {
     const whole = await all((await readJsonLines(text)).samples);
-    await fc.assert(
-      fc.asyncProperty(fc.array(fc.nat(50), { minLength: 1, maxLength: 9 }), async (sizes) => {
+    await assert(
+      asyncProperty(array(nat(50), { minLength: 1, maxLength: 9 }), async (sizes) => {
         expect(await all((await readJsonLines(cut(bytes, sizes))).samples)).toEqual(whole);
       }),
       { numRuns: 20 },

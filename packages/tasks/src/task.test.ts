@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import { assert, nat, property, tuple } from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
   arithmetic,
@@ -57,35 +57,37 @@ describe.each(variants)('%s', (_, task) => {
   });
 
   it('finds every single wrong token of an output, and passes the right one in both modes', () => {
-    const seeds = fc.tuple(fc.nat(1e6), fc.nat(), fc.nat());
-    const check = ([seed, place, change]: [number, number, number]) => {
-      const sample = task.sample(random(seed));
-      const right = perfect(task, sample);
-      expect(task.check(sample, right)).toMatchObject({
-        correct: true,
-        answerCorrect: true,
-        firstWrong: null,
-      });
-      const forced = task.scored(sample).map((i) => (sample.targets ?? sample.tokens)[i]);
-      const mode = 'teacher-forced';
-      expect(task.check(sample, forced, { mode })).toMatchObject({ mode, correct: true, tokenAccuracy: 1 });
+    const seeds = tuple(nat(1e6), nat(), nat());
+    assert(
+      property(seeds, ([seed, place, change]) => {
+        const sample = task.sample(random(seed));
+        const right = perfect(task, sample);
+        expect(task.check(sample, right)).toMatchObject({
+          correct: true,
+          answerCorrect: true,
+          firstWrong: null,
+        });
+        const forced = task.scored(sample).map((i) => (sample.targets ?? sample.tokens)[i]);
+        const mode = 'teacher-forced';
+        expect(task.check(sample, forced, { mode })).toMatchObject({ mode, correct: true, tokenAccuracy: 1 });
 
-      const at = place % right.length;
-      const output = [...right];
-      output[at] = (output[at] + 1 + (change % (task.vocabulary.size - 1))) % task.vocabulary.size;
-      const result = task.check(sample, output);
-      // A chain of arithmetic may stay legal; test/reference.test.ts looks at those.
-      if (task.name !== 'arithmetic' || !result.correct) {
-        expect(result.correct).toBe(false);
-        expect(result.firstWrong).toBeLessThanOrEqual(task.name === 'phone-book' ? at + 1 : at);
-      }
-      const k = place % forced.length;
-      forced[k] = (forced[k] + 1) % task.vocabulary.size;
-      const second = task.check(sample, forced, { mode });
-      expect(second).toMatchObject({ correct: false, firstWrong: k });
-      expect(second.tokenAccuracy).toBeCloseTo(1 - 1 / forced.length, 10);
-    };
-    fc.assert(fc.property(seeds, check), { numRuns: 25 });
+        const at = place % right.length;
+        const output = [...right];
+        output[at] = (output[at] + 1 + (change % (task.vocabulary.size - 1))) % task.vocabulary.size;
+        const result = task.check(sample, output);
+        // A chain of arithmetic may stay legal; test/reference.test.ts looks at those.
+        if (task.name !== 'arithmetic' || !result.correct) {
+          expect(result.correct).toBe(false);
+          expect(result.firstWrong).toBeLessThanOrEqual(task.name === 'phone-book' ? at + 1 : at);
+        }
+        const k = place % forced.length;
+        forced[k] = (forced[k] + 1) % task.vocabulary.size;
+        const second = task.check(sample, forced, { mode });
+        expect(second).toMatchObject({ correct: false, firstWrong: k });
+        expect(second.tokenAccuracy).toBeCloseTo(1 - 1 / forced.length, 10);
+      }),
+      { numRuns: 25 },
+    );
   });
 
   it('finds an output that stops early or goes on', () => {
@@ -172,6 +174,11 @@ describe.each(variants)('%s', (_, task) => {
   });
 });
 
+function expressions(task: Task<{ expression: unknown[] }>): string[] {
+  const { samples } = task.batches({ batchSize: 2000 }).next().value;
+  return samples.map(({ problem }) => problem.expression.join(' '));
+}
+
 describe('split', () => {
   it.each(names.filter((name) => name !== 'phone-book'))(
     'never draws a problem of %s on both sides',
@@ -190,15 +197,10 @@ describe('split', () => {
     const { train } = arithmetic({ length: 2, p: 3 }).split(shares);
     const { test } = arithmetic({ length: 2, p: 3, order: 'canonical' }).split(shares);
     const direct = arithmetic({ length: 2, p: 3, form: 'direct' }).split(shares);
-    const keys = (task: Task<{ expression: unknown[] }>) =>
-      task
-        .batches({ batchSize: 2000 })
-        .next()
-        .value.samples.map(({ problem }) => problem.expression.join(' '));
-    const trained = new Set(keys(train));
+    const trained = new Set(expressions(train));
     expect(trained.size).toBeGreaterThan(50);
-    expect(keys(test).some((expression) => trained.has(expression))).toBe(false);
-    expect(keys(direct.test).some((expression) => trained.has(expression))).toBe(false);
+    expect(expressions(test).some((expression) => trained.has(expression))).toBe(false);
+    expect(expressions(direct.test).some((expression) => trained.has(expression))).toBe(false);
   });
 
   it('keeps the share that is asked for', () => {
@@ -226,7 +228,7 @@ describe('batches', () => {
     const stream = task.batches({ batchSize: 2, seqLen: 50, seed: 4, packed: true });
     for (let i = 0; i < 5; i++) {
       const { inputs, targets, lossMask } = stream.next().value;
-      expect([...inputs.slice(1, 50)]).toEqual([...targets.slice(0, 49)]);
+      expect(inputs.slice(1, 50)).toEqual(targets.slice(0, 49));
       const text = task.vocabulary.decode([inputs[0], ...targets.slice(0, 50)]);
       let expected = '';
       for (const part of text.match(/\$[^$]*/g)!) {
@@ -234,7 +236,7 @@ describe('batches', () => {
         const whole = answer !== undefined && answer.endsWith('.');
         expected += '.'.repeat(before.length + 1) + (whole ? '*' : '.').repeat(answer?.length ?? 0);
       }
-      const got = [...lossMask.slice(0, 50)].map((bit) => (bit ? '*' : '.')).join('');
+      const got = Array.from(lossMask.subarray(0, 50), (bit) => (bit ? '*' : '.')).join('');
       expect(got).toBe(expected.slice(1, 51));
     }
     const again = task.batches({ batchSize: 2, seqLen: 50, packed: true, state: stream.state });

@@ -99,9 +99,7 @@ function isChain(task: Task, tokens: number[]): boolean {
     .replace(' <eos>', '')
     .split(' = ')
     .map((text) => text.split(' '));
-  const numbered = expressions.map((tokens) =>
-    tokens.map((token) => (/\d/.test(token) ? Number(token) : token)),
-  );
+  const numbered = expressions.map((parts) => parts.map((part) => (/\d/.test(part) ? Number(part) : part)));
   const p = task.vocabulary.size - 10;
   return numbered.slice(1).every((next, k) => {
     const before = numbered[k];

@@ -1,8 +1,7 @@
 /** Samples of the public reference generators, and the problem and task of ours that each corresponds to. */
 import { readFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
-import * as tasks from '../src/index.js';
-import type { Task } from '../src/index.js';
+import { createTask, type Task } from '../src/index.js';
 
 type Labels = [position: number, value: number][];
 
@@ -24,15 +23,11 @@ export const samples: ReferenceSample[] = gunzipSync(readFileSync(file))
 const made = new Map<string, Task>();
 
 /** The task made once for each set of options. */
-function once(name: string, options: object, make: () => Task<never>): Task {
+function make(name: string, options: object): Task {
   const key = `${name} ${JSON.stringify(options)}`;
   let task = made.get(key);
-  if (!task) made.set(key, (task = make() as unknown as Task));
+  if (!task) made.set(key, (task = createTask(name, options)));
   return task;
-}
-
-function make(name: keyof typeof tasks, options: object): Task {
-  return once(name, options, () => (tasks[name] as (options: object) => Task<never>)(options));
 }
 
 const letters = (text: string) => [...text].map((letter) => letter.charCodeAt(0) - 97);
@@ -83,7 +78,7 @@ export function counterpart(sample: ReferenceSample): Counterpart | undefined {
       };
     case 'edit-distance':
       return {
-        task: make('editDistance', {
+        task: make('edit-distance', {
           length: params.length,
           using: params.using,
           costs: 'reference',
@@ -110,13 +105,8 @@ export function counterpart(sample: ReferenceSample): Counterpart | undefined {
         lookAlikes: true,
         ...(sample.task === 'mqar-forgetting' ? { updates: params.num_updates } : {}),
       };
-      const name = {
-        mqar: 'mqar',
-        'mqar-forgetting': 'mqarForgetting',
-        'mqar-compositional': 'mqarCompositional',
-      };
       return {
-        task: make(name[sample.task] as 'mqar', options),
+        task: make(sample.task, options),
         problem: { tokens: sample.inputs, queries: sample.labels.map(([position]: [number]) => position) },
         tokens: sample.inputs,
         labels: sample.labels,
@@ -153,7 +143,7 @@ export function counterpart(sample: ReferenceSample): Counterpart | undefined {
         score: sample.split,
       };
       return {
-        task: make('noisyRecall', options),
+        task: make('noisy-recall', options),
         problem: { tokens },
         tokens,
         labels: shifted(sample, tokens),
@@ -170,7 +160,7 @@ export function counterpart(sample: ReferenceSample): Counterpart | undefined {
         score: sample.split,
       };
       return {
-        task: make('fuzzyRecall', options),
+        task: make('fuzzy-recall', options),
         problem: { tokens },
         tokens,
         labels: shifted(sample, tokens),
@@ -209,7 +199,7 @@ export function counterpart(sample: ReferenceSample): Counterpart | undefined {
         selective,
       };
       return {
-        task: make('madSelectiveCopy', options),
+        task: make('mad-selective-copy', options),
         problem: { tokens: sample.inputs },
         tokens: sample.inputs,
         labels: sample.targets,
@@ -219,7 +209,7 @@ export function counterpart(sample: ReferenceSample): Counterpart | undefined {
       const { noise, memorize, alphabet, reverse, variable } = params;
       const first = sample.inputs.length - memorize;
       return {
-        task: make(variable ? 'selectiveCopy' : 'delayedCopy', { noise, memorize, alphabet, reverse }),
+        task: make(variable ? 'selective-copy' : 'delayed-copy', { noise, memorize, alphabet, reverse }),
         problem: { tokens: sample.inputs },
         tokens: sample.inputs,
         labels: sample.targets.map((token: number, i: number) => [first + i, token]),
@@ -234,7 +224,7 @@ export function counterpart(sample: ReferenceSample): Counterpart | undefined {
         triggers: params.num_triggers,
       };
       return {
-        task: make('inductionHeads', options),
+        task: make('induction-heads', options),
         problem: { tokens: sample.ids.slice(0, -n - 1) },
         tokens: sample.ids,
         labels: own(sample.ids, [[sample.ids.length - n, sample.ids.length]]),
@@ -250,7 +240,7 @@ export function counterpart(sample: ReferenceSample): Counterpart | undefined {
         allowUnseen: params.allow_dot,
       };
       return {
-        task: make('associativeRecall', options),
+        task: make('associative-recall', options),
         problem: { pairs: ids.slice(0, -n - 2), key: ids.slice(-n - 1, -1) },
         tokens: ids,
         labels: own(ids, [[ids.length - 1, ids.length]]),
@@ -275,9 +265,9 @@ export function stringTask(sample: ReferenceSample): Task {
     return make('copy', { vocabSize: params.vocab_size, length, answerLength: params.length_answer });
   }
   if (sample.task === 'copy-duplicate-ngram') {
-    return make('duplicatedNgrams', { vocabSize: params.vocab_size, length, n: params.n_gram });
+    return make('duplicated-ngrams', { vocabSize: params.vocab_size, length, n: params.n_gram });
   }
-  return make('ngramLookup', {
+  return make('ngram-lookup', {
     vocabSize: params.vocab_size,
     length,
     n: params.n_gram,
@@ -308,7 +298,7 @@ function stringCounterpart(sample: ReferenceSample): Counterpart {
 }
 
 function phoneBookCounterpart(sample: ReferenceSample): Counterpart {
-  const task = make('phoneBook', { entries: sample.params.entries });
+  const task = make('phone-book', { entries: sample.params.entries });
   const [book, examples, asked] = (sample.prompt as string).split('\n\n').map((part) => part.split('\n'));
   const entries = book.map((line) => ({ name: line.split(': ')[0], number: line.split(': ')[1] }));
   const line = (text: string) => book.indexOf(text);
@@ -334,7 +324,7 @@ export function dpCounterpart(sample: ReferenceSample): { task: Task; problem: u
         problem,
       };
     case 'matrix-chain':
-      return { task: make('matrixChain', { length: params.n, maxDim: 20 }), problem };
+      return { task: make('matrix-chain', { length: params.n, maxDim: 20 }), problem };
     case 'cyk':
       return {
         task: make('cyk', { length: params.n, grammar: problem.grammar }),
@@ -346,20 +336,20 @@ export function dpCounterpart(sample: ReferenceSample): { task: Task; problem: u
       return { task: make('recurrence', options), problem: { start: problem.init, drive: problem.inputs } };
     }
     case 'prefix-sum':
-      return { task: make('prefixSum', { p: params.p, length: params.n }), problem: { numbers: problem.x } };
+      return { task: make('prefix-sum', { p: params.p, length: params.n }), problem: { numbers: problem.x } };
     case 'prefix-max':
       return {
-        task: make('prefixMax', { p: params.range, length: params.n }),
+        task: make('prefix-max', { p: params.range, length: params.n }),
         problem: { numbers: problem.x },
       };
     case 'layered-path':
       return {
-        task: make('layeredPath', { length: params.layers, width: params.width, maxWeight: 9 }),
+        task: make('layered-path', { length: params.layers, width: params.width, maxWeight: 9 }),
         problem: { start: problem.start, weights: problem.weights },
       };
     case 'word-problem':
       return {
-        task: make('wordProblem', { group: params.group, length: params.n }),
+        task: make('word-problem', { group: params.group, length: params.n }),
         problem: { numbers: problem.word },
       };
     default:
