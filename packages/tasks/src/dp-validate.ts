@@ -2,6 +2,9 @@ import type { DpDefinition, Token } from './dp.js';
 import { show, TaskError } from './errors.js';
 import type { Vocabulary } from './vocabulary.js';
 
+const MOST_WATCHED = 20000; // values and inputs
+const WATCHED_END = 20;
+
 /**
  * Runs a definition on a problem with watched arguments.
  *
@@ -61,21 +64,36 @@ export function validateDp<Problem, Value, State extends Token>(
     if (!places.has(state)) wrong(`answerStates must be states, got ${show(state)}`);
   }
 
+  // Watching is slow: of a long problem, its ends and some states between are watched.
+  const uses = states.reduce((sum, _, k) => sum + 1 + deps[k].length + reads[k].length, 0);
+  const stride = Math.ceil(uses / MOST_WATCHED);
+  const isWatched = (k: number) => k % stride === 0 || k < WATCHED_END || k >= states.length - WATCHED_END;
+
   const values: Value[] = [];
   const run = (k: number): Value => {
     const at = `step at state ${show(states[k])}`;
     const declared = deps[k].map((dep) => values[places.get(dep)!]);
     const inputs = reads[k].map((place) => input[place]);
-    const value = dp.step(
-      watchProblem(problem, dp.constants ?? [], (path) =>
-        wrong(
-          `${at} must use what deps, reads and constants declare, got problem${path}, which is not declared`,
-        ),
+    const watchedProblem = watchProblem(problem, dp.constants ?? [], (path) =>
+      wrong(
+        `${at} must use what deps, reads and constants declare, got problem${path}, which is not declared`,
       ),
-      states[k],
-      watchList(declared, (index) => wrong(`${at} has ${declared.length} deps, but uses values[${index}]`)),
-      watchList(inputs, (index) => wrong(`${at} has ${inputs.length} reads, but uses inputs[${index}]`)),
     );
+    const watchedValues = watchList(declared, (index) =>
+      wrong(`${at} has ${declared.length} deps, but uses values[${index}]`),
+    );
+    const watchedInputs = watchList(inputs, (index) =>
+      wrong(`${at} has ${inputs.length} reads, but uses inputs[${index}]`),
+    );
+    let value: Value;
+    try {
+      value = isWatched(k)
+        ? dp.step(watchedProblem, states[k], watchedValues, watchedInputs)
+        : dp.step(problem, states[k], declared, inputs);
+    } catch (error) {
+      if (error instanceof TaskError) throw error;
+      return wrong(`${at} must give a value, got an error: ${String(error)}`);
+    }
     if (value === undefined || (typeof value === 'number' && Number.isNaN(value)))
       wrong(`${at} must give a value, got ${show(value)}`);
     return value;
@@ -117,6 +135,7 @@ export function validateDp<Problem, Value, State extends Token>(
   dp.states(other); // a definition that remembers the last problem is now wrong about this one
   dp.input(other);
   for (let k = states.length - 1; k >= 0; k--) {
+    if (!isWatched(k)) continue;
     const [first, again] = [written(values[k], states[k]), written(run(k), states[k])];
     if (first !== again) {
       wrong(

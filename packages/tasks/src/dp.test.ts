@@ -152,6 +152,11 @@ describe('defineDp', () => {
       /reads of state 0 must be places of its \d inputs/,
     ],
     ['an answer from nowhere', { answerStates: () => [99] }, /answerStates must be states, got 99/],
+    [
+      'a step that throws',
+      { step: () => (undefined as unknown as number[])[0] },
+      /step at state 0 must give a value, got an error: TypeError/,
+    ],
     ['a missing part', { step: undefined as never }, /stairs: step must be a function, got undefined/],
     ['no symbols', { symbols: undefined }, /symbols must be given/],
     [

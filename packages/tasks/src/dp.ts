@@ -117,8 +117,8 @@ export interface DpStructure<State> {
   mState: number;
 }
 
-/** The text with the places of its parts. */
-interface Composed<Value, State> extends DpSolution<Value, State> {
+/** The text with the places of its parts: who builds a model that writes it needs to know where to look. */
+export interface DpText<Value, State> extends DpSolution<Value, State> {
   tokens: number[];
   promptLength: number;
   /** For each state: where its inlined inputs begin, where its value begins, where it ends. */
@@ -155,6 +155,11 @@ export class DpTask<Problem, Value = number, State extends Token = number> exten
   /** All values and the answer. @throws TaskError if the definition does not hold for this problem */
   solve(problem: Problem): DpSolution<Value, State> {
     return this.#machine.solve(problem);
+  }
+
+  /** The text of a problem, and where in it each value stands. */
+  layout(problem: Problem): DpText<Value, State> {
+    return this.#machine.compose(problem);
   }
 
   /** What depends on what. */
@@ -294,7 +299,7 @@ class Machine<Problem, Value, State extends Token> {
     return { states, deps, reads, maxDeps: longest(deps), maxReads: longest(reads), mState };
   }
 
-  compose(problem: Problem): Composed<Value, State> {
+  compose(problem: Problem): DpText<Value, State> {
     const { dp, vocabulary } = this;
     const input = dp.input(problem);
     const tokens: number[] = [];
@@ -353,7 +358,7 @@ class Machine<Problem, Value, State extends Token> {
   }
 
   /** For each token, the earliest token that it needs: of earlier values, and of the input. */
-  #needs(problem: Problem): Composed<Value, State> & { values_: number[]; inputs_: number[] } {
+  #needs(problem: Problem): DpText<Value, State> & { values_: number[]; inputs_: number[] } {
     const composed = this.compose(problem);
     const { tokens, states, promptLength, inlineStart, start, end, answerStart, answerEnd } = composed;
     const fromValues = filled(tokens.length, -1);
