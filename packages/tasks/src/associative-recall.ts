@@ -78,8 +78,8 @@ export function associativeRecall(given?: Partial<AssociativeRecallOptions>): Ta
         pairs.push(...key, value);
       }
       if (allowUnseen) return { pairs, key: drawKey() };
-      const shown = stride * rng.integer(count);
-      return { pairs, key: pairs.slice(shown, shown + keyLength) };
+      const shown = [...values.keys()][rng.integer(values.size)]; // each as often, however often it was shown
+      return { pairs, key: shown.split(',').map(Number) };
     },
     write(problem) {
       const at = find(problem);

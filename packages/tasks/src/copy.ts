@@ -45,7 +45,7 @@ export function copy(given?: Partial<CopyOptions>): Task<CopyProblem> {
     answerLength: 0,
   });
   checkInteger('copy', 'answerLength', options.answerLength, 0);
-  return stringCopy('copy', 'write the string again', options, (string) =>
+  return stringCopy('copy', 'copy', 'write the string again', options, (string) =>
     options.answerLength > 0 ? string.slice(0, options.answerLength) : string,
   );
 }
@@ -53,18 +53,21 @@ export function copy(given?: Partial<CopyOptions>): Task<CopyProblem> {
 /** Copy the string from its last letter to its first: near sources first, far ones last. */
 export function reverseCopy(given?: Partial<Omit<CopyOptions, 'answerLength'>>): Task<CopyProblem> {
   const options = takeOptions('reverseCopy', given, { vocabSize: 26, length: [5, 20] as Size });
-  return stringCopy('reverse-copy', 'write the string backwards', options, (string) => string.toReversed());
+  return stringCopy('reverseCopy', 'reverse-copy', 'write the string backwards', options, (string) =>
+    string.toReversed(),
+  );
 }
 
 function stringCopy(
+  where: string,
   name: string,
   summary: string,
   options: { vocabSize: number; length: Size },
   answerOf: (string: number[]) => number[],
 ): Task<CopyProblem> {
   const { vocabSize, length } = options;
-  checkInteger(name, 'vocabSize', vocabSize, 1, 2 ** 24);
-  checkSize(name, 'length', length, 1);
+  checkInteger(where, 'vocabSize', vocabSize, 1, 2 ** 24);
+  checkSize(where, 'length', length, 1);
   const vocabulary = stringVocabulary(vocabSize);
   const [start, separator, end] = ['$', '|', '.'].map((token) => vocabulary.id(token));
   return new Task<CopyProblem>({

@@ -52,11 +52,14 @@ export function cyk(given?: Partial<CykOptions>): DpTask<CykProblem> {
     form: 'cot',
   });
   const { length, form } = options;
-  checkSize(where, 'length', length, 1, 2 ** 10);
+  checkSize(where, 'length', length, 1, 128);
   const grammar = typeof options.grammar === 'string' ? grammars[options.grammar] : options.grammar;
   const nNonterminals = checkGrammar(where, grammar, options.grammar);
   const { terminals, start, unary, binary } = grammar;
   const derivations = countDerivations(grammar, nNonterminals, sizeBounds(length)[1]);
+  if (!derivations.every((row) => row.every(Number.isFinite))) {
+    refuse(where, 'length', 'short enough to count derivations', length);
+  }
 
   const combine = (left: number, right: number) => {
     let mask = 0;

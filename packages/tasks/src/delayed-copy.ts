@@ -30,31 +30,38 @@ export interface TextProblem {
 
 /** All data first, then blanks, then a marker for each token that is due. */
 export function delayedCopy(given?: Partial<DelayedCopyOptions>): Task<TextProblem> {
-  return markedCopy('delayed-copy', 'repeat the data at the markers', given, false);
+  return markedCopy('delayedCopy', 'delayed-copy', 'repeat the data at the markers', given, false);
 }
 
 /** Data at random places among the blanks, then a marker for each token that is due. */
 export function selectiveCopy(given?: Partial<DelayedCopyOptions>): Task<TextProblem> {
-  return markedCopy('selective-copy', 'repeat the data at the markers, skipping the blanks', given, true);
+  return markedCopy(
+    'selectiveCopy',
+    'selective-copy',
+    'repeat the data at the markers, skipping the blanks',
+    given,
+    true,
+  );
 }
 
 function markedCopy(
+  where: string,
   name: string,
   summary: string,
   given: Partial<DelayedCopyOptions> | undefined,
   selective: boolean,
 ): Task<TextProblem> {
-  const options = takeOptions<DelayedCopyOptions>(name, given, {
+  const options = takeOptions<DelayedCopyOptions>(where, given, {
     alphabet: 16,
     noise: 48,
     memorize: 16,
     reverse: false,
   });
   const { alphabet, noise, memorize, reverse } = options;
-  checkInteger(name, 'alphabet', alphabet, 3, 2 ** 24);
-  checkInteger(name, 'noise', noise, 0, 2 ** 28);
-  checkSize(name, 'memorize', memorize, 1, 2 ** 28);
-  checkBoolean(name, 'reverse', reverse);
+  checkInteger(where, 'alphabet', alphabet, 3, 2 ** 24);
+  checkInteger(where, 'noise', noise, 0, 2 ** 24);
+  checkSize(where, 'memorize', memorize, 1, 2 ** 24);
+  checkBoolean(where, 'reverse', reverse);
   const marker = alphabet - 1;
   const vocabulary = new Vocabulary(['_', ...numberTokens(1, marker), '#'], { pad: '_' });
   const places = (tokens: readonly number[]) => {
@@ -126,8 +133,8 @@ export function madSelectiveCopy(given?: Partial<MadSelectiveCopyOptions>): Task
   });
   const { vocabSize, seqLen, count, selective } = options;
   checkInteger(where, 'vocabSize', vocabSize, 3, 2 ** 24);
-  checkInteger(where, 'count', count, 1, 2 ** 28);
-  checkInteger(where, 'seqLen', seqLen, 2 * count + 1, 2 ** 28);
+  checkInteger(where, 'count', count, 1, 2 ** 24);
+  checkInteger(where, 'seqLen', seqLen, 2 * count + 1, 2 ** 24);
   checkBoolean(where, 'selective', selective);
   const [blank, copyToken] = [vocabSize - 2, vocabSize - 1];
   const vocabulary = new Vocabulary([...numberTokens(0, blank), '_', '#'], { pad: '_' });

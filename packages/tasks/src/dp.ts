@@ -358,7 +358,7 @@ class Machine<Problem, Value, State extends Token> {
   }
 
   /** For each token, the earliest token that it needs: of earlier values, and of the input. */
-  #needs(problem: Problem): DpText<Value, State> & { values_: number[]; inputs_: number[] } {
+  #needs(problem: Problem): DpText<Value, State> & { fromValues: number[]; fromInputs: number[] } {
     const composed = this.compose(problem);
     const { tokens, states, promptLength, inlineStart, start, end, answerStart, answerEnd } = composed;
     const fromValues = filled(tokens.length, -1);
@@ -366,7 +366,7 @@ class Machine<Problem, Value, State extends Token> {
     const aligned = this.dp.aligned ?? false;
     if (this.form === 'direct') {
       for (let t = answerStart; t < answerEnd; t++) fromInputs[t] = 0;
-      return { ...composed, values_: fromValues, inputs_: fromInputs };
+      return { ...composed, fromValues, fromInputs };
     }
     const places = new Map(states.map((state, k) => [state, k]));
     const nearest = Array.from({ length: promptLength - 1 }, (_, i) => i); // where an input was written last
@@ -391,24 +391,24 @@ class Machine<Problem, Value, State extends Token> {
       const chosen = this.dp.answerStates?.(problem).map((state) => start[places.get(state)!]) ?? start;
       for (let t = answerStart; t < answerEnd; t++) fromValues[t] = Math.min(...chosen);
     }
-    return { ...composed, values_: fromValues, inputs_: fromInputs };
+    return { ...composed, fromValues, fromInputs };
   }
 
   sources(problem: Problem): number[] {
-    const { values_, inputs_ } = this.#needs(problem);
-    return values_.map((value, t) =>
-      value < 0 || inputs_[t] < 0 ? Math.max(value, inputs_[t]) : Math.min(value, inputs_[t]),
+    const { fromValues, fromInputs } = this.#needs(problem);
+    return fromValues.map((value, t) =>
+      value < 0 || fromInputs[t] < 0 ? Math.max(value, fromInputs[t]) : Math.min(value, fromInputs[t]),
     );
   }
 
   localityOf(problem: Problem): Locality {
-    const { values_, inputs_, tokens, inlineStart, start, end, answerStart } = this.#needs(problem);
+    const { fromValues, fromInputs, tokens, inlineStart, start, end, answerStart } = this.#needs(problem);
     if (this.form === 'direct') return { mState: 0, mToken: 0, inputReach: answerStart };
     const { mState } = this.structure(problem);
-    const mToken = farthest(values_, start, end);
-    const inputReach = farthest(inputs_, start, end);
+    const mToken = farthest(fromValues, start, end);
+    const inputReach = farthest(fromInputs, start, end);
     if (this.inputs === 'prompt' || tokens.length === 0) return { mState, mToken, inputReach };
-    return { mState, mToken, inputReach, inlineReach: farthest(inputs_, inlineStart, start) };
+    return { mState, mToken, inputReach, inlineReach: farthest(fromInputs, inlineStart, start) };
   }
 
   locality(size: number | undefined): Locality {

@@ -64,7 +64,7 @@ export function fuzzyRecall(given?: Partial<FuzzyRecallOptions>): Task<ContextPr
   checkInteger(where, 'keyMotif', keyMotif, 1, firstValue);
   checkInteger(where, 'valueMotif', valueMotif, 1, pad - firstValue);
   const longestPair = keyMotif + valueMotif;
-  const shortest = 2 * longestPair + special - 1;
+  const shortest = 2 * longestPair + 1;
   checkInteger(where, 'seqLen', seqLen, shortest, 2 ** 26);
   const names = Array.from({ length: vocabSize }, (_, id) => {
     if (id < firstValue) return `k${id}`;
@@ -122,21 +122,22 @@ export function fuzzyRecall(given?: Partial<FuzzyRecallOptions>): Task<ContextPr
       };
       const probe = drawPair();
       const query = multiQuery ? probe : [prefix, ...probe];
-      const room = length + 1 - query.length; // for the pairs, the probe's first showing among them
-      const probeFrom = rng.integer(Math.max(1, room - probe.length - longestPair + 1));
-      const text: number[] = [];
-      let probeShown = false;
-      while (text.length + longestPair + (probeShown ? 0 : probe.length) <= room) {
-        if (!probeShown && text.length >= probeFrom) {
-          text.push(...probe);
-          probeShown = true;
-        } else {
-          text.push(...drawPair());
-        }
+      const enough = length - probe.length - longestPair;
+      const probeFrom = rng.integer(enough);
+      const pairs: number[][] = [];
+      let shown = false;
+      let textLength = 0;
+      while (textLength < enough) {
+        const isProbe: boolean = !shown && textLength >= probeFrom;
+        const pair = isProbe ? probe : drawPair();
+        shown ||= isProbe;
+        pairs.push(pair);
+        textLength += pair.length;
       }
-      if (!probeShown) text.push(...probe); // there is room: the loop kept it free
-      const padding = filled(room - text.length, pad);
-      return { tokens: [...padding, ...text, ...query] };
+      if (!shown) pairs[pairs.length - 1] = probe; // else the last query could not be answered
+      const text = [...pairs.flat(), ...query];
+      const padding = filled(length + 1 - text.length, pad);
+      return { tokens: [...padding, ...text] };
     },
     write(problem) {
       const { tokens } = problem;

@@ -37,25 +37,28 @@ export interface RecallProblem {
   queries: number[];
 }
 
+const MAX_TRIES = 50; // for each slot
+
 /** Draws slots, never the same twice, with weight (g+1)^(power-1). */
 class PowerLawSlots {
-  readonly #cumulative: Float64Array;
+  readonly #weights: number[] = [];
+  readonly #cumulative: number[] = [];
 
   constructor(count: number, exponent: number) {
-    this.#cumulative = new Float64Array(count);
     let total = 0;
     for (let g = 0; g < count; g++) {
-      total += power(g + 1, exponent - 1);
-      this.#cumulative[g] = total;
+      const weight = power(g + 1, exponent - 1);
+      this.#weights.push(weight);
+      this.#cumulative.push((total += weight));
     }
   }
 
+  /** Drawing again where a slot is taken leaves the law of drawing without replacement; if it is no use, go through. */
   draw(rng: Random, count: number): number[] {
     const cumulative = this.#cumulative;
-    const total = cumulative[cumulative.length - 1];
     const taken = new Set<number>();
-    while (taken.size < count) {
-      const x = rng.float() * total;
+    for (let tries = 0; taken.size < count && tries < MAX_TRIES * count; tries++) {
+      const x = rng.float() * cumulative[cumulative.length - 1];
       let low = 0;
       let high = cumulative.length - 1;
       while (low < high) {
@@ -63,9 +66,17 @@ class PowerLawSlots {
         if (cumulative[middle] > x) high = middle;
         else low = middle + 1;
       }
-      taken.add(low); // drawing again what is taken leaves the law of drawing without replacement
+      taken.add(low);
     }
+    while (taken.size < count) taken.add(this.#drawFree(rng, taken));
     return [...taken];
+  }
+
+  #drawFree(rng: Random, taken: ReadonlySet<number>): number {
+    const free = this.#weights.flatMap((weight, g) => (taken.has(g) ? [] : [{ weight, g }]));
+    let rest = rng.float() * free.reduce((sum, { weight }) => sum + weight, 0);
+    const found = free.find(({ weight }) => (rest -= weight) < 0);
+    return (found ?? free[free.length - 1]).g;
   }
 }
 
@@ -159,7 +170,7 @@ function recallTask(definition: {
  * @throws TaskError unless seqLen is even, at least 4 pairs, and keys and values suffice
  */
 export function mqar(given?: Partial<MqarOptions>): Task<RecallProblem> {
-  return pairRecall('mqar', given, 0);
+  return pairRecall('mqar', 'mqar', given, 0);
 }
 
 export interface MqarForgettingOptions extends MqarOptions {
@@ -170,11 +181,12 @@ export interface MqarForgettingOptions extends MqarOptions {
 /** Some keys come twice before the queries: the last value counts, the first is to be forgotten. */
 export function mqarForgetting(given?: Partial<MqarForgettingOptions>): Task<RecallProblem> {
   const { updates = 2, ...rest } = given ?? {};
-  return pairRecall('mqar-forgetting', rest, updates);
+  return pairRecall('mqarForgetting', 'mqar-forgetting', rest, updates);
 }
 
 function pairRecall(
   where: string,
+  name: string,
   given: Partial<MqarOptions> | undefined,
   updates: number,
 ): Task<RecallProblem> {
@@ -183,7 +195,7 @@ function pairRecall(
   const { vocabSize, seqLen, pairs } = options;
   const firstValue = Math.floor(vocabSize / 2);
   checkInteger(where, 'pairs', pairs, 1, Math.min(firstValue - 1, vocabSize - firstValue));
-  const forgetting = where === 'mqar-forgetting';
+  const forgetting = name === 'mqar-forgetting';
   if (forgetting) {
     checkInteger(where, 'updates', updates, 0, pairs);
     if (vocabSize - firstValue < 2 && updates > 0)
@@ -200,7 +212,7 @@ function pairRecall(
   let slots = new PowerLawSlots((seqLen - context) / 2, options.power);
   let slotsLength = seqLen;
   return recallTask({
-    name: where,
+    name,
     options: forgetting ? { ...options, updates } : options,
     summary: 'at a key that comes again, say its value',
     vocabulary: recallVocabulary([
@@ -248,7 +260,7 @@ function pairRecall(
  *     target  .  .  .  .  .  .  .  .  .  .  .  .  .  .  v9 .
  */
 export function mqarCompositional(given?: Partial<MqarOptions>): Task<RecallProblem> {
-  const where = 'mqar-compositional';
+  const where = 'mqarCompositional';
   const options = takeOptions<MqarOptions>(where, given, { ...defaults, seqLen: 60 });
   checkRecall(where, options);
   const { vocabSize, seqLen, pairs } = options;
@@ -266,7 +278,7 @@ export function mqarCompositional(given?: Partial<MqarOptions>): Task<RecallProb
   let slots = new PowerLawSlots(Math.floor((seqLen - context) / 3), options.power);
   let slotsLength = seqLen;
   return recallTask({
-    name: where,
+    name: 'mqar-compositional',
     options,
     summary: 'at the second key of a pair that comes again, say its value',
     vocabulary: recallVocabulary([

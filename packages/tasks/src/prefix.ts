@@ -19,27 +19,34 @@ export interface PrefixProblem {
 }
 
 export function prefixSum(given?: Partial<PrefixOptions>): DpTask<PrefixProblem> {
-  return prefix('prefix-sum', 'running sums', given, (p) => (before, own) => (before + own) % p);
+  return prefix('prefixSum', 'prefix-sum', 'running sums', given, (p) => (before, own) => (before + own) % p);
 }
 
 export function prefixMax(given?: Partial<PrefixOptions>): DpTask<PrefixProblem> {
-  return prefix('prefix-max', 'running maxima', given, () => (before, own) => Math.max(before, own));
+  return prefix(
+    'prefixMax',
+    'prefix-max',
+    'running maxima',
+    given,
+    () => (before, own) => Math.max(before, own),
+  );
 }
 
 function prefix(
+  where: string,
   name: string,
   summary: string,
   given: Partial<PrefixOptions> | undefined,
   operation: (p: number) => (before: number, own: number) => number,
 ): DpTask<PrefixProblem> {
-  const options = takeOptions<PrefixOptions>(name, given, {
+  const options = takeOptions<PrefixOptions>(where, given, {
     length: [10, 20],
     p: 10,
     form: 'cot',
     inputs: 'prompt',
   });
-  checkSize(name, 'length', options.length, 1, 2 ** 24);
-  checkInteger(name, 'p', options.p, 2, 2 ** 20);
+  checkSize(where, 'length', options.length, 1, 2 ** 24);
+  checkInteger(where, 'p', options.p, 2, 2 ** 20);
   return foldTask(name, summary, options, operation(options.p));
 }
 

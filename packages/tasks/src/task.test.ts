@@ -382,3 +382,9 @@ it('draws sizes in the shares of their weights', () => {
   expect([...counts.keys()].toSorted()).toEqual([1, 2]);
   expect(Math.abs(counts.get(1)! - 1000)).toBeLessThan(90);
 });
+
+it('draws all slots of MQAR even where some are next to never drawn', () => {
+  const task = mqar({ vocabSize: 256, seqLen: 256, pairs: 64, power: -4 });
+  const { queries } = task.draw(random(1));
+  expect(queries).toEqual(Array.from({ length: 64 }, (_, i) => 128 + 2 * i));
+});

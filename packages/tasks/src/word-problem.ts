@@ -24,12 +24,12 @@ export interface WordProblemOptions extends DpOptions {
 const MAX_CYCLIC = 2 ** 16;
 
 export function wordProblem(given?: Partial<WordProblemOptions>): DpTask<PrefixProblem> {
-  return groupTask('word-problem', 'running products', given, 'S5');
+  return groupTask('wordProblem', 'word-problem', 'running products', given, 'S5');
 }
 
 /** The word problem of Z_2: whether the ones so far are odd in number. */
 export function parity(given?: Partial<Omit<WordProblemOptions, 'group'>>): DpTask<PrefixProblem> {
-  return groupTask('parity', 'running parity', given, 'Z2', ['group']);
+  return groupTask('parity', 'parity', 'running parity', given, 'Z2', ['group']);
 }
 
 /** The word problem of Z_p: running sums. */
@@ -37,27 +37,28 @@ export function modularSum(
   given?: Partial<Omit<WordProblemOptions, 'group'>> & { p?: number },
 ): DpTask<PrefixProblem> {
   const { p = 7, ...rest } = given ?? {};
-  checkInteger('modular-sum', 'p', p, 2, MAX_CYCLIC);
-  return groupTask('modular-sum', 'running sums', rest, `Z${p}`, ['group', 'p']);
+  checkInteger('modularSum', 'p', p, 2, MAX_CYCLIC);
+  return groupTask('modularSum', 'modular-sum', 'running sums', rest, `Z${p}`, ['group', 'p']);
 }
 
 /** @param fixed `['group']`: the group is not an option; `['group', 'p']`: its order is the option `p` */
 function groupTask(
+  where: string,
   name: string,
   summary: string,
   given: Partial<WordProblemOptions> | undefined,
   defaultGroup: string,
   fixed: readonly string[] = [],
 ): DpTask<PrefixProblem> {
-  if (fixed.length > 0 && given && 'group' in given) refuse(name, 'group', 'left out', given.group);
-  const options = takeOptions<WordProblemOptions>(name, given, {
+  if (fixed.length > 0 && given && 'group' in given) refuse(where, 'group', 'left out', given.group);
+  const options = takeOptions<WordProblemOptions>(where, given, {
     group: defaultGroup,
     length: [10, 20],
     form: 'cot',
     inputs: 'prompt',
   });
-  checkSize(name, 'length', options.length, 1, 2 ** 24);
-  const { order, multiply } = groupOf(name, options.group);
+  checkSize(where, 'length', options.length, 1, 2 ** 24);
+  const { order, multiply } = groupOf(where, options.group);
   const task = foldTask(name, summary, { ...options, p: order }, multiply);
   const { group, ...rest } = options;
   const named = fixed.includes('p') ? { ...rest, p: order } : fixed.length > 0 ? rest : { group, ...rest };

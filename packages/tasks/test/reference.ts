@@ -47,6 +47,12 @@ const range = (start: number, end: number) => Array.from({ length: end - start }
 const own = (tokens: number[], ranges: [number, number][]): Labels =>
   ranges.flatMap(([start, end]) => range(start, end).map((i): [number, number] => [i, tokens[i]]));
 
+/** The `under` option: sizes up to the largest, their shares as the sizes. */
+function mixedSizes(largest: number) {
+  const sizes = range(1, largest + 1);
+  return { sizes, weights: sizes };
+}
+
 /** Ours of theirs; undefined for samples that are several texts in one, and for maps. */
 export function counterpart(sample: ReferenceSample): Counterpart | undefined {
   const { params } = sample;
@@ -56,7 +62,10 @@ export function counterpart(sample: ReferenceSample): Counterpart | undefined {
         .split(' ')
         .map((token: string) => (/\d/.test(token) ? Number(token) : token));
       return {
-        task: make('arithmetic', { length: params.length, p: params.p }),
+        task: make('arithmetic', {
+          length: params.under ? mixedSizes(params.length) : params.length,
+          p: params.p,
+        }),
         problem: { expression, order: sample.collapse.map((parts: [number, number][]) => parts[0][0]) },
         tokens: sample.ids,
         labels: own(sample.ids, [[sample.cot_loss[0] + 1, sample.cot_loss[1] + 1]]),
@@ -123,7 +132,7 @@ export function counterpart(sample: ReferenceSample): Counterpart | undefined {
         task: make('circuit', {
           kind,
           cumulative,
-          seqLen: params.input_seq_len,
+          seqLen: sample.inputs.length,
           vocabSize: params.vocab_size,
         }),
         problem: { symbols: cumulative ? sample.inputs : sample.inputs.slice(0, -1) },
