@@ -59,6 +59,11 @@ export function collapsible(expression: readonly Token[]): Part[] {
   return parts;
 }
 
+/**
+ * An expression grows from its value: a number, chosen at random, becomes `u op v` of the same value.
+ *
+ * @throws TaskError if an option is out of range, or `p` is no prime
+ */
 export function arithmetic(given?: Partial<ArithmeticOptions>): DpTask<ArithmeticProblem, Token[]> {
   const where = 'arithmetic';
   const options = takeOptions<ArithmeticOptions>(where, given, {

@@ -26,6 +26,11 @@ export interface AssociativeRecallProblem {
   key: number[];
 }
 
+/**
+ * `seqLen` tokens of pairs; keys uniform, a key's value drawn once; then any of the keys that were shown.
+ *
+ * @throws TaskError if an option is out of range
+ */
 export function associativeRecall(given?: Partial<AssociativeRecallOptions>): Task<AssociativeRecallProblem> {
   const where = 'associativeRecall';
   const options = takeOptions<AssociativeRecallOptions>(where, given, {

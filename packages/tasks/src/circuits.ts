@@ -27,6 +27,11 @@ export interface CircuitProblem {
   symbols: number[];
 }
 
+/**
+ * Fair bits, or uniform tokens; where two tokens are the most frequent, one of a rival is rewritten.
+ *
+ * @throws TaskError if an option is out of range
+ */
 export function circuit(given?: Partial<CircuitOptions>): Task<CircuitProblem> {
   const where = 'circuit';
   const options = takeOptions<CircuitOptions>(where, given, {

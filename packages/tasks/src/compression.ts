@@ -21,6 +21,7 @@ export interface CompressionProblem {
   tokens: number[];
 }
 
+/** Uniform tokens, then the compression token. @throws TaskError if an option is out of range */
 export function compression(given?: Partial<CompressionOptions>): Task<CompressionProblem> {
   const where = 'compression';
   const options = takeOptions<CompressionOptions>(where, given, { vocabSize: 16, seqLen: 32 });

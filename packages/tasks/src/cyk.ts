@@ -43,7 +43,11 @@ export interface CykProblem {
 const MAX_NONTERMINALS = 12;
 const NON_MEMBER_TRIES = 100;
 
-/** Half of the words are derived from the grammar, where it has any of that length; the others are uniform non-members. */
+/**
+ * Half of the words are derived from the grammar, where it has any of that length; the others are uniform non-members.
+ *
+ * @throws TaskError if an option is out of range, or it is no grammar
+ */
 export function cyk(given?: Partial<CykOptions>): DpTask<CykProblem> {
   const where = 'cyk';
   const options = takeOptions<CykOptions>(where, given, {

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { collapsible } from './arithmetic.js';
 import {
   arithmetic,
   cyk,
@@ -389,19 +390,42 @@ describe('the built-in problems, against other ways to solve them', () => {
     }
   });
 
-  it('arithmetic: the canonical order follows from the expression, and other orders are accepted', () => {
-    const canonical = arithmetic({ length: 5, order: 'canonical' });
-    const reference = arithmetic({ length: 5 });
+  it('arithmetic: a chain in another legal order is right, and one illegal step is found', () => {
+    const task = arithmetic({ length: 5 });
     let differ = 0;
     for (const _ of draws) {
-      const problem = reference.draw(rng);
-      const sample = canonical.encode(problem);
-      const other = canonical.draw(random(1), 5);
-      expect(canonical.definition.key!(other)).toBe(other.expression.join(' '));
-      expect(canonical.check(sample, sample.tokens.slice(sample.prompt.length)).correct).toBe(true);
-      if (problem.order.some((start, k) => start !== problem.order.toSorted((a, b) => a - b)[k])) differ++;
+      const problem = task.draw(rng);
+      const order: number[] = []; // always the rightmost part
+      let expression = problem.expression;
+      while (expression.length > 1) {
+        const { start } = collapsible(expression).at(-1)!;
+        order.push(start);
+        expression = task.solve({ expression, order: [start] }).answer;
+      }
+      const sample = task.encode(problem);
+      const other = task.encode({ expression: problem.expression, order });
+      const output = other.tokens.slice(other.prompt.length);
+      expect(task.check(sample, output)).toMatchObject({
+        correct: true,
+        tokenAccuracy: 1,
+        firstWrongStep: null,
+      });
+      if (other.tokens.join() === sample.tokens.join()) continue;
+      differ++;
+      const early = output.slice(other.steps![0].length + 1); // the first step left out
+      expect(task.check(sample, early)).toMatchObject({
+        correct: false,
+        answerCorrect: true,
+        firstWrongStep: 0,
+      });
+      const late = [...output.slice(0, -2), ((output.at(-2)! - 10 + 1) % 11) + 10];
+      expect(task.check(sample, late)).toMatchObject({
+        correct: false,
+        answerCorrect: false,
+        firstWrongStep: 4,
+      });
     }
-    expect(differ).toBeGreaterThan(10);
+    expect(differ).toBeGreaterThan(20);
   });
 
   it('word problem: composing permutations; parity: counting ones', () => {

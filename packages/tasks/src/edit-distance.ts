@@ -48,6 +48,11 @@ const named: Record<string, EditCosts> = {
   reference: { insert: 2, delete: 2, substitute: 3, unitBorder: true },
 };
 
+/**
+ * Two strings over a small alphabet: in four of ten cases independent, else one is the other after random edits.
+ *
+ * @throws TaskError if an option is out of range
+ */
 export function editDistance(given?: Partial<EditDistanceOptions>): DpTask<GridProblem> {
   const where = 'editDistance';
   const options = takeOptions<EditDistanceOptions>(where, given, {
@@ -109,7 +114,7 @@ export function editDistance(given?: Partial<EditDistanceOptions>): DpTask<GridP
   );
 }
 
-/** Two strings, in four of ten cases independent, else the second is an edited first; the shorter one first. */
+/** The shorter one first. */
 function drawStrings(rng: Random, n: number, using: number): GridProblem {
   const alphabet = drawDistinct(rng, 0, 26, 3 + rng.integer(using));
   const letter = () => alphabet[rng.integer(alphabet.length)];

@@ -24,6 +24,11 @@ export interface EquationProblem {
   matrix: number[][];
 }
 
+/**
+ * A uniform invertible matrix and a uniform right side.
+ *
+ * @throws TaskError if an option is out of range, or `p` is no prime
+ */
 export function equation(given?: Partial<EquationOptions>): DpTask<EquationProblem, number[][]> {
   const where = 'equation';
   const options = takeOptions<EquationOptions>(where, given, { length: 3, p: 11, form: 'cot' });

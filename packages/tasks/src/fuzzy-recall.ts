@@ -43,6 +43,11 @@ function motif(rng: Random, first: number, end: number, longest: number, full: b
   return drawDistinct(rng, first, end, full ? longest : 1 + rng.integer(longest));
 }
 
+/**
+ * Pairs of motifs, padded on the left. The last key is one that was shown before.
+ *
+ * @throws TaskError if an option is out of range
+ */
 export function fuzzyRecall(given?: Partial<FuzzyRecallOptions>): Task<ContextProblem> {
   const where = 'fuzzyRecall';
   const options = takeOptions<FuzzyRecallOptions>(where, given, {

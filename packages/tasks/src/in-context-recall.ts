@@ -30,6 +30,11 @@ export interface ContextProblem {
   tokens: number[];
 }
 
+/**
+ * Pairs of key and value, keys uniform, a key's value drawn once; the last key was shown before.
+ *
+ * @throws TaskError if an option is out of range
+ */
 export function inContextRecall(given?: Partial<InContextRecallOptions>): Task<ContextProblem> {
   return recall('inContextRecall', 'in-context-recall', given, {
     vocabSize: 16,

@@ -33,6 +33,12 @@ export function arrowVocabulary(vocabSize: number): Vocabulary {
   return new Vocabulary(tokens.sort(), { pad: '.' });
 }
 
+/**
+ * Uniform tokens with one trigger or, half of the time, up to `triggers`, each followed by the same tokens; then the
+ * trigger once more.
+ *
+ * @throws TaskError if an option is out of range
+ */
 export function inductionHeads(given?: Partial<InductionHeadsOptions>): Task<InductionProblem> {
   const where = 'inductionHeads';
   const options = takeOptions<InductionHeadsOptions>(where, given, {

@@ -23,6 +23,7 @@ export interface KnapsackProblem {
   capacity: number;
 }
 
+/** Uniform weights and values. @throws TaskError if an option is out of range */
 export function knapsack(given?: Partial<KnapsackOptions>): DpTask<KnapsackProblem> {
   const where = 'knapsack';
   const options = takeOptions<KnapsackOptions>(where, given, {

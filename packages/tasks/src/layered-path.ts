@@ -23,6 +23,7 @@ export interface LayeredPathProblem {
   weights: number[][][];
 }
 
+/** Uniform starts and weights. @throws TaskError if an option is out of range */
 export function layeredPath(given?: Partial<LayeredPathOptions>): DpTask<LayeredPathProblem> {
   const where = 'layeredPath';
   const options = takeOptions<LayeredPathOptions>(where, given, {

@@ -26,6 +26,7 @@ export interface LcsOptions extends DpOptions {
   order: GridOrder;
 }
 
+/** Two uniform strings. @throws TaskError if an option is out of range */
 export function lcs(given?: Partial<LcsOptions>): DpTask<GridProblem> {
   const where = 'lcs';
   const options = takeOptions<LcsOptions>(where, given, {

@@ -29,6 +29,11 @@ export interface LisProblem {
   numbers: number[];
 }
 
+/**
+ * Up to three rising runs, scattered in order among uniform numbers.
+ *
+ * @throws TaskError if an option is out of range; `numberRange` must be above twice the length
+ */
 export function lis(given?: Partial<LisOptions>): DpTask<LisProblem> {
   const where = 'lis';
   const options = takeOptions<LisOptions>(where, given, {
@@ -100,7 +105,6 @@ export function lis(given?: Partial<LisOptions>): DpTask<LisProblem> {
   );
 }
 
-/** Up to three rising runs, scattered in order among uniform numbers. */
 function drawNumbers(rng: Random, n: number, numberRange: number): LisProblem {
   checkInteger('lis', 'length', n, 3, Math.floor((numberRange - 1) / 2));
   const first = n + 1;

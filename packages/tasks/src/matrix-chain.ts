@@ -19,6 +19,7 @@ export interface MatrixChainProblem {
   dims: number[];
 }
 
+/** Uniform dimensions. @throws TaskError if an option is out of range */
 export function matrixChain(given?: Partial<MatrixChainOptions>): DpTask<MatrixChainProblem> {
   const where = 'matrixChain';
   const options = takeOptions<MatrixChainOptions>(where, given, { length: [4, 6], maxDim: 5, form: 'cot' });

@@ -28,6 +28,11 @@ export interface MemorizationProblem {
   keys: number[];
 }
 
+/**
+ * Keys uniform; the map from keys to values is the same in all samples, in training and test alike.
+ *
+ * @throws TaskError if an option is out of range
+ */
 export function memorization(given?: Partial<MemorizationOptions>): Task<MemorizationProblem> {
   const where = 'memorization';
   const options = takeOptions<MemorizationOptions>(where, given, {

@@ -44,6 +44,11 @@ export interface NgramLookupProblem {
 const FEASIBILITY_DRAWS = 200;
 const DRAWS = 100000;
 
+/**
+ * Letters are uniform; the key is any n-gram that leaves room for its answer.
+ *
+ * @throws TaskError if an option is out of range, or keys that occur once are next to impossible
+ */
 export function ngramLookup(given?: Partial<NgramLookupOptions>): Task<NgramLookupProblem> {
   const where = 'ngramLookup';
   const options = takeOptions<NgramLookupOptions>(where, given, {

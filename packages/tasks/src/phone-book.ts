@@ -42,6 +42,11 @@ const CHARACTERS = [
   ...'abcdefghijklmnopqrstuvwxyz',
 ];
 
+/**
+ * Made-up names and numbers of ten digits, the first 6 to 9. Two lines are shown again, a third is asked for.
+ *
+ * @throws TaskError if an option is out of range
+ */
 export function phoneBook(given?: Partial<PhoneBookOptions>): Task<PhoneBookProblem> {
   const where = 'phoneBook';
   const options = takeOptions<PhoneBookOptions>(where, given, { entries: 20, uniqueNames: true });

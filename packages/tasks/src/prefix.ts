@@ -18,10 +18,12 @@ export interface PrefixProblem {
   numbers: number[];
 }
 
+/** Running sums modulo p of uniform numbers. @throws TaskError if an option is out of range */
 export function prefixSum(given?: Partial<PrefixOptions>): DpTask<PrefixProblem> {
   return prefix('prefixSum', 'prefix-sum', 'running sums', given, (p) => (before, own) => (before + own) % p);
 }
 
+/** Running maxima of uniform numbers. @throws TaskError if an option is out of range */
 export function prefixMax(given?: Partial<PrefixOptions>): DpTask<PrefixProblem> {
   return prefix(
     'prefixMax',

@@ -29,6 +29,7 @@ export interface RecurrenceProblem {
   drive: number[];
 }
 
+/** Uniform starts and inputs. @throws TaskError if an option is out of range */
 export function recurrence(given?: Partial<RecurrenceOptions>): DpTask<RecurrenceProblem> {
   const where = 'recurrence';
   const options = takeOptions<RecurrenceOptions>(where, given, {

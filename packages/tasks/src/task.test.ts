@@ -345,6 +345,7 @@ describe('options that cannot be met', () => {
       () => mqar({ vocabSize: 8, pairs: 4 }),
       /pairs must be a whole number from 1 to 3/,
     ],
+    ['gaps of no power', () => mqar({ power: NaN }), /power must be a number from -4 to 4, got NaN/],
     [
       'a text too short for its pairs',
       () => mqar({ seqLen: 30, pairs: 8 }),

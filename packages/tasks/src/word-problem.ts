@@ -23,6 +23,7 @@ export interface WordProblemOptions extends DpOptions {
 
 const MAX_CYCLIC = 2 ** 16;
 
+/** Running products of uniform elements. @throws TaskError if an option is out of range, or there is no such group */
 export function wordProblem(given?: Partial<WordProblemOptions>): DpTask<PrefixProblem> {
   return groupTask('wordProblem', 'word-problem', 'running products', given, 'S5');
 }
