@@ -40,7 +40,7 @@ export function associativeRecall(given?: Partial<AssociativeRecallOptions>): Ta
     allowUnseen: false,
   });
   const { vocabSize, seqLen, keyLength, allowUnseen } = options;
-  checkInteger(where, 'vocabSize', vocabSize, 4, 2 ** 24);
+  checkInteger(where, 'vocabSize', vocabSize, 4, 2 ** 20);
   checkInteger(where, 'keyLength', keyLength, 1, 2 ** 20);
   checkInteger(where, 'seqLen', seqLen, keyLength + 1, 2 ** 26);
   checkBoolean(where, 'allowUnseen', allowUnseen);

@@ -46,7 +46,7 @@ export function circuit(given?: Partial<CircuitOptions>): Task<CircuitProblem> {
   const vocabularyMajority = kind === 'vocabulary-majority';
   if (vocabularyMajority && cumulative) refuse(where, 'cumulative', 'false for vocabulary-majority', true);
   checkInteger(where, 'seqLen', seqLen, cumulative ? 1 : 2, 2 ** 26);
-  checkInteger(where, 'vocabSize', vocabSize, 3, vocabularyMajority ? 2 ** 24 : 3);
+  checkInteger(where, 'vocabSize', vocabSize, 3, vocabularyMajority ? 2 ** 20 : 3);
   const query = vocabularyMajority ? 0 : 2;
   return new Task<CircuitProblem>({
     name: 'circuit',

@@ -26,7 +26,7 @@ export function compression(given?: Partial<CompressionOptions>): Task<Compressi
   const where = 'compression';
   const options = takeOptions<CompressionOptions>(where, given, { vocabSize: 16, seqLen: 32 });
   const { vocabSize, seqLen } = options;
-  checkInteger(where, 'vocabSize', vocabSize, 2, 2 ** 24);
+  checkInteger(where, 'vocabSize', vocabSize, 2, 2 ** 20);
   checkInteger(where, 'seqLen', seqLen, 2, 2 ** 26);
   const last = vocabSize - 1;
   return new Task<CompressionProblem>({

@@ -66,7 +66,7 @@ function stringCopy(
   answerOf: (string: number[]) => number[],
 ): Task<CopyProblem> {
   const { vocabSize, length } = options;
-  checkInteger(where, 'vocabSize', vocabSize, 1, 2 ** 24);
+  checkInteger(where, 'vocabSize', vocabSize, 1, 2 ** 20);
   checkSize(where, 'length', length, 1);
   const vocabulary = stringVocabulary(vocabSize);
   const [start, separator, end] = ['$', '|', '.'].map((token) => vocabulary.id(token));

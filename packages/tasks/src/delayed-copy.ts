@@ -58,7 +58,7 @@ function markedCopy(
     reverse: false,
   });
   const { alphabet, noise, memorize, reverse } = options;
-  checkInteger(where, 'alphabet', alphabet, 3, 2 ** 24);
+  checkInteger(where, 'alphabet', alphabet, 3, 2 ** 20);
   checkInteger(where, 'noise', noise, 0, 2 ** 24);
   checkSize(where, 'memorize', memorize, 1, 2 ** 24);
   checkBoolean(where, 'reverse', reverse);
@@ -132,7 +132,7 @@ export function madSelectiveCopy(given?: Partial<MadSelectiveCopyOptions>): Task
     selective: true,
   });
   const { vocabSize, seqLen, count, selective } = options;
-  checkInteger(where, 'vocabSize', vocabSize, 3, 2 ** 24);
+  checkInteger(where, 'vocabSize', vocabSize, 3, 2 ** 20);
   checkInteger(where, 'count', count, 1, 2 ** 24);
   checkInteger(where, 'seqLen', seqLen, 2 * count + 1, 2 ** 24);
   checkBoolean(where, 'selective', selective);

@@ -6,7 +6,9 @@ import {
   defineDp,
   type DpDefinition,
   editDistance,
+  DpTask,
   equation,
+  factories,
   type Grammar,
   knapsack,
   layeredPath,
@@ -494,10 +496,50 @@ describe('locality, as theory has it', () => {
       expect(task.locality(n)).toEqual({ mState: 1, mToken: 1, inputReach: n + 1 });
     }
     expect(layeredPath({ width: 4 }).locality(n)).toMatchObject({ mState: 7, mToken: 7 });
+    expect(editDistance({ length: 5 }).locality(100)).toMatchObject({ mState: 101, mToken: 102 });
+    expect(lis({ length: 5 }).locality(1000)).toMatchObject({ mState: 999, inputReach: 2000 });
     expect(editDistance({ form: 'direct' }).locality(n)).toEqual({
       mState: 0,
       mToken: 0,
       inputReach: 2 * n + 2,
     });
+  });
+});
+
+describe.each(
+  Object.entries(factories).flatMap(([name, factory]) => {
+    const task = factory({} as never);
+    return task instanceof DpTask ? [[name, task] as const] : [];
+  }),
+)('%s', (name, plain) => {
+  const options = plain.options as Record<string, unknown>;
+  const forms =
+    'inputs' in options
+      ? [plain, factories[name]({ inputs: 'inline' } as never) as DpTask<unknown>]
+      : [plain];
+
+  it('says where in its text each value stands, and how far it looks from there', () => {
+    const rng = random(4).split(name);
+    for (const task of forms) {
+      const sample = task.sample(rng);
+      const { problem } = sample;
+      const { tokens, inlineStart, start, end, answerStart, answerEnd, promptLength } = task.layout(problem);
+      expect(tokens).toEqual(sample.tokens);
+      expect(promptLength).toBe(sample.prompt.length);
+      expect(tokens.slice(answerStart, answerEnd)).toEqual(sample.answer);
+      expect(inlineStart.map((at, k) => tokens.slice(at, end[k]))).toEqual(sample.steps);
+      const distances = task.distances(sample);
+      let farthest = 0;
+      start.forEach((_, k) => {
+        for (let t = inlineStart[k]; t < end[k]; t++) farthest = Math.max(farthest, distances[t]);
+      });
+      const { mToken, inputReach, inlineReach = 0 } = task.localityOf(problem);
+      expect(Math.max(mToken, inputReach, inlineReach)).toBe(farthest);
+    }
+  });
+
+  it('passes its own validation on other problems than those it was tried on', () => {
+    const rng = random(5).split(name);
+    for (let i = 0; i < 5; i++) for (const task of forms) task.validate(task.draw(rng));
   });
 });

@@ -118,8 +118,13 @@ export interface DpStructure<State> {
 }
 
 /** The text with the places of its parts: who builds a model that writes it needs to know where to look. */
-export interface DpText<Value, State> extends DpSolution<Value, State> {
+export interface DpText<Value, State> extends DpSolution<Value, State>, DpPlaces<State> {
   tokens: number[];
+}
+
+/** Where in a text its parts stand. */
+export interface DpPlaces<State> {
+  states: State[];
   promptLength: number;
   /** For each state: where its inlined inputs begin, where its value begins, where it ends. */
   inlineStart: number[];
@@ -357,18 +362,38 @@ class Machine<Problem, Value, State extends Token> {
     return inlineStart.map((at, k) => [at, end[k]]);
   }
 
-  /** For each token, the earliest token that it needs: of earlier values, and of the input. */
-  #needs(problem: Problem): DpText<Value, State> & { fromValues: number[]; fromInputs: number[] } {
-    const composed = this.compose(problem);
-    const { tokens, states, promptLength, inlineStart, start, end, answerStart, answerEnd } = composed;
-    const fromValues = filled(tokens.length, -1);
-    const fromInputs = filled(tokens.length, -1);
+  /** Where the parts stand. Values of one token need no solving, so this is for sizes beyond the vocabulary too. */
+  #places(problem: Problem): DpPlaces<State> {
+    const { dp } = this;
+    if (dp.multiToken) return this.compose(problem);
+    const states = dp.states(problem);
+    const promptLength = dp.input(problem).length + 1;
+    const [inlineStart, start, end]: number[][] = [[], [], []];
+    let at = promptLength;
+    if (this.form === 'cot') {
+      states.forEach((state, k) => {
+        inlineStart.push(at);
+        if (this.inputs === 'inline') at += this.#inlineReads(problem, state).length;
+        start.push(at++);
+        end.push(at);
+        if (dp.layout?.separator?.(problem, state, k, states.length) !== undefined) at++;
+      });
+      at++; // the mark
+    }
+    return { states, promptLength, inlineStart, start, end, answerStart: at, answerEnd: at + 1 };
+  }
+
+  /** For each token, the earliest token that it needs: of earlier values, and of the input. -1: none. */
+  #needs(problem: Problem, places: DpPlaces<State>): { fromValues: number[]; fromInputs: number[] } {
+    const { states, promptLength, inlineStart, start, end, answerStart, answerEnd } = places;
+    const fromValues = filled(answerEnd + 1, -1);
+    const fromInputs = filled(answerEnd + 1, -1);
     const aligned = this.dp.aligned ?? false;
     if (this.form === 'direct') {
       for (let t = answerStart; t < answerEnd; t++) fromInputs[t] = 0;
-      return { ...composed, fromValues, fromInputs };
+      return { fromValues, fromInputs };
     }
-    const places = new Map(states.map((state, k) => [state, k]));
+    const order = new Map(states.map((state, k) => [state, k]));
     const nearest = Array.from({ length: promptLength - 1 }, (_, i) => i); // where an input was written last
     states.forEach((state, k) => {
       if (this.inputs === 'inline') {
@@ -377,7 +402,7 @@ class Machine<Problem, Value, State extends Token> {
           nearest[at] = inlineStart[k] + j;
         });
       }
-      const deps = this.dp.deps(problem, state).map((dep) => places.get(dep)!);
+      const deps = this.dp.deps(problem, state).map((dep) => order.get(dep)!);
       const reads = (this.dp.reads?.(problem, state) ?? []).map((at) => nearest[at]);
       const earliest = Math.min(...reads);
       for (let t = start[k]; t < end[k]; t++) {
@@ -388,26 +413,28 @@ class Machine<Problem, Value, State extends Token> {
       }
     });
     if (this.#answerMark >= 0) {
-      const chosen = this.dp.answerStates?.(problem).map((state) => start[places.get(state)!]) ?? start;
+      const chosen = this.dp.answerStates?.(problem).map((state) => start[order.get(state)!]) ?? start;
       for (let t = answerStart; t < answerEnd; t++) fromValues[t] = Math.min(...chosen);
     }
-    return { ...composed, fromValues, fromInputs };
+    return { fromValues, fromInputs };
   }
 
   sources(problem: Problem): number[] {
-    const { fromValues, fromInputs } = this.#needs(problem);
+    const { fromValues, fromInputs } = this.#needs(problem, this.compose(problem));
     return fromValues.map((value, t) =>
       value < 0 || fromInputs[t] < 0 ? Math.max(value, fromInputs[t]) : Math.min(value, fromInputs[t]),
     );
   }
 
   localityOf(problem: Problem): Locality {
-    const { fromValues, fromInputs, tokens, inlineStart, start, end, answerStart } = this.#needs(problem);
+    const places = this.#places(problem);
+    const { inlineStart, start, end, answerStart } = places;
     if (this.form === 'direct') return { mState: 0, mToken: 0, inputReach: answerStart };
+    const { fromValues, fromInputs } = this.#needs(problem, places);
     const { mState } = this.structure(problem);
     const mToken = farthest(fromValues, start, end);
     const inputReach = farthest(fromInputs, start, end);
-    if (this.inputs === 'prompt' || tokens.length === 0) return { mState, mToken, inputReach };
+    if (this.inputs === 'prompt') return { mState, mToken, inputReach };
     return { mState, mToken, inputReach, inlineReach: farthest(fromInputs, inlineStart, start) };
   }
 

@@ -80,7 +80,7 @@ export function editDistance(given?: Partial<EditDistanceOptions>): DpTask<GridP
   const single = Math.max(costs.insert, costs.delete, 1);
   const largest = (sizeBounds(length)[1] + 2) * Math.max(pair, single);
   if (options.numbers === 0) options.numbers = Math.max(60, largest + 1);
-  checkInteger(where, 'numbers', options.numbers, 1, 2 ** 24);
+  checkInteger(where, 'numbers', options.numbers, 1, 2 ** 20);
   const letters = letterTokens(26);
   const border = costs.unitBorder ? { insert: 1, delete: 1 } : costs;
 

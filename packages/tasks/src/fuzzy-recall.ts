@@ -62,7 +62,7 @@ export function fuzzyRecall(given?: Partial<FuzzyRecallOptions>): Task<ContextPr
   checkBoolean(where, 'multiQuery', multiQuery);
   checkChoice(where, 'score', score, ['eval', 'train']);
   const special = multiQuery ? 1 : 2;
-  checkInteger(where, 'vocabSize', vocabSize, special + 2, 2 ** 24);
+  checkInteger(where, 'vocabSize', vocabSize, special + 2, 2 ** 20);
   const pad = vocabSize - special;
   const prefix = vocabSize - 1;
   const firstValue = Math.floor(pad / 2);

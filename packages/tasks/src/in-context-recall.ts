@@ -83,8 +83,8 @@ function recall(
   const { vocabSize, seqLen, multiQuery, noiseVocabSize, noise, score } = options;
   checkInteger(where, 'seqLen', seqLen, 4, 2 ** 26);
   checkBoolean(where, 'multiQuery', multiQuery);
-  checkInteger(where, 'noiseVocabSize', noiseVocabSize, 0, 2 ** 24);
-  checkInteger(where, 'vocabSize', vocabSize, noiseVocabSize + (multiQuery ? 2 : 3), 2 ** 24);
+  checkInteger(where, 'noiseVocabSize', noiseVocabSize, 0, 2 ** 20);
+  checkInteger(where, 'vocabSize', vocabSize, noiseVocabSize + (multiQuery ? 2 : 3), 2 ** 20);
   checkNumber(where, 'noise', noise, 0, 1);
   checkChoice(where, 'score', score, ['eval', 'train']);
   if (noise > 0 && noiseVocabSize === 0) refuse(where, 'noiseVocabSize', 'at least 1 with noise', 0);

@@ -37,7 +37,16 @@ export { circuit } from './circuits.js';
 export type { CircuitOptions, CircuitProblem } from './circuits.js';
 
 export { defineDp, DpTask } from './dp.js';
-export type { DpDefinition, DpLayout, DpOptions, DpSolution, DpStructure, DpText, Token } from './dp.js';
+export type {
+  DpDefinition,
+  DpLayout,
+  DpOptions,
+  DpPlaces,
+  DpSolution,
+  DpStructure,
+  DpText,
+  Token,
+} from './dp.js';
 export { arithmetic } from './arithmetic.js';
 export type { ArithmeticOptions, ArithmeticProblem } from './arithmetic.js';
 export { equation } from './equation.js';

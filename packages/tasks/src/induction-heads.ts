@@ -49,7 +49,7 @@ export function inductionHeads(given?: Partial<InductionHeadsOptions>): Task<Ind
     score: 'answer',
   });
   const { vocabSize, seqLen, inductionLength, triggers, score } = options;
-  checkInteger(where, 'vocabSize', vocabSize, 3, 2 ** 24);
+  checkInteger(where, 'vocabSize', vocabSize, 3, 2 ** 20);
   checkInteger(where, 'inductionLength', inductionLength, 1, 2 ** 20);
   checkInteger(where, 'seqLen', seqLen, inductionLength + 2, 2 ** 26);
   checkInteger(where, 'triggers', triggers, 1, seqLen);

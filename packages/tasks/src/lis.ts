@@ -7,7 +7,7 @@
  * @see Feng et al. 2023, https://arxiv.org/abs/2305.15408
  */
 import { chooseSorted } from './delayed-copy.js';
-import { upTo } from './lists.js';
+import { filled, upTo } from './lists.js';
 import { defineDp, type DpOptions, type DpTask } from './dp.js';
 import { checkChoice, checkInteger, checkSize, type Size, sizeBounds, takeOptions } from './options.js';
 import type { Random } from './random.js';
@@ -57,6 +57,7 @@ export function lis(given?: Partial<LisOptions>): DpTask<LisProblem> {
     size: length,
     range: [1, numberRange - 1] as const,
     random: (rng: Random, n: number) => drawNumbers(rng, n, numberRange),
+    example: (n: number) => ({ numbers: filled(n, 0) }),
     input: ({ numbers }: LisProblem) => numbers,
     aggregate: (_: LisProblem, values: number[]) => Math.max(...values),
   };

@@ -42,7 +42,7 @@ export function memorization(given?: Partial<MemorizationOptions>): Task<Memoriz
     map: null,
   });
   const { vocabSize, seqLen, mapSeed } = options;
-  checkInteger(where, 'vocabSize', vocabSize, 3, 2 ** 24);
+  checkInteger(where, 'vocabSize', vocabSize, 3, 2 ** 20);
   checkInteger(where, 'seqLen', seqLen, 2, 2 ** 26);
   if (seqLen % 2 !== 0) refuse(where, 'seqLen', 'even', seqLen);
   checkInteger(where, 'mapSeed', mapSeed, 0, Number.MAX_SAFE_INTEGER);

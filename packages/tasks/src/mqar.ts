@@ -121,7 +121,7 @@ function recallVocabulary(names: readonly [string, number][]): Vocabulary {
 }
 
 function checkRecall(where: string, options: MqarOptions): void {
-  checkInteger(where, 'vocabSize', options.vocabSize, 4, 2 ** 24);
+  checkInteger(where, 'vocabSize', options.vocabSize, 4, 2 ** 20);
   checkInteger(where, 'seqLen', options.seqLen, 2, 2 ** 26);
   checkInteger(where, 'pairs', options.pairs, 1, 2 ** 24);
   checkNumber(where, 'power', options.power, -4, 4);

@@ -60,7 +60,7 @@ export function ngramLookup(given?: Partial<NgramLookupOptions>): Task<NgramLook
     uniqueKey: true,
   });
   const { vocabSize, length, n, answerLength, key, uniqueKey } = options;
-  checkInteger(where, 'vocabSize', vocabSize, 1, 2 ** 24);
+  checkInteger(where, 'vocabSize', vocabSize, 1, 2 ** 20);
   checkInteger(where, 'n', n, 1);
   checkInteger(where, 'answerLength', answerLength, 0);
   checkChoice(where, 'key', key, ['prefix', 'suffix']);
@@ -162,7 +162,7 @@ export function duplicatedNgrams(given?: Partial<DuplicatedNgramsOptions>): Task
     n: 3,
   });
   const { vocabSize, length, n } = options;
-  checkInteger(where, 'vocabSize', vocabSize, 1, 2 ** 24);
+  checkInteger(where, 'vocabSize', vocabSize, 1, 2 ** 20);
   checkInteger(where, 'n', n, 1);
   checkSize(where, 'length', length, n + 3);
   const vocabulary = stringVocabulary(vocabSize);

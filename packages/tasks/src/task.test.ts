@@ -203,6 +203,11 @@ describe('split', () => {
     expect(expressions(direct.test).some((expression) => trained.has(expression))).toBe(false);
   });
 
+  it('finds problems of a part that is small, always', () => {
+    const { test } = copy({ length: 12 }).split({ test: 0.005 });
+    expect(test.batches({ batchSize: 200 }).next().value.samples).toHaveLength(200);
+  });
+
   it('keeps the share that is asked for', () => {
     const task = copy({ length: 12 });
     const { problem } = task.sample(random(0));
@@ -215,7 +220,7 @@ describe('split', () => {
 
   it('refuses a side with nothing in it, and to split twice', () => {
     const only = copy({ vocabSize: 1, length: 3 });
-    expect(() => only.split()).toThrow(/copy: split: no problem of the (train|test) part/);
+    expect(() => only.split()).toThrow(/copy: no problem of the (train|test) part in \d+ draws/);
     const { train } = copy().split();
     expect(() => train.split()).toThrow(/a part already/);
     expect(() => copy().split({ test: 1.5 })).toThrow(/test must be a number/);
@@ -316,6 +321,12 @@ describe('locality', () => {
     expect(reverseCopy().locality(7)).toEqual({ mState: 0, mToken: 0, inputReach: 14 });
     expect(ngramLookup({ n: 2 }).locality(20).inputReach).toBeGreaterThan(10);
   });
+});
+
+it('refuses problems that it cannot write, and sources that are not random', () => {
+  expect(() => copy().encode({ string: [99] })).toThrow(/copy: problem must be one that is written with/);
+  expect(() => mqar().encode({ tokens: [1, 2], queries: [1] })).toThrow(/mqar: queries must be/);
+  expect(() => copy().sample(Math.random as never)).toThrow(/copy: rng must be what random\(seed\) gives/);
 });
 
 describe('options that cannot be met', () => {

@@ -68,7 +68,8 @@ export interface TaskDefinition<Problem> {
   locality?(size: number | undefined): Locality;
 }
 
-const SPLIT_TRIES = 10000;
+const MIN_SHARE = 0.0001; // of a part; a problem of it is found by drawing
+const TRIES_PER_SHARE = 50; // that many expected hits: a miss has chance e^-50
 const LOCALITY_DRAWS = 32;
 
 /** Which side of a split a task draws from. */
@@ -128,18 +129,26 @@ export class Task<Problem = unknown> {
   draw(rng: Random, size?: number): Problem {
     const { definition } = this;
     if (size !== undefined) checkInteger(definition.name, 'size', size, 1);
+    if (typeof rng?.integer !== 'function') refuse(definition.name, 'rng', 'what random(seed) gives', rng);
     const part = this.#part;
     if (part === undefined) return definition.draw(rng, size);
-    for (let tries = 0; tries < SPLIT_TRIES; tries++) {
+    const tries = triesFor(part.side, part.test);
+    for (let i = 0; i < tries; i++) {
       const problem = definition.draw(rng, size);
       if (this.sideOf(problem, part.test, part.seed) === part.side) return problem;
     }
-    throw new TaskError(`${definition.name}: no problem of the ${part.side} part in ${SPLIT_TRIES} draws`);
+    throw new TaskError(`${definition.name}: no problem of the ${part.side} part in ${tries} draws`);
   }
 
-  /** The example that a problem gives. */
+  /** The example that a problem gives. @throws TaskError if that is not written with the vocabulary */
   encode(problem: Problem): Sample<Problem> {
     const sample = this.definition.write(problem) as Sample<Problem>;
+    const { size } = this.vocabulary;
+    for (const id of sample.tokens) {
+      if (!(Number.isInteger(id) && id >= 0 && id < size)) {
+        refuse(this.name, 'problem', `one that is written with the ${size} tokens`, id);
+      }
+    }
     sample.problem = problem;
     return sample;
   }
@@ -153,7 +162,7 @@ export class Task<Problem = unknown> {
    * Two tasks that never draw the same problem: each problem belongs to one side by its own hash, whatever the seed, the
    * form, the layout or the order of steps.
    *
-   * @param options.test share of the problems in the test part, in (0, 1)
+   * @param options.test share of the problems in the test part, 0.0001 to 0.9999
    * @param options.seed another seed parts them otherwise
    * @throws TaskError if one part seems to be empty
    */
@@ -162,7 +171,7 @@ export class Task<Problem = unknown> {
     test: Task<Problem>;
   } {
     const where = `${this.name}: split`;
-    checkNumber(where, 'test', test, Number.MIN_VALUE, 1 - Number.EPSILON);
+    checkNumber(where, 'test', test, MIN_SHARE, 1 - MIN_SHARE);
     checkInteger(where, 'seed', seed, 0, 2 ** 32 - 1);
     if (this.#part) throw new TaskError(`${where}: this task is a part already`);
     const found = { train: false, test: false };
@@ -275,6 +284,10 @@ export class Task<Problem = unknown> {
     }
     return { mState: 0, mToken: 0, inputReach };
   }
+}
+
+function triesFor(side: 'train' | 'test', test: number): number {
+  return Math.ceil(TRIES_PER_SHARE / (side === 'test' ? test : 1 - test));
 }
 
 /** 32 bits of a text: FNV-1a over its UTF-16 units, then mixed until each bit depends on all. */
