@@ -174,19 +174,12 @@ export class Task<Problem = unknown> {
     checkNumber(where, 'test', test, MIN_SHARE, 1 - MIN_SHARE);
     checkInteger(where, 'seed', seed, 0, 2 ** 32 - 1);
     if (this.#part) throw new TaskError(`${where}: this task is a part already`);
-    const found = { train: false, test: false };
-    const rng = random(seed).split('split');
-    for (let tries = 0; tries < SPLIT_TRIES && !(found.train && found.test); tries++) {
-      found[this.sideOf(this.definition.draw(rng), test, seed)] = true;
-    }
-    for (const side of ['train', 'test'] as const) {
-      if (!found[side])
-        throw new TaskError(`${where}: no problem of the ${side} part in ${SPLIT_TRIES} draws`);
-    }
-    return {
-      train: new Task(this.definition, { side: 'train', test, seed }),
-      test: new Task(this.definition, { side: 'test', test, seed }),
+    const part = (side: 'train' | 'test') => {
+      const task = new Task(this.definition, { side, test, seed });
+      task.draw(random(seed).split('split')); // a part with nothing in it is found now
+      return task;
     };
+    return { train: part('train'), test: part('test') };
   }
 
   /** On which side of a split a problem falls. */
