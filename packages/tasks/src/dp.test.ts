@@ -213,6 +213,31 @@ describe('defineDp', () => {
     expect(modulo.solve({ p: 5, numbers: [4, 3] })).toMatchObject({ values: [4, 2], answer: 4 });
   });
 
+  it('judges values that are texts, and a single step', () => {
+    const last = defineDp<{ word: string[] }, string>({
+      name: 'last',
+      symbols: ['x', 'y'],
+      size: [1, 3],
+      random: (rng, n) => ({ word: Array.from({ length: n }, () => 'xy'[rng.integer(2)]) }),
+      input: ({ word }) => word,
+      states: ({ word }) => word.map((_, i) => i),
+      deps: () => [],
+      reads: (_, i) => [i],
+      step: (_, _i, _values, [own]) => String(own),
+      aggregate: (_, values) => values[values.length - 1],
+    });
+    const sample = last.encode({ word: ['x', 'y'] });
+    const output = (text: string) => last.check(sample, last.vocabulary.encode(text));
+    expect(output('x y <sep> y <eos>')).toMatchObject({ correct: true, firstWrongStep: null });
+    expect(output('x x <sep> y <eos>').steps).toEqual([
+      { right: true, consistent: true },
+      { right: false, consistent: false },
+    ]);
+    const single = last.encode({ word: ['x'] });
+    const unmarked = last.check(single, last.vocabulary.encode('x'));
+    expect(unmarked).toMatchObject({ correct: false, answerCorrect: false, firstWrongStep: null });
+  });
+
   it('names a step that remembers', () => {
     let calls = 0;
     expect(() => defineDp({ ...stairs, step: () => calls++ % 2 })).toThrow(
