@@ -19,7 +19,7 @@ import {
 import { filled } from './lists.js';
 import { fixedFields, validateDp } from './dp-validate.js';
 import { refuse, show, TaskError } from './errors.js';
-import { checkChoice, checkSize, drawSize, type Size, takeOptions } from './options.js';
+import { checkChoice, checkSize, drawSize, type Size, sizeBounds, takeOptions } from './options.js';
 import { type Random, random } from './random.js';
 import { type Locality, type Sample, Task, type Written } from './task.js';
 import { Vocabulary } from './vocabulary.js';
@@ -138,6 +138,7 @@ export interface DpPlaces<State> {
 const LOCALITY_DRAWS = 8;
 const VALIDATION_SIZES = 3;
 const VALIDATION_DRAWS = 8; // of each size
+const LONG = 5000; // a size from which on fewer are tried
 
 /** A task that was made from a definition of its parts. */
 export class DpTask<Problem, Value = number, State extends Token = number> extends Task<Problem> {
@@ -222,9 +223,10 @@ export function defineDp<Problem, Value = number, State extends Token = number>(
   }
   const machine = new Machine(definition, options);
   const draws = random(0).split('defineDp');
-  const bySize = Array.from({ length: VALIDATION_SIZES }, () => {
+  const isLong = sizeBounds(definition.size)[1] > LONG;
+  const bySize = Array.from({ length: isLong ? 1 : VALIDATION_SIZES }, () => {
     const size = drawSize(definition.size, draws);
-    return Array.from({ length: VALIDATION_DRAWS }, () => definition.random(draws, size));
+    return Array.from({ length: isLong ? 2 : VALIDATION_DRAWS }, () => definition.random(draws, size));
   });
   machine.constants = [...(definition.constants ?? []), ...fixedFields(bySize)];
   for (const [problem, other] of bySize) machine.validate(problem, other);
@@ -481,7 +483,9 @@ class Machine<Problem, Value, State extends Token> {
       for (let i = at; i < body.length; i++) accepted[i] = marked && i < due;
     }
     const right = given.map((_, i) => (i < body.length ? accepted[i] && i < due : sound));
-    const result = summary('free-running', right, Math.max(due + given.length - body.length, given.length));
+    // What is missing counts as wrong; a sound chain may be shorter than the one that was drawn.
+    const length = Math.max(sound ? due : expected.length - 1, body.length);
+    const result = summary('free-running', right, length + given.length - body.length);
     return { ...result, ...verdicts, correct: result.correct && sound && answerCorrect };
   }
 
@@ -520,7 +524,7 @@ class Machine<Problem, Value, State extends Token> {
       let valueEnd = at + 1;
       if (dp.multiToken) {
         valueEnd = separatorId < 0 ? -1 : body.indexOf(separatorId, at);
-        if (valueEnd < 0) valueEnd = body.length;
+        if (valueEnd < 0) valueEnd = Math.max(at, body.length);
       }
       const ids = body.slice(at, valueEnd);
       const value = this.#decode(ids, state, problem, values[k]);
