@@ -11,7 +11,7 @@ import type { LinearAttentionConfig } from './config.js';
 import { outputDeviation } from './mamba.js';
 import { keep, linear, linearStep, type Mixer, type MixerState } from './mixer.js';
 import { type FloatTensor, type Initializer, type ParameterList, type Scope, uniform } from './parameters.js';
-import { ln } from './portable-math.js';
+import { ln } from '@freelunch/tasks';
 
 /** Retention forgets by 1 - 2^-(5 + h) a step, from quick heads to slow ones. */
 const retentionDecays: Initializer = (data) => {

@@ -18,7 +18,7 @@ import {
   uniform,
   zeros,
 } from './parameters.js';
-import { exp, ln } from './portable-math.js';
+import { exp, ln } from '@freelunch/tasks';
 
 /** ln(1..N) in every row: A starts as -1, -2 .. -N, the real part of S4D. */
 const logOfStates =

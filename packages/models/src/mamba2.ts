@@ -19,7 +19,7 @@ import {
   uniform,
   zeros,
 } from './parameters.js';
-import { ln } from './portable-math.js';
+import { ln } from '@freelunch/tasks';
 
 /** ln of numbers spread evenly over [1, 16]. */
 const logOfDecays: Initializer = (data, rng) => {

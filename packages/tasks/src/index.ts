@@ -1,5 +1,6 @@
 export { random, Random } from './random.js';
 export type { RandomState } from './random.js';
+export { exp, ln } from './real.js';
 export { TaskError } from './errors.js';
 export { Vocabulary } from './vocabulary.js';
 export type { Size } from './options.js';
