@@ -6,6 +6,8 @@
  * @see Salmon et al. 2011, Parallel random numbers: as easy as 1, 2, 3, https://doi.org/10.1145/2063384.2063405
  */
 
+import { ln } from './real.js';
+
 /** Where a generator stands; plain numbers, fit for JSON. */
 export interface RandomState {
   key: [number, number];
@@ -57,26 +59,6 @@ export function philox(out: Uint32Array, counter: ArrayLike<number>, key: ArrayL
   out[1] = c1;
   out[2] = c2;
   out[3] = c3;
-}
-
-const scratch = new DataView(new ArrayBuffer(8));
-
-/** Natural logarithm of a positive normal number, by arithmetic alone: the same bits in every engine. */
-function ln(x: number): number {
-  scratch.setFloat64(0, x);
-  const high = scratch.getUint32(0);
-  let exponent = (high >>> 20) - 1023;
-  scratch.setUint32(0, (high & 0xfffff) | 0x3ff00000);
-  let mantissa = scratch.getFloat64(0); // in [1, 2)
-  if (mantissa > Math.SQRT2) {
-    mantissa /= 2;
-    exponent++;
-  }
-  const s = (mantissa - 1) / (mantissa + 1); // |s| < 0.172
-  const w = s * s;
-  let series = 0;
-  for (let k = 23; k >= 1; k -= 2) series = series * w + 1 / k;
-  return exponent * Math.LN2 + 2 * s * series;
 }
 
 /** A stream of random numbers. Make one with {@link random}. */
@@ -160,7 +142,6 @@ export class Random {
 
   /** @throws RangeError if it is not a state */
   static from({ key, counter, used }: RandomState): Random {
-    const isWord = (word: unknown) => typeof word === 'number' && word >>> 0 === word;
     const good =
       key?.length === 2 &&
       counter?.length === 4 &&
@@ -185,6 +166,10 @@ export class Random {
       if (!carries) return;
     }
   }
+}
+
+function isWord(word: unknown): boolean {
+  return typeof word === 'number' && word >>> 0 === word;
 }
 
 /** Two words from a text: FNV-1a over its UTF-16 units, run twice from different bases. */

@@ -1,0 +1,70 @@
+/** The same samples, bit by bit, in Node, in Chromium and in a worker there. Needs the built package. */
+import { existsSync, readFileSync } from 'node:fs';
+import { chromium } from 'playwright';
+import { expect, it } from 'vitest';
+
+const dist = new URL('../dist/', import.meta.url);
+const origin = 'http://tasks.test';
+
+/** Runs in every runtime: what all tasks give, as one number, and how far the files go. */
+const digestSource = `async (tasks) => {
+  let digest = 0;
+  const take = (text) => {
+    for (let i = 0; i < text.length; i++) digest = (Math.imul(digest, 31) + text.charCodeAt(i)) | 0;
+  };
+  for (const name of Object.keys(tasks.factories)) {
+    const task = tasks.createTask(name);
+    const lines = [...tasks.writeJsonLines(task, { count: 30, seed: 5 })];
+    for (const line of lines) take(line);
+    const bytes = [...tasks.writeSafetensors(task, { count: 10, seed: 5 })];
+    for (const part of bytes) take(Array.from(part).join());
+    let read = 0;
+    for await (const sample of (await tasks.readJsonLines(new Blob(lines).stream())).samples) {
+      read++;
+      if (task.verify(sample) !== null) throw new Error(name);
+    }
+    if (read !== 30 || (await tasks.readSafetensors(bytes)).count !== 10) throw new Error(name);
+    take(task.describe());
+    take(JSON.stringify(task.locality()));
+  }
+  return digest;
+}`;
+
+function findChromium(): string | undefined {
+  return ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) =>
+    existsSync(path),
+  );
+}
+
+it('gives the same samples in Node, in Chromium and in a worker', async () => {
+  // oxlint-disable-next-line no-eval
+  const digestOf = (0, eval)(digestSource) as (tasks: unknown) => Promise<number>;
+  const inNode = await digestOf(await import(new URL('index.js', dist).href));
+  const browser = await chromium.launch({
+    executablePath: findChromium(),
+    args: ['--no-sandbox', '--disable-gpu'],
+  });
+  try {
+    const page = await browser.newPage();
+    await page.route(`${origin}/**`, (route) => {
+      const path = new URL(route.request().url()).pathname.slice(1);
+      if (path === '') return route.fulfill({ contentType: 'text/html', body: '<!doctype html>' });
+      if (path === 'worker.js') {
+        const body = `import * as tasks from './index.js'; (${digestSource})(tasks).then((x) => postMessage(x));`;
+        return route.fulfill({ contentType: 'text/javascript', body });
+      }
+      return route.fulfill({ contentType: 'text/javascript', body: readFileSync(new URL(path, dist)) });
+    });
+    await page.goto(`${origin}/`);
+    const inPage = await page.evaluate(`import('${origin}/index.js').then(${digestSource})`);
+    const inWorker = await page.evaluate(`new Promise((done, fail) => {
+      const worker = new Worker('${origin}/worker.js', { type: 'module' });
+      worker.onmessage = ({ data }) => done(data);
+      worker.onerror = (event) => fail(new Error(event.message));
+    })`);
+    expect(inPage).toBe(inNode);
+    expect(inWorker).toBe(inNode);
+  } finally {
+    await browser.close();
+  }
+});
