@@ -8,12 +8,14 @@ const WATCHED_END = 20;
 /**
  * Runs a definition on a problem with watched arguments.
  *
+ * @param constants fields of the problem that a step may use
  * @param other a second problem, solved in between, so that what a step keeps from one call to the next shows
  * @throws TaskError that names what is wrong
  */
 export function validateDp<Problem, Value, State extends Token>(
   dp: DpDefinition<Problem, Value, State>,
   vocabulary: Vocabulary,
+  constants: readonly string[],
   problem: Problem,
   other: Problem,
 ): void {
@@ -23,6 +25,9 @@ export function validateDp<Problem, Value, State extends Token>(
 
   if (typeof problem !== 'object' || problem === null)
     wrong(`random must give an object, got ${show(problem)}`);
+  const odd = findOdd(problem, '');
+  if (odd !== undefined)
+    wrong(`random must give plain data, which JSON can hold, got something else in problem${odd}`);
   const input = dp.input(problem);
   for (const token of input) {
     if (!vocabulary.has(token)) wrong(`input must be written with the symbols, got ${show(token)}`);
@@ -31,6 +36,8 @@ export function validateDp<Problem, Value, State extends Token>(
   if (states.length === 0) wrong('states must hold at least one state, got none');
   const places = new Map<State, number>();
   states.forEach((state, k) => {
+    if (typeof state !== 'number' && typeof state !== 'string')
+      wrong(`states must be numbers or texts, got ${show(state)}`);
     if (places.has(state)) wrong(`states must differ, got ${show(state)} twice`);
     places.set(state, k);
   });
@@ -74,7 +81,7 @@ export function validateDp<Problem, Value, State extends Token>(
     const at = `step at state ${show(states[k])}`;
     const declared = deps[k].map((dep) => values[places.get(dep)!]);
     const inputs = reads[k].map((place) => input[place]);
-    const watchedProblem = watchProblem(problem, dp.constants ?? [], (path) =>
+    const watchedProblem = watchProblem(problem, constants, (path) =>
       wrong(
         `${at} must use what deps, reads and constants declare, got problem${path}, which is not declared`,
       ),
@@ -146,6 +153,42 @@ export function validateDp<Problem, Value, State extends Token>(
   const chosen = dp.answerStates?.(problem).map((state) => values[places.get(state)!]) ?? values;
   const answer = dp.aggregate(problem, chosen);
   if (dp.layout?.answer !== null) written(answer, undefined);
+}
+
+/**
+ * Fields that are the same in all instances of a size, for every size that was tried: they are parameters, not inputs.
+ */
+export function fixedFields(bySize: readonly (readonly unknown[])[]): string[] {
+  const [[first]] = bySize;
+  if (typeof first !== 'object' || first === null) return [];
+  return Object.keys(first).filter((field) =>
+    bySize.every((problems) =>
+      problems.every((problem) => textOf(problem, field) === textOf(problems[0], field)),
+    ),
+  );
+}
+
+function textOf(problem: unknown, field: string): string {
+  return JSON.stringify((problem as Record<string, unknown>)[field]);
+}
+
+/** The path of something that JSON does not hold, if there is any. */
+function findOdd(value: unknown, path: string): string | undefined {
+  if (typeof value === 'number') return Number.isFinite(value) ? undefined : path;
+  if (typeof value === 'string' || typeof value === 'boolean' || value === null) return undefined;
+  if (Array.isArray(value)) {
+    for (let i = 0; i < value.length; i++) {
+      const odd = findOdd(value[i], `${path}[${i}]`);
+      if (odd !== undefined) return odd;
+    }
+    return undefined;
+  }
+  if (typeof value !== 'object' || Object.getPrototypeOf(value) !== Object.prototype) return path;
+  for (const [name, inner] of Object.entries(value)) {
+    const odd = findOdd(inner, `${path}.${name}`);
+    if (odd !== undefined) return odd;
+  }
+  return undefined;
 }
 
 /** A way from a state back to itself, if there is one. */

@@ -154,6 +154,20 @@ describe('defineDp', () => {
       { reads: () => [-1] },
       /reads of state 0 must be places of its \d inputs/,
     ],
+    [
+      'a number that differs between inputs',
+      {
+        random: (rng) => ({ steps: [1, 1, 1], secret: rng.integer(50) }),
+        step: (problem) => (problem as unknown as { secret: number }).secret,
+      },
+      /got problem.secret, which is not declared/,
+    ],
+    ['states that are lists', { states: () => [[0]] as never }, /states must be numbers or texts, got \[0\]/],
+    [
+      'data that JSON cannot hold',
+      { random: () => ({ steps: [1, undefined as never] }) },
+      /random must give plain data, which JSON can hold, got something else in problem.steps\[1\]/,
+    ],
     ['an answer from nowhere', { answerStates: () => [99] }, /answerStates must be states, got 99/],
     [
       'a step that throws',
@@ -181,6 +195,22 @@ describe('defineDp', () => {
   it.each(wrong)('names %s', (_, change, message) => {
     expect(() => defineDp({ ...stairs, ...change })).toThrow(message);
     expect(() => defineDp({ ...stairs, ...change })).toThrow(/^defineDp: stairs/);
+  });
+
+  it('lets a step use parameters: fields that are the same in all instances of a size', () => {
+    const modulo = defineDp<{ p: number; numbers: number[] }>({
+      name: 'modulo',
+      symbols: [0, 1, 2, 3, 4],
+      size: [2, 6],
+      random: (rng, n) => ({ p: 5, numbers: Array.from({ length: n }, () => rng.integer(5)) }),
+      input: ({ numbers }) => numbers,
+      states: ({ numbers }) => numbers.map((_, i) => i),
+      deps: (_, i) => (i === 0 ? [] : [i - 1]),
+      reads: (_, i) => [i],
+      step: ({ p }, _, [before = 0], [own]) => (before + Number(own)) % p,
+      aggregate: (_, values) => Math.max(...values),
+    });
+    expect(modulo.solve({ p: 5, numbers: [4, 3] })).toMatchObject({ values: [4, 2], answer: 4 });
   });
 
   it('names a step that remembers', () => {

@@ -17,7 +17,7 @@ import {
   summary,
 } from './check.js';
 import { filled } from './lists.js';
-import { validateDp } from './dp-validate.js';
+import { fixedFields, validateDp } from './dp-validate.js';
 import { refuse, show, TaskError } from './errors.js';
 import { checkChoice, checkSize, drawSize, type Size, takeOptions } from './options.js';
 import { type Random, random } from './random.js';
@@ -53,10 +53,11 @@ export interface DpDefinition<Problem, Value = number, State extends Token = num
   reads?(problem: Problem, state: State): number[];
   /**
    * The value of a state, from the values of its `deps` and the inputs at its `reads`, in their order, and nothing
-   * else: of `problem`, only lengths of lists and fields named in `constants` may be used.
+   * else: of `problem`, only lengths of lists, fields that are the same in all instances of a size, and those named in
+   * `constants` may be used.
    */
   step(problem: Problem, state: State, values: Value[], inputs: Token[]): Value;
-  /** Fields of the problem that are the same for all inputs of a size, or that say how the steps are chosen. */
+  /** Fields of the problem that say how the steps are chosen. */
   constants?: readonly string[];
   /** The states whose values make the answer; all if absent. */
   answerStates?(problem: Problem): State[];
@@ -135,7 +136,8 @@ export interface DpPlaces<State> {
 }
 
 const LOCALITY_DRAWS = 8;
-const VALIDATION_DRAWS = 3;
+const VALIDATION_SIZES = 3;
+const VALIDATION_DRAWS = 8; // of each size
 
 /** A task that was made from a definition of its parts. */
 export class DpTask<Problem, Value = number, State extends Token = number> extends Task<Problem> {
@@ -179,7 +181,7 @@ export class DpTask<Problem, Value = number, State extends Token = number> exten
 
   /** Runs the definition on this problem and watches what its step uses. @throws TaskError that names what is wrong */
   validate(problem: Problem): void {
-    validateDp(this.dp, this.vocabulary, problem, problem);
+    this.#machine.validate(problem, problem);
   }
 
   override split(options?: { test?: number; seed?: number }): {
@@ -220,12 +222,12 @@ export function defineDp<Problem, Value = number, State extends Token = number>(
   }
   const machine = new Machine(definition, options);
   const draws = random(0).split('defineDp');
-  const problems = Array.from({ length: VALIDATION_DRAWS }, () =>
-    definition.random(draws, drawSize(definition.size, draws)),
-  );
-  problems.forEach((problem, i) => {
-    validateDp(definition, machine.vocabulary, problem, problems[(i + 1) % problems.length]);
+  const bySize = Array.from({ length: VALIDATION_SIZES }, () => {
+    const size = drawSize(definition.size, draws);
+    return Array.from({ length: VALIDATION_DRAWS }, () => definition.random(draws, size));
   });
+  machine.constants = [...(definition.constants ?? []), ...fixedFields(bySize)];
+  for (const [problem, other] of bySize) machine.validate(problem, other);
   return new DpTask(machine, {
     name: definition.name,
     version: definition.version ?? 1,
@@ -248,6 +250,8 @@ class Machine<Problem, Value, State extends Token> {
   readonly form: DpOptions['form'];
   readonly inputs: DpOptions['inputs'];
   readonly vocabulary: Vocabulary;
+  /** Fields of the problem that a step may use. */
+  constants: readonly string[] = [];
   readonly #query: number;
   /** -1: the last step is the answer. */
   readonly #answerMark: number;
@@ -266,6 +270,10 @@ class Machine<Problem, Value, State extends Token> {
     this.#end = this.vocabulary.end!;
     this.#query = this.vocabulary.id(layout?.query ?? '<sep>');
     this.#answerMark = layout?.answer === null ? -1 : this.vocabulary.id(layout?.answer ?? '<sep>');
+  }
+
+  validate(problem: Problem, other: Problem): void {
+    validateDp(this.dp, this.vocabulary, this.constants, problem, other);
   }
 
   solve(problem: Problem): DpSolution<Value, State> {

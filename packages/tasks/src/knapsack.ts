@@ -62,7 +62,6 @@ export function knapsack(given?: Partial<KnapsackOptions>): DpTask<KnapsackProbl
         values: filled(n, 1),
         capacity,
       }),
-      constants: ['capacity'],
       input: ({ weights, values, capacity: W }) => [
         ...weights.flatMap((weight, i) => [weight, values[i]]),
         '|',
