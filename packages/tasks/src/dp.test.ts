@@ -213,6 +213,73 @@ describe('defineDp', () => {
     expect(modulo.solve({ p: 5, numbers: [4, 3] })).toMatchObject({ values: [4, 2], answer: 4 });
   });
 
+  it('judges values that are texts, and a single step', () => {
+    const last = defineDp<{ word: string[] }, string>({
+      name: 'last',
+      symbols: ['x', 'y'],
+      size: [1, 3],
+      random: (rng, n) => ({ word: Array.from({ length: n }, () => 'xy'[rng.integer(2)]) }),
+      input: ({ word }) => word,
+      states: ({ word }) => word.map((_, i) => i),
+      deps: () => [],
+      reads: (_, i) => [i],
+      step: (_, _i, _values, [own]) => String(own),
+      aggregate: (_, values) => values[values.length - 1],
+    });
+    const sample = last.encode({ word: ['x', 'y'] });
+    const output = (text: string) => last.check(sample, last.vocabulary.encode(text));
+    expect(output('x y <sep> y <eos>')).toMatchObject({ correct: true, firstWrongStep: null });
+    expect(output('x x <sep> y <eos>').steps).toEqual([
+      { right: true, consistent: true },
+      { right: false, consistent: false },
+    ]);
+    const single = last.encode({ word: ['x'] });
+    const unmarked = last.check(single, last.vocabulary.encode('x'));
+    expect(unmarked).toMatchObject({ correct: false, answerCorrect: false, firstWrongStep: null });
+  });
+
+  it('takes any value that the definition accepts', () => {
+    // Each step may name any number of the same parity; the answer is the parity of the last.
+    const parities = defineDp<{ bits: number[] }>({
+      name: 'parities',
+      symbols: [0, 1, 2, 3, 4, 5],
+      size: [2, 4],
+      random: (rng, n) => ({ bits: Array.from({ length: n }, () => rng.integer(2)) }),
+      input: ({ bits }) => bits,
+      states: ({ bits }) => bits.map((_, i) => i),
+      deps: (_, i) => (i === 0 ? [] : [i - 1]),
+      reads: (_, i) => [i],
+      step: (_, _i, [before = 0], [bit]) => (before + Number(bit)) % 2,
+      accepts: (_, _i, value, [before = 0], [bit]) => value % 2 === (before + Number(bit)) % 2,
+      aggregate: (_, values) => values[values.length - 1] % 2,
+    });
+    const sample = parities.encode({ bits: [1, 1, 1] });
+    const judge = (text: string) => parities.check(sample, parities.vocabulary.encode(text));
+    for (const text of ['1 0 1 <sep> 1 <eos>', '3 4 5 <sep> 1 <eos>', '5 0 3 <sep> 1']) {
+      expect(judge(text)).toMatchObject({
+        correct: true,
+        answerCorrect: true,
+        tokenAccuracy: 1,
+        firstWrong: null,
+      });
+    }
+    expect(judge('3 3 4 <sep> 1 <eos>')).toMatchObject({ correct: false, firstWrong: 1, firstWrongStep: 1 });
+    expect(judge('3 3 4 <sep> 1 <eos>').steps).toEqual([
+      { right: true, consistent: true },
+      { right: false, consistent: false },
+      { right: false, consistent: true },
+    ]);
+    expect(judge('1 2 1 <sep> 0 <eos>')).toMatchObject({
+      correct: false,
+      answerCorrect: false,
+      firstWrong: 3,
+    });
+    expect(judge('1 2 1 1 <eos>')).toMatchObject({ correct: false, answerCorrect: false, firstWrong: 3 });
+    expect(judge('1 2 1 <sep> 1 1 <eos>')).toMatchObject({ correct: false });
+    expect(judge('1 2')).toMatchObject({ correct: false, firstWrong: 2, firstWrongStep: 2 });
+    expect(judge('1 2 1')).toMatchObject({ correct: false, firstWrong: 3, firstWrongStep: null });
+  });
+
   it('names a step that remembers', () => {
     let calls = 0;
     expect(() => defineDp({ ...stairs, step: () => calls++ % 2 })).toThrow(

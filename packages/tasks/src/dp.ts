@@ -19,7 +19,7 @@ import {
 import { filled } from './lists.js';
 import { fixedFields, validateDp } from './dp-validate.js';
 import { refuse, show, TaskError } from './errors.js';
-import { checkChoice, checkSize, drawSize, type Size, takeOptions } from './options.js';
+import { checkChoice, checkSize, drawSize, type Size, sizeBounds, takeOptions } from './options.js';
 import { type Random, random } from './random.js';
 import { type Locality, type Sample, Task, type Written } from './task.js';
 import { Vocabulary } from './vocabulary.js';
@@ -66,7 +66,7 @@ export interface DpDefinition<Problem, Value = number, State extends Token = num
   range?: readonly [number, number];
   /** A value in tokens; the value itself if absent. `state` is undefined for the answer. */
   encode?(value: Value, state: State | undefined, problem: Problem): Token | Token[];
-  /** The value that tokens stand for, undefined if none; a number if absent. */
+  /** The value that tokens stand for, undefined if none; the number or text that they read if absent. */
   decode?(tokens: string[], state: State, problem: Problem): Value | undefined;
   /** Values may be of several tokens; `layout.separator` must then follow each but the last. */
   multiToken?: boolean;
@@ -138,6 +138,7 @@ export interface DpPlaces<State> {
 const LOCALITY_DRAWS = 8;
 const VALIDATION_SIZES = 3;
 const VALIDATION_DRAWS = 8; // of each size
+const LONG = 5000; // a size from which on fewer are tried
 
 /** A task that was made from a definition of its parts. */
 export class DpTask<Problem, Value = number, State extends Token = number> extends Task<Problem> {
@@ -222,9 +223,10 @@ export function defineDp<Problem, Value = number, State extends Token = number>(
   }
   const machine = new Machine(definition, options);
   const draws = random(0).split('defineDp');
-  const bySize = Array.from({ length: VALIDATION_SIZES }, () => {
+  const isLong = sizeBounds(definition.size)[1] > LONG;
+  const bySize = Array.from({ length: isLong ? 1 : VALIDATION_SIZES }, () => {
     const size = drawSize(definition.size, draws);
-    return Array.from({ length: VALIDATION_DRAWS }, () => definition.random(draws, size));
+    return Array.from({ length: isLong ? 2 : VALIDATION_DRAWS }, () => definition.random(draws, size));
   });
   machine.constants = [...(definition.constants ?? []), ...fixedFields(bySize)];
   for (const [problem, other] of bySize) machine.validate(problem, other);
@@ -464,17 +466,48 @@ class Machine<Problem, Value, State extends Token> {
   judge(sample: Sample<Problem>, output: readonly number[]): CheckResult {
     const expected = sample.tokens.slice(sample.prompt.length);
     if (this.form === 'direct') return judgeContinuation(expected, output, this.#end);
-    const { dp, vocabulary } = this;
-    const { problem } = sample;
     const given = cutAtEnd(output, this.#end);
     const body = given[given.length - 1] === this.#end ? given.slice(0, -1) : given;
-    const { states, values, answer } = this.solve(problem);
+    const solution = this.solve(sample.problem);
+    const { steps, accepted, shaped, at } = this.#judgeSteps(sample, body, solution);
+    const answerCorrect = this.#isAnswer(body, solution, sample.problem);
+    const verdicts = { answerCorrect, steps, firstWrongStep: firstWrongStep(steps) };
+    if (!this.dp.accepts) return { ...judgeContinuation(expected, output, this.#end), ...verdicts };
+
+    // Several chains may be right, so tokens are right by the step that they are in.
+    const sound = shaped && verdicts.firstWrongStep === null;
+    let due = at;
+    if (this.#answerMark >= 0) {
+      const marked = sound && answerCorrect && body[at] === this.#answerMark;
+      due += 1 + this.#ids(solution.answer, undefined, sample.problem).length;
+      for (let i = at; i < body.length; i++) accepted[i] = marked && i < due;
+    }
+    const right = given.map((_, i) => (i < body.length ? accepted[i] && i < due : sound));
+    // What is missing counts as wrong; a sound chain may be shorter than the one that was drawn.
+    const length = Math.max(sound ? due : expected.length - 1, body.length);
+    const result = summary('free-running', right, length + given.length - body.length);
+    return { ...result, ...verdicts, correct: result.correct && sound && answerCorrect };
+  }
+
+  /**
+   * Goes through what was written, step by step.
+   *
+   * @returns also, token by token, whether all is right so far; whether separators stand where they should; where the
+   *   steps end
+   */
+  #judgeSteps(
+    sample: Sample<Problem>,
+    body: readonly number[],
+    { states, values }: DpSolution<Value, State>,
+  ): { steps: StepVerdict[]; accepted: boolean[]; shaped: boolean; at: number } {
+    const { dp, vocabulary } = this;
+    const { problem } = sample;
     const input = dp.input(problem);
     const places = new Map(states.map((state, k) => [state, k]));
     const written: (Value | undefined)[] = [];
     const steps: StepVerdict[] = [];
-    const accepted = body.map(() => false); // token by token, where several values may be right
-    let shaped = true; // separators and marks stand where they should
+    const accepted = body.map(() => false);
+    let shaped = true;
     let at = 0;
     let soFar = true;
     for (let k = 0; k < states.length; k++) {
@@ -482,22 +515,23 @@ class Machine<Problem, Value, State extends Token> {
       const first = at;
       let repeated = true;
       if (this.inputs === 'inline') {
-        for (const read of this.#inlineReads(problem, state))
+        for (const read of this.#inlineReads(problem, state)) {
           repeated = sample.tokens[read] === body[at++] && repeated;
+        }
       }
       const separator = dp.layout?.separator?.(problem, state, k, states.length);
       const separatorId = separator === undefined ? -1 : vocabulary.id(separator);
       let valueEnd = at + 1;
       if (dp.multiToken) {
         valueEnd = separatorId < 0 ? -1 : body.indexOf(separatorId, at);
-        if (valueEnd < 0) valueEnd = body.length;
+        if (valueEnd < 0) valueEnd = Math.max(at, body.length);
       }
       const ids = body.slice(at, valueEnd);
-      const value = this.#decode(ids, state, problem);
+      const value = this.#decode(ids, state, problem, values[k]);
       written.push(value);
       const depValues = dp.deps(problem, state).map((dep) => {
         const place = places.get(dep)!;
-        return written[place] ?? values[place];
+        return written[place] ?? values[place]; // what is no value cannot be followed
       });
       const inputs = this.#read(input, problem, state);
       const consistent =
@@ -509,35 +543,20 @@ class Machine<Problem, Value, State extends Token> {
       if (separatorId >= 0) shaped = body[at++] === separatorId && shaped;
       accepted.fill(soFar && shaped, first, Math.min(at, body.length));
     }
-    const lastMark = this.#answerMark < 0 ? -1 : body.lastIndexOf(this.#answerMark);
-    const answerIds = this.#ids(
-      answer,
-      this.#answerMark < 0 ? states[states.length - 1] : undefined,
-      problem,
-    );
-    const finalMark =
-      this.#answerMark < 0 ? body.lastIndexOf(this.#lastSeparator(problem, states)) : lastMark;
-    const answerCorrect =
-      (finalMark >= 0 || states.length < 2) && sameTokens(body.slice(finalMark + 1), answerIds);
-    if (!dp.accepts) {
-      const result = judgeContinuation(expected, output, this.#end);
-      return { ...result, answerCorrect, steps, firstWrongStep: firstWrongStep(steps) };
-    }
-    if (this.#answerMark >= 0) {
-      shaped &&= body[at] === this.#answerMark;
-      if (at < body.length) accepted.fill(soFar && shaped && answerCorrect, at);
-      at += 1 + answerIds.length;
-    }
-    shaped &&= at === body.length;
-    const right = given.map((_, i) => (i < body.length ? accepted[i] && i < at : shaped && soFar));
-    const result = summary('free-running', right, Math.max(at + given.length - body.length, given.length));
-    return {
-      ...result,
-      correct: result.correct && shaped && soFar && answerCorrect,
-      answerCorrect,
-      steps,
-      firstWrongStep: firstWrongStep(steps),
-    };
+    return { steps, accepted, shaped, at };
+  }
+
+  /** Whether what stands after the last mark is the answer. */
+  #isAnswer(
+    body: readonly number[],
+    { states, answer }: DpSolution<Value, State>,
+    problem: Problem,
+  ): boolean {
+    const isLastStep = this.#answerMark < 0;
+    const mark = body.lastIndexOf(isLastStep ? this.#lastSeparator(problem, states) : this.#answerMark);
+    if (mark < 0 && !(isLastStep && states.length === 1)) return false;
+    const last = isLastStep ? states[states.length - 1] : undefined;
+    return sameTokens(body.slice(mark + 1), this.#ids(answer, last, problem));
   }
 
   /** What stands between the last two steps. */
@@ -565,8 +584,8 @@ class Machine<Problem, Value, State extends Token> {
     }
   }
 
-  /** The value that a model's tokens stand for; undefined if none, whatever they are. */
-  #decode(ids: readonly number[], state: State, problem: Problem): Value | undefined {
+  /** The value that a model's tokens stand for; undefined if none, whatever they are. `like`: the right one. */
+  #decode(ids: readonly number[], state: State, problem: Problem, like: Value): Value | undefined {
     const texts: string[] = [];
     for (const id of ids) {
       const text = this.vocabulary.tokens[id];
@@ -578,8 +597,9 @@ class Machine<Problem, Value, State extends Token> {
     } catch {
       return undefined;
     }
-    if (texts.length !== 1 || !/^-?\d+$/.test(texts[0])) return undefined;
-    return Number(texts[0]) as Value;
+    if (texts.length !== 1) return undefined;
+    const value = /^-?\d+$/.test(texts[0]) ? Number(texts[0]) : texts[0];
+    return typeof value === typeof like ? (value as Value) : undefined;
   }
 
   #inlineReads(problem: Problem, state: State): number[] {

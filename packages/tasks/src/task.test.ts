@@ -1,4 +1,4 @@
-import { assert, nat, property, tuple } from 'fast-check';
+import { array, assert, integer, nat, property, tuple } from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
   arithmetic,
@@ -90,6 +90,31 @@ describe.each(variants)('%s', (_, task) => {
     );
   });
 
+  it('judges any output whatever, and finds it wrong', () => {
+    const sample = task.sample(random(6));
+    const token = integer({ min: -2, max: task.vocabulary.size + 1 });
+    assert(
+      property(array(token, { maxLength: 40 }), nat(), (noise, keep) => {
+        const right = perfect(task, sample);
+        const output = [...right.slice(0, keep % right.length), ...noise];
+        if (task.alignment === 'same') output.length = right.length;
+        const { correct, right: judged, tokenAccuracy, firstWrong } = task.check(sample, output);
+        expect(tokenAccuracy).toBeGreaterThanOrEqual(0);
+        expect(tokenAccuracy).toBeLessThanOrEqual(1);
+        expect(judged.length).toBeLessThanOrEqual(output.length);
+        if (correct) expect(firstWrong).toBeNull();
+        else expect(tokenAccuracy).toBeLessThan(1);
+        const { end } = task.vocabulary;
+        const given =
+          end !== undefined && output.includes(end) ? output.slice(0, output.indexOf(end)) : output;
+        if (correct && task.name !== 'arithmetic' && task.name !== 'phone-book') {
+          expect(given).toEqual(right.filter((id) => id !== end));
+        }
+      }),
+      { numRuns: 40 },
+    );
+  });
+
   it('finds an output that stops early or goes on', () => {
     const sample = task.sample(random(3));
     const right = perfect(task, sample);
@@ -127,7 +152,7 @@ describe.each(variants)('%s', (_, task) => {
         const shift = task.alignment === 'same' ? 0 : 1;
         const length = sample.tokens.length - shift;
         const first = b * batch.seqLen + (padding === 'left' ? batch.seqLen - length : 0);
-        const row = (array: ArrayLike<number>) => Array.from(array).slice(first, first + length);
+        const row = (whole: ArrayLike<number>) => Array.from(whole).slice(first, first + length);
         expect(batch.lengths[b]).toBe(length);
         expect(row(batch.inputs)).toEqual(sample.tokens.slice(0, length));
         expect(row(batch.targets)).toEqual((sample.targets ?? sample.tokens).slice(shift));
@@ -399,4 +424,40 @@ it('draws all slots of MQAR even where some are next to never drawn', () => {
   const task = mqar({ vocabSize: 256, seqLen: 256, pairs: 64, power: -4 });
   const { queries } = task.draw(random(1));
   expect(queries).toEqual(Array.from({ length: 64 }, (_, i) => 128 + 2 * i));
+});
+
+describe('any option that is odd', () => {
+  const odd = [
+    NaN,
+    Infinity,
+    -1,
+    0,
+    1,
+    2,
+    3,
+    1.5,
+    1e12,
+    '',
+    'x',
+    true,
+    false,
+    [],
+    [2, 1],
+    [1, 1],
+    {},
+    { sizes: [] },
+  ];
+  it.each(names)('of %s is refused with a TaskError or makes a task that works', (name) => {
+    for (const option of Object.keys(createTask(name).options)) {
+      for (const value of odd) {
+        try {
+          const task = createTask(name, { [option]: value });
+          const sample = task.sample(random(1));
+          expect(task.check(sample, perfect(task, sample)).correct).toBe(true);
+        } catch (error) {
+          if (!(error instanceof TaskError)) throw new Error(`${option}: ${String(value)}`, { cause: error });
+        }
+      }
+    }
+  });
 });
