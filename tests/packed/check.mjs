@@ -129,6 +129,10 @@ await check('the freelunch command runs from its tarball', () => {
   const args = ['copy', 'text.txt', '--lengths', '32', '--states', '16,32', '--json'];
   const { results } = JSON.parse(run(join(folder, 'node_modules/.bin/freelunch'), args));
   if (!(results?.length > 0)) throw new Error('no results');
+  const freelunch = (...words) => run(join(folder, 'node_modules/.bin/freelunch'), words);
+  freelunch('tasks', 'export', 'mqar', '--count', '10', '--out', 'mqar.safetensors');
+  if (!freelunch('tasks', 'verify', 'mqar.safetensors').includes('the same'))
+    throw new Error('not the same file');
 });
 await check('a page bundled by vite, and one served by it, run in Chromium', async () => {
   run(bin('vite'), ['build', '--logLevel', 'error', '--target', 'es2022']);

@@ -2,13 +2,15 @@
 import { readFileSync } from 'node:fs';
 import { copyCommand } from './copy-command.js';
 import { InputError } from './errors.js';
+import { tasksCommand } from './tasks-command.js';
 
 const help = `Usage: freelunch <command> [options]
 
 Experiments on what Mamba, linear attention and softmax attention can keep in
-mind, at which size and at which price.
+mind, at which size and at which price; and tasks to try models on.
 
   freelunch copy [file]    store a text, read it back, see what is forgotten
+  freelunch tasks          list, show, export and verify synthetic tasks
 
   freelunch <command> --help    options of a command
   freelunch --version           version
@@ -16,6 +18,7 @@ mind, at which size and at which price.
 
 const commands: Record<string, (args: string[], signal: AbortSignal) => Promise<void>> = {
   copy: copyCommand,
+  tasks: tasksCommand,
 };
 
 function version(): string {

@@ -1,16 +1,14 @@
 /** `freelunch copy`: its arguments, and what it does with them. */
-import { constants } from 'node:fs';
-import { access, stat } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
 import { loadKernels } from '@freelunch/kernels';
+import { parseOptions, wholeNumber } from './arguments.js';
 import { copyExperiment, LARGEST_SIZE } from './copy-experiment.js';
 import { copyCsv } from './copy-csv.js';
 import { copyPage } from './copy-page.js';
 import { copyText, priceFormulas } from './copy-text.js';
 import { InputError } from './errors.js';
-import { writeFiles } from './output.js';
+import { checkFolder, writeFiles } from './output.js';
 import { progressBar } from './progress.js';
 import { readText } from './read-text.js';
 import type { TokenKind } from './text.js';
@@ -80,44 +78,26 @@ export function parseCopyArguments(args: string[]): CopyArguments | 'help' {
     lengths: values.lengths === undefined ? undefined : numbers('--lengths', values.lengths, LARGEST_SIZE),
     states: values.states === undefined ? DEFAULT_STATES : numbers('--states', values.states, LARGEST_SIZE),
     kind: tokens,
-    dValue: number('--value-size', values['value-size'], 1, 256),
-    draws: number('--draws', values.draws, 1, 10000),
-    seed: number('--seed', values.seed, 0, Number.MAX_SAFE_INTEGER),
+    dValue: wholeNumber('--value-size', values['value-size'], 1, 256),
+    draws: wholeNumber('--draws', values.draws, 1, 10000),
+    seed: wholeNumber('--seed', values.seed, 0, Number.MAX_SAFE_INTEGER),
     json: values.json,
     out: values.out,
   };
 }
 
-function parse(args: string[]) {
-  try {
-    return parseArgs({
-      args,
-      allowPositionals: true,
-      options: {
-        lengths: { type: 'string' },
-        states: { type: 'string' },
-        tokens: { type: 'string', default: 'characters' },
-        'value-size': { type: 'string', default: '16' },
-        draws: { type: 'string', default: '16' },
-        seed: { type: 'string', default: '1' },
-        json: { type: 'boolean', default: false },
-        out: { type: 'string' },
-        help: { type: 'boolean', short: 'h', default: false },
-      },
-    });
-  } catch (cause) {
-    // Only the first sentence: the others say how to pass a file that begins with a dash.
-    const [sentence] = (cause as Error).message.split(/\.\s|\n/);
-    throw new InputError(`${sentence.replace(/\.$/, '')}; see freelunch copy --help`, { cause });
-  }
-}
-
-function number(name: string, text: string, least: number, greatest: number): number {
-  const value = /^\d+$/.test(text) ? Number(text) : NaN;
-  if (!(value >= least && value <= greatest))
-    throw new InputError(`${name} must be a whole number from ${least} to ${greatest}, got '${text}'`);
-  return value;
-}
+const parse = (args: string[]) =>
+  parseOptions('copy', args, {
+    lengths: { type: 'string' },
+    states: { type: 'string' },
+    tokens: { type: 'string', default: 'characters' },
+    'value-size': { type: 'string', default: '16' },
+    draws: { type: 'string', default: '16' },
+    seed: { type: 'string', default: '1' },
+    json: { type: 'boolean', default: false },
+    out: { type: 'string' },
+    help: { type: 'boolean', short: 'h', default: false },
+  });
 
 function numbers(name: string, text: string, greatest: number): number[] {
   const values = text.split(',').map((part) => {
@@ -186,23 +166,5 @@ export async function copyCommand(args: string[], signal: AbortSignal): Promise<
   process.stdout.write(copyText(report, { columns: stdout.columns || 80, colour }));
   if (options.out !== undefined) {
     process.stdout.write(`\nPage and data: ${join(options.out, 'index.html')}, copy.json, copy.csv\n`);
-  }
-}
-
-/** Finds out before the work, not after it, that a folder cannot be written to. */
-async function checkFolder(folder: string): Promise<void> {
-  for (let path = resolve(folder); ; path = dirname(path)) {
-    const found = await stat(path).catch((cause: NodeJS.ErrnoException) => {
-      if (cause.code === 'ENOENT') return undefined;
-      if (cause.code === 'ENOTDIR')
-        throw new InputError(`--out must be a folder: a part of ${folder} is a file`);
-      throw new InputError(`--out ${folder} cannot be used: ${cause.message}`, { cause });
-    });
-    if (found === undefined) continue;
-    if (!found.isDirectory()) throw new InputError(`--out must be a folder, but ${path} is a file`);
-    await access(path, constants.W_OK).catch((cause: unknown) => {
-      throw new InputError(`--out ${folder} cannot be written to (permission denied)`, { cause });
-    });
-    return;
   }
 }

@@ -76,6 +76,8 @@ export type { WordProblemOptions } from './word-problem.js';
 
 export { createTask, factories, taskOf } from './manifest.js';
 export type { ExportOptions, Manifest, Source, TaskFactory } from './manifest.js';
+export { sources } from './sources.js';
+export type { TaskSource } from './sources.js';
 export { readJsonLines, rewriteJsonLines, writeJsonLines } from './json-lines.js';
 export type { JsonLines } from './json-lines.js';
 export { readSafetensors, rewriteSafetensors, writeSafetensors } from './safetensors.js';

@@ -1,7 +1,8 @@
 /** The same samples, bit by bit, in Node, in Chromium and in a worker there. Needs the built package. */
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { chromium } from 'playwright';
 import { expect, it } from 'vitest';
+import { chromiumFlags, findChromium } from '../../../tests/browser/chromium.js';
 
 const dist = new URL('../dist/', import.meta.url);
 const origin = 'http://tasks.test';
@@ -30,19 +31,13 @@ const digestSource = `async (tasks) => {
   return digest;
 }`;
 
-function findChromium(): string | undefined {
-  return ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) =>
-    existsSync(path),
-  );
-}
-
 it('gives the same samples in Node, in Chromium and in a worker', async () => {
   // oxlint-disable-next-line no-eval
   const digestOf = (0, eval)(digestSource) as (tasks: unknown) => Promise<number>;
   const inNode = await digestOf(await import(new URL('index.js', dist).href));
   const browser = await chromium.launch({
     executablePath: findChromium(),
-    args: ['--no-sandbox', '--disable-gpu'],
+    args: chromiumFlags,
   });
   try {
     const page = await browser.newPage();
