@@ -65,8 +65,11 @@ export function checkChoice(where: string, name: string, value: unknown, choices
   if (!choices.includes(value)) refuse(where, name, `one of ${choices.map(show).join(', ')}`, value);
 }
 
+/** The largest size that a task takes if it sets no limit of its own: a sample must fit into memory. */
+const LARGEST_SIZE = 2 ** 24;
+
 /** @throws TaskError unless all sizes are whole numbers in [min, max] */
-export function checkSize(where: string, name: string, size: unknown, min: number, max = 2 ** 31 - 1): void {
+export function checkSize(where: string, name: string, size: unknown, min: number, max = LARGEST_SIZE): void {
   if (Array.isArray(size)) {
     if (size.length !== 2 || size[0] > size[1]) refuse(where, name, 'a size or [smallest, largest]', size);
     checkInteger(where, name, size[0], min, max);

@@ -51,17 +51,21 @@ function groupTask(
   defaultGroup: string,
   fixed: readonly string[] = [],
 ): DpTask<PrefixProblem> {
-  if (fixed.length > 0 && given && 'group' in given) refuse(where, 'group', 'left out', given.group);
-  const options = takeOptions<WordProblemOptions>(where, given, {
-    group: defaultGroup,
-    length: [10, 20],
-    form: 'cot',
-    inputs: 'prompt',
-  });
+  const common: Omit<WordProblemOptions, 'group'> = { length: [10, 20], form: 'cot', inputs: 'prompt' };
+  // Where the group is fixed it is no option: it is not named among those there are.
+  const hidden = fixed.includes('p') ? { p: 0 } : {};
+  const options: WordProblemOptions =
+    fixed.length === 0
+      ? takeOptions<WordProblemOptions>(where, given, { group: defaultGroup, ...common })
+      : {
+          group: defaultGroup,
+          ...takeOptions<typeof common & { p?: number }>(where, given, { ...hidden, ...common }),
+        };
   checkSize(where, 'length', options.length, 1, 2 ** 24);
   const { order, multiply } = groupOf(where, options.group);
   const task = foldTask(name, summary, { ...options, p: order }, multiply);
-  const { group, ...rest } = options;
+  const { group, form, inputs, length } = options;
+  const rest = { length, form, inputs };
   const named = fixed.includes('p') ? { ...rest, p: order } : fixed.length > 0 ? rest : { group, ...rest };
   task.definition.options = named;
   return task;
