@@ -544,7 +544,9 @@ describe('the built-in problems, against other ways to solve them', () => {
     const problem = bits.draw(rng);
     expect(bits.solve(problem).answer).toBe(problem.numbers.reduce((sum, bit) => sum + bit, 0) % 2);
     expect(() => wordProblem({ group: 'S9' })).toThrow(/group must be S2 to S6/);
-    expect(() => parity({ group: 'Z3' } as never)).toThrow(/parity: 'group' is not an option; there are length, form, inputs/);
+    expect(() => parity({ group: 'Z3' } as never)).toThrow(
+      /parity: 'group' is not an option; there are length, form, inputs/,
+    );
   });
 
   it('prefix, recurrence and paths: running through by hand', () => {
