@@ -96,6 +96,23 @@ describe('tensor', () => {
   });
 });
 
+describe('kernels', () => {
+  it('say what they take when they are given nothing, or something else', () => {
+    expect(() => k.silu(undefined as never)).toThrow(
+      new ArgumentError('silu: inputs must be one object, got undefined'),
+    );
+    expect(() => k.selectiveScan('u' as never)).toThrow(
+      /selectiveScan: inputs must be one object, got string/,
+    );
+    expect(() => k.selectiveScan({} as never)).toThrow(
+      /selectiveScan: u must be a float32 tensor, got nothing/,
+    );
+    expect(() => k.effectiveAttention('magic' as never, {} as never)).toThrow(
+      /mixer must be one of selectiveScan, ssd/,
+    );
+  });
+});
+
 describe('scope', () => {
   it('frees what is made in it but for what it returns, also within objects, arrays and nested scopes', () => {
     const { kept, list } = k.scope(() => {

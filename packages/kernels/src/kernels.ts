@@ -1,4 +1,5 @@
 import { Context, type Variant, type WasmExports } from './context.js';
+import { ArgumentError } from './errors.js';
 import type { Allocator } from './memory.js';
 import type { Tensor } from './tensor.js';
 import * as selectiveScan from './selective-scan.js';
@@ -76,7 +77,16 @@ export function createKernels(wasm: WasmExports, allocator: Allocator, variant: 
   const bound: Record<string, unknown> = { checkGuards: () => allocator.checkGuards() };
   for (const family of families) {
     for (const [name, fn] of Object.entries(family)) {
-      bound[name] = (fn as (k: Context, ...args: unknown[]) => unknown).bind(undefined, context);
+      const kernel = fn as (k: Context, ...args: unknown[]) => unknown;
+      bound[name] = (...args: unknown[]) => {
+        const inputs = args.at(-1);
+        if (typeof inputs !== 'object' || inputs === null) {
+          throw new ArgumentError(
+            `${name}: inputs must be one object, got ${inputs === null ? 'null' : typeof inputs}`,
+          );
+        }
+        return kernel(context, ...args);
+      };
     }
   }
   return Object.assign(context, bound) as unknown as Kernels;
