@@ -13,7 +13,7 @@ const transcendental = new Set([
   'activation/normalTail', // the tail of the normal distribution
 ]);
 const multiplyAdd = new Set(['simd/madd/madd', 'simd/madd/nmadd']);
-/** Called by the above alone. */
+/** Called by the above alone; and sizes of scratch memory, which are floats but no work. */
 const inner = new Set(['simd/exp/expNormal']);
 
 /** @param name as asc names functions inside: the path of the file, a slash, the function's name */
@@ -22,6 +22,6 @@ export function kindOf(name) {
   const own = name.replace(/^(assembly\/)?src\//, '');
   if (transcendental.has(own)) return 'transcendental';
   if (multiplyAdd.has(own)) return 'multiplyAdd';
-  if (inner.has(own)) return 'inner';
+  if (inner.has(own) || own.endsWith('Bytes')) return 'inner';
   return 'counted';
 }

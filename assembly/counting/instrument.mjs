@@ -185,8 +185,7 @@ export function instrument(bytes, kindOf) {
     ...[0x42, ...signed(amount)],
     ...[0x7c, 0x24, ...unsigned(global[counter])],
   ];
-  const lanesOf = (index) =>
-    types[functionTypes[index]].results[0] === V128 ? 4 : 1;
+  const lanesOf = (index) => (types[functionTypes[index]].results[0] === V128 ? 4 : 1);
 
   /** Called with an address on the stack: marks `width` bytes from address + offset on. */
   const mark = (offset, width, bit) => [
@@ -255,7 +254,14 @@ export function instrument(bytes, kindOf) {
         load(start, loadBytes[opcode - 0x28]);
         continue;
       } else if (opcode >= 0x36 && opcode <= 0x3e) {
-        const type = opcode === 0x38 ? 'f32' : opcode === 0x39 ? 'f64' : opcode === 0x37 || opcode >= 0x3c ? 'i64' : 'i32';
+        const type =
+          opcode === 0x38
+            ? 'f32'
+            : opcode === 0x39
+              ? 'f64'
+              : opcode === 0x37 || opcode >= 0x3c
+                ? 'i64'
+                : 'i32';
         store(start, storeBytes[opcode - 0x36], type);
         continue;
       } else if (opcode === 0x3f || opcode === 0x40) reader.byte();
@@ -365,7 +371,8 @@ export function instrument(bytes, kindOf) {
   for (const part of sections) {
     const { id, start, end } = part;
     if (id === 1) append(id, extended(part, [[0x60, 3, I32, I32, I32, 0]]));
-    else if (id === 3) append(id, extended(part, [unsigned(markType), unsigned(markType), unsigned(markType)]));
+    else if (id === 3)
+      append(id, extended(part, [unsigned(markType), unsigned(markType), unsigned(markType)]));
     else if (id === 6)
       append(
         id,
