@@ -66,7 +66,9 @@ export class Expression {
           const key = keyOf(atom);
           factors.set(key, [atom, power + (factors.get(key)?.[1] ?? 0)]);
         }
-        const sorted = [...factors].sort(([x], [y]) => (x < y ? -1 : 1));
+        const sorted = [...factors]
+          .filter(([, [, power]]) => power !== 0)
+          .sort(([x], [y]) => (x < y ? -1 : 1));
         const key = sorted.map(([name, [, power]]) => `${name}^${power}`).join(' ');
         const normal = sorted.length === 1 && sorted[0][1][1] === 1 ? sorted[0][0] : key;
         const coefficient = a.coefficient * b.coefficient + (terms.get(normal)?.coefficient ?? 0);
@@ -75,6 +77,17 @@ export class Expression {
       }
     }
     return new Expression(terms);
+  }
+
+  /** 1 / x^power, of a single product. @throws RangeError for a sum */
+  inverse(power = 1): Expression {
+    if (this.#terms.size !== 1) throw new RangeError(`inverse: must be of a single product, got ${this}`);
+    const [{ coefficient, factors }] = this.#terms.values();
+    const key = (inverted: Term['factors']) => inverted.map(([atom, p]) => `${keyOf(atom)}^${p}`).join(' ');
+    const inverted = factors.map(([atom, p]) => [atom, -p * power] as const);
+    return new Expression(
+      new Map([[key(inverted), { coefficient: coefficient ** -power, factors: inverted }]]),
+    );
   }
 
   /** @throws RangeError naming a variable that has no value */
@@ -248,7 +261,9 @@ function fromTerm({ coefficient, factors }: Term): Expression {
   );
 }
 
+/** Negative powers are of single products. */
 function powerOf(base: Expression, power: number): Expression {
+  if (power < 0) return base.inverse(-power);
   let result = base;
   for (let i = 1; i < power; i++) result = result.times(base);
   return result;

@@ -29,11 +29,13 @@ export function visibleKeys(
   const value = Expression.of(position).constant;
   if (value !== undefined)
     return Expression.of(countVisible(value, sparse, window === undefined ? Infinity : numberOf(window)));
-  // As positions spread evenly over a block: half a block and the summaries, or a block and the column before it.
-  const width = stride ?? sparse.stride;
-  const columns = product(1 / sparse.stride, position);
-  const far = sparse.pattern === 'fixed' ? product(sparse.summary, columns) : columns;
-  return sum(minimum(seen, sparse.pattern === 'fixed' ? product(1 / 2, sum(width, 1)) : width), far);
+  // The mean over the positions of a block: its own keys, then those of the blocks before.
+  const width = Expression.of(stride ?? sparse.stride);
+  const half = product(1 / 2, sum(width, -1));
+  const blocks = product(sum(position, product(-1, half)), width.inverse());
+  return sparse.pattern === 'fixed'
+    ? sum(half, 1, product(sparse.summary, blocks))
+    : sum(minimum(seen, width), blocks);
 }
 
 /** The same, counted. */
