@@ -1,7 +1,7 @@
 import { type ModelConfig, resolveConfig, type ResolvedConfig, whole } from './config.js';
 import { adamW } from './embedding.js';
 import { crossEntropy, crossEntropyBackward } from './embedding.js';
-import { Expression, maximum, product, sum, type Values } from './expression.js';
+import { Expression, maximum, product, type Size, sum, type Values } from './expression.js';
 import { block, embed, type Entry, head, type Phase, type Situation, Sizes } from './model.js';
 import {
   addElements,
@@ -210,20 +210,14 @@ function pass(c: Context, s: Situation, model: ResolvedConfig, lastOnly: boolean
   return group('model', parts);
 }
 
-/** Tensors of parameters: the optimiser goes through them one by one. */
-function parameterTensors(s: Situation, model: ResolvedConfig): Expression {
-  const of = (entries: readonly Entry[]) => entries.reduce((total, { tensors }) => total + tensors, 0);
-  let total = of(embed(s, model)) + of(head(s, model, false));
-  const known = new Map<string, number>();
-  model.mixers.forEach((mixer, i) => {
-    const key = JSON.stringify([mixer, model.mlps[i]]);
-    const { mixer: first, mlp } = known.has(key)
-      ? { mixer: [], mlp: [] }
-      : block(s, mixer, model.mlps[i], model);
-    if (!known.has(key)) known.set(key, of(first) + of(mlp));
-    total += known.get(key)!;
+/** Sizes of the tensors of parameters: kernels of the optimiser go through them one by one. */
+function parameterTensors(s: Situation, model: ResolvedConfig): readonly Size[] {
+  if (!s.g.kernel) return [];
+  const layers = model.mixers.flatMap((mixer, i) => {
+    const { mixer: first, mlp } = block(s, mixer, model.mlps[i], model);
+    return [...first, ...mlp];
   });
-  return s.g.kernel ? Expression.of(total) : zero;
+  return [...embed(s, model), ...layers, ...head(s, model, false)].flatMap(({ tensors }) => tensors);
 }
 
 function valued(draft: Draft, values: Values): Cost {

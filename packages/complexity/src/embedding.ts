@@ -83,14 +83,13 @@ export function crossEntropyBackward(g: Grain, { rows, scored, vocabSize }: Loss
   });
 }
 
-/** A step of AdamW on the parameters of `tensors` tensors. */
-export function adamW(g: Grain, params: Size, tensors: Size): Op {
-  // Tensors end in a vector of their own; on average it is half empty.
-  const done = sum(params, g.extra(product(4, tensors)));
+/** A step of AdamW. @param tensors sizes of the tensors that the parameters lie in; kernels alone ask for them */
+export function adamW(g: Grain, params: Size, tensors: readonly Size[]): Op {
+  const done = g.kernel ? sum(...tensors.map((size) => g.tail(size))) : params;
   return op({
     macs: product(5, done),
-    other: sum(product(7, done), product(8, tensors)),
-    transcendentals: product(2, tensors),
+    other: sum(product(7, done), 8 * tensors.length),
+    transcendentals: 2 * tensors.length,
     read: { weights: params, gradients: params, moments: product(2, params) },
     written: { weights: params, moments: product(2, params) },
   });

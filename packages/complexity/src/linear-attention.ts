@@ -54,16 +54,19 @@ export function linearAttention(g: Grain, s: LinearAttentionSizes): Op {
   return op({
     // state and read-out, the step's own value, the normaliser
     macs: product(row, sum(product(2, cells), wide, product(normal, wide))),
-    other: product(
-      row,
-      sum(
-        product(forgets, cells),
-        product(1 + map, four), // scale and feature maps of queries
-        product(map, four),
-        wide,
-        product(normal, sum(product(2 + forgets, wide), 2)),
-        g.extra(sum(product(3, four), 9, 5 * normal)),
+    other: sum(
+      product(
+        row,
+        sum(
+          product(forgets, cells),
+          product(1 + map, four), // scale and feature maps of queries
+          product(map, four),
+          wide,
+          product(normal, sum(product(2 + forgets, wide), 2)),
+          g.extra(sum(product(3, four), 9, 5 * normal)),
+        ),
       ),
+      s.initialState ? g.extra(product(normal, s.batch, s.nHeads, four)) : 0,
     ),
     transcendentals: sum(product(2 * map, row, four), forgetExps(g, z, row)),
     read: {

@@ -29,7 +29,8 @@ export type Phase = 'train' | 'prefill' | 'decode';
 export interface Entry {
   name: string;
   params: Expression;
-  tensors: number;
+  /** Sizes of the tensors that the parameters lie in. */
+  tensors: readonly Size[];
   forward: Op;
   backward: readonly Op[];
   /** Elements of the tensors that it makes. */
@@ -89,18 +90,17 @@ class Layer {
     name: string,
     forward: Op,
     options: {
-      params?: Size;
-      tensors?: number;
+      tensors?: readonly Size[];
       backward?: () => Op;
       more?: readonly Op[];
       outputs?: Size;
       state?: Size;
     } = {},
   ): void {
-    const { params = 0, tensors = 0, backward, more = [], outputs = 0, state = 0 } = options;
+    const { tensors = [], backward, more = [], outputs = 0, state = 0 } = options;
     this.entries.push({
       name,
-      params: Expression.of(params),
+      params: sum(...tensors),
       tensors,
       forward,
       backward: this.training ? [...(backward ? [backward()] : []), ...more] : [],
@@ -113,8 +113,7 @@ class Layer {
     const shape = { m: rows, n, k, bias, transposed };
     const { g } = this.s;
     this.add(name, matmul(g, shape), {
-      params: sum(product(n, k), bias ? n : 0),
-      tensors: bias ? 2 : 1,
+      tensors: [product(n, k), ...(bias ? [n] : [])],
       backward: () => matmulBackward(g, shape),
       outputs: product(rows, n),
     });
@@ -144,8 +143,7 @@ class Layer {
     const shape = { rows, dim: dModel };
     const isRms = type === 'rms';
     this.add(name, isRms ? rmsNorm(g, shape) : layerNorm(g, shape), {
-      params: product(isRms ? 1 : 2, dModel),
-      tensors: isRms ? 1 : 2,
+      tensors: isRms ? [dModel] : [dModel, dModel],
       backward: () => (isRms ? rmsNormBackward(g, shape) : layerNormBackward(g, shape)),
       outputs: product(rows, dModel),
     });
@@ -169,8 +167,7 @@ class Layer {
       initialState: phase === 'prefill' && width > 1,
     };
     this.add('conv1d', phase === 'decode' ? causalConv1dStep(g, shape) : causalConv1d(g, shape), {
-      params: product(channels, width + (bias ? 1 : 0)),
-      tensors: bias ? 2 : 1,
+      tensors: [product(channels, width), ...(bias ? [channels] : [])],
       backward: () => causalConv1dBackward(g, shape),
       outputs: sum(size, phase === 'decode' ? 0 : product(batch, width - 1, channels)),
       state: product(batch, width - 1, channels),
@@ -217,8 +214,7 @@ function addMixer(layer: Layer, config: MixerConfig, model: ResolvedConfig): num
         ] as const) {
           const shape = { rows, dim };
           layer.add(`${name}_norm`, rmsNorm(g, shape), {
-            params: dim,
-            tensors: 1,
+            tensors: [dim],
             backward: () => rmsNormBackward(g, shape),
             outputs: product(rows, dim),
           });
@@ -229,8 +225,7 @@ function addMixer(layer: Layer, config: MixerConfig, model: ResolvedConfig): num
       const shape = { batch, seqLen, dInner: E, dState: N, initialState };
       const state = product(batch, E, N);
       layer.add('scan', step ? selectiveScanStep(g, shape) : selectiveScan(g, shape), {
-        params: product(E, sum(N, 2)), // A_log, D and the bias of dt_proj
-        tensors: 3,
+        tensors: [product(E, N), E, E], // A_log, D and the bias of dt_proj
         backward: () => selectiveScanBackward(g, shape),
         outputs: sum(product(rows, E), step ? 0 : state),
         state,
@@ -265,8 +260,7 @@ function addMixer(layer: Layer, config: MixerConfig, model: ResolvedConfig): num
       const shape = { batch, seqLen, nHeads: H, headDim: P, nGroups: G, dState: N, chunkSize, initialState };
       const state = product(batch, E, N);
       layer.add('ssd', step ? ssdStep(g, shape) : ssd(g, shape), {
-        params: product(3, H), // A_log, D and dt_bias
-        tensors: 3,
+        tensors: [H, H, H], // A_log, D and dt_bias
         backward: () => ssdBackward(g, shape),
         outputs: sum(product(rows, E), step ? 0 : state),
         state,
@@ -278,8 +272,7 @@ function addMixer(layer: Layer, config: MixerConfig, model: ResolvedConfig): num
         normBeforeGate: config.normBeforeGate,
       };
       layer.add('norm', gatedRmsNorm(g, norm), {
-        params: E,
-        tensors: 1,
+        tensors: [E],
         backward: () => gatedRmsNormBackward(g, norm),
         outputs: product(rows, E),
       });
@@ -300,8 +293,7 @@ function addMixer(layer: Layer, config: MixerConfig, model: ResolvedConfig): num
       const shape = { batch, seqLen, nHeads: H, headDim: P, featureMap, normalize, forget, initialState };
       const state = product(batch, H, sum(product(P, P), normalize ? P : 0));
       layer.add('linear_attention', step ? linearAttentionStep(g, shape) : linearAttention(g, shape), {
-        params: forget === 'retention' ? H : 0,
-        tensors: forget === 'retention' ? 1 : 0,
+        tensors: forget === 'retention' ? [H] : [],
         backward: () => linearAttentionBackward(g, shape),
         outputs: sum(product(rows, width), step ? 0 : state),
         state,
@@ -470,8 +462,7 @@ export function embed(s: Situation, model: ResolvedConfig): Entry[] {
   const size = product(layer.rows, dModel);
   const table = (name: string, rows: Expression) =>
     layer.add(name, embedding(layer.rows, dModel), {
-      params: product(rows, dModel),
-      tensors: 1,
+      tensors: [product(rows, dModel)],
       backward: () => embeddingBackward(g, layer.rows, rows, dModel),
       outputs: size,
     });
@@ -496,7 +487,7 @@ export function head(s: Situation, model: ResolvedConfig, last: boolean): Entry[
   const entry = layer.entries[layer.entries.length - 1];
   if (model.tieEmbeddings) {
     entry.params = Expression.of(0);
-    entry.tensors = 0;
+    entry.tensors = [];
     layer.used('tied', 2, product(V, dModel));
   }
   return layer.entries;

@@ -1,4 +1,4 @@
-import { type Expression, product, type Size, sum } from './expression.js';
+import { ceil, type Expression, product, type Size, sum } from './expression.js';
 import { type Grain, numberOf, op, type Op } from './op.js';
 
 export interface ScanSizes {
@@ -68,7 +68,10 @@ export function selectiveScanBackward(g: Grain, sizes: ScanSizes): Op {
   const count = chunks(g, seqLen, dState, BACKWARD_CHUNK);
   const length = g.kernel ? numberOf(seqLen) : 0;
   // The last chunk's states are computed once.
-  const before: Size = g.kernel ? (count - 1) * Math.ceil(length / count) : seqLen;
+  const blocks = ceil(product(1 / BACKWARD_CHUNK, seqLen)); // up to a dState of 32; then chunks are shorter
+  const before: Size = g.kernel
+    ? (count - 1) * Math.ceil(length / count)
+    : sum(seqLen, product(-1, seqLen, blocks.inverse()));
   const again = scan(
     g,
     before,
