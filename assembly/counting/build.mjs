@@ -14,9 +14,19 @@ const folder = join(here, '..', 'build');
 let binary;
 const { error, stderr } = await main(
   [
-    ...[join(here, '..', 'src', 'index.ts'), '--outFile', 'counting.wasm', '--debug'],
-    ...['--runtime', 'stub', '--importMemory', '--noExportMemory', '--noAssert', '--enable', 'simd'],
-    ...['--transform', join(here, 'transform.mjs')],
+    join(here, '..', 'src', 'index.ts'),
+    '--outFile',
+    'counting.wasm',
+    '--debug',
+    '--runtime',
+    'stub',
+    '--importMemory',
+    '--noExportMemory',
+    '--noAssert',
+    '--enable',
+    'simd',
+    '--transform',
+    join(here, 'transform.mjs'),
   ],
   {
     writeFile: (name, contents) => {

@@ -77,6 +77,12 @@ const signed = (value) => {
   }
 };
 
+const get = (local) => [0x20, local];
+const extend = [0xad]; // i64.extend_i32_u
+
+/** Pieces of code, one after another. */
+const code = (...parts) => parts.flat();
+
 const vector = (items) => [...unsigned(items.length), ...items.flat()];
 
 /** Bytes moved by the loads 0x28..0x35 and stores 0x36..0x3e, in the order of their opcodes. */
@@ -180,19 +186,21 @@ export function instrument(bytes, kindOf) {
   const markType = types.length;
 
   /** counter += amount */
-  const add = (counter, amount) => [
-    ...[0x23, ...unsigned(global[counter])],
-    ...[0x42, ...signed(amount)],
-    ...[0x7c, 0x24, ...unsigned(global[counter])],
-  ];
+  const add = (counter, amount) =>
+    code(
+      [0x23, ...unsigned(global[counter])],
+      [0x42, ...signed(amount)],
+      [0x7c, 0x24, ...unsigned(global[counter])],
+    );
   const lanesOf = (index) => (types[functionTypes[index]].results[0] === V128 ? 4 : 1);
 
   /** Called with an address on the stack: marks `width` bytes from address + offset on. */
-  const mark = (offset, width, bit) => [
-    ...(offset > 0 ? [0x41, ...signed(offset), 0x6a] : []),
-    ...[0x41, ...signed(width), 0x41, bit],
-    ...[0x10, ...unsigned(markFunction)],
-  ];
+  const mark = (offset, width, bit) =>
+    code(
+      offset > 0 ? [0x41, ...signed(offset), 0x6a] : [],
+      [0x41, ...signed(width), 0x41, bit],
+      [0x10, ...unsigned(markFunction)],
+    );
 
   function rewrite(reader, counted, locals) {
     const out = [];
@@ -306,8 +314,8 @@ export function instrument(bytes, kindOf) {
   }
 
   const bodies = [];
-  const code = sections.find(({ id }) => id === 10);
-  const reader = new Reader(bytes, code.start, code.end);
+  const codeSection = sections.find(({ id }) => id === 10);
+  const reader = new Reader(bytes, codeSection.start, codeSection.end);
   const count = reader.u32();
   for (let i = 0; i < count; i++) {
     const length = reader.u32();
@@ -327,32 +335,26 @@ export function instrument(bytes, kindOf) {
     bodies.push(Uint8Array.from([...unsigned(whole.length), ...whole]));
   }
 
-  const get = (local) => [0x20, local];
-  const extend = [0xad]; // i64.extend_i32_u
-  const addLength = (counter) => [
-    ...[0x23, ...unsigned(global[counter])],
-    ...get(2),
-    ...extend,
-    ...[0x7c, 0x24, ...unsigned(global[counter])],
-  ];
+  const addLength = (counter) =>
+    code([0x23, ...unsigned(global[counter])], get(2), extend, [0x7c, 0x24, ...unsigned(global[counter])]);
   // mark(address, bytes, bit): each word of the range, if it lies within the shadow.
-  const markBody = [
-    ...[1, 1, I32], // a local: the end
-    ...[...get(0), ...get(1), 0x6a, 0x21, 3],
-    ...[0x02, 0x40, 0x03, 0x40],
-    ...[...get(0), ...get(3), 0x4f, 0x0d, 1], // address >= end: leave
-    ...[...get(0), 0x41, 2, 0x76, 0x23, ...unsigned(global.shadowWords), 0x4f, 0x0d, 1], // beyond the shadow: leave
-    ...[...get(0), 0x41, 2, 0x76, 0x23, ...unsigned(global.shadow), 0x6a, 0x22, 1], // its byte; `bytes` is free now
-    ...[...get(1), 0x2d, 0, 0, ...get(2), 0x72, 0x3a, 0, 0],
-    ...[...get(0), 0x41, 4, 0x6a, 0x21, 0, 0x0c, 0],
-    ...[0x0b, 0x0b, 0x0b],
-  ];
+  const markBody = code(
+    [1, 1, I32], // a local: the end
+    [...get(0), ...get(1), 0x6a, 0x21, 3],
+    [0x02, 0x40, 0x03, 0x40],
+    [...get(0), ...get(3), 0x4f, 0x0d, 1], // address >= end: leave
+    [...get(0), 0x41, 2, 0x76, 0x23, ...unsigned(global.shadowWords), 0x4f, 0x0d, 1], // beyond the shadow: leave
+    [...get(0), 0x41, 2, 0x76, 0x23, ...unsigned(global.shadow), 0x6a, 0x22, 1], // its byte; `bytes` is free now
+    [...get(1), 0x2d, 0, 0, ...get(2), 0x72, 0x3a, 0, 0],
+    [...get(0), 0x41, 4, 0x6a, 0x21, 0, 0x0c, 0],
+    [0x0b, 0x0b, 0x0b],
+  );
   const callMark = (local, bit) => [...get(local), ...get(2), 0x41, bit, 0x10, ...unsigned(markFunction)];
   const operands = [...get(0), ...get(1), ...get(2)];
-  const copyBody = [
-    ...[0, ...addLength('bytesLoaded'), ...addLength('bytesStored'), ...callMark(1, 1), ...callMark(0, 2)],
-    ...[...operands, 0xfc, 10, 0, 0, 0x0b],
-  ];
+  const copyBody = code(
+    [0, ...addLength('bytesLoaded'), ...addLength('bytesStored'), ...callMark(1, 1), ...callMark(0, 2)],
+    [...operands, 0xfc, 10, 0, 0, 0x0b],
+  );
   const fillBody = [0, ...addLength('bytesStored'), ...callMark(0, 2), ...operands, 0xfc, 11, 0, 0x0b];
   for (const body of [markBody, copyBody, fillBody])
     bodies.push(Uint8Array.from([...unsigned(body.length), ...body]));
@@ -387,8 +389,9 @@ export function instrument(bytes, kindOf) {
         id,
         extended(
           part,
-          Object.entries(global).map(([name, index]) => [
-            ...vector([...new TextEncoder().encode(name)]),
+          Object.entries(global).map(([name, index]) =>
+            code(vector([...new TextEncoder().encode(name)]), [3], unsigned(index)),
+          ),
             3,
             ...unsigned(index),
           ]),

@@ -111,7 +111,9 @@ export function resolveConfig(config: ModelConfig): ResolvedConfig {
   const { vocabSize, dModel, nLayers } = config;
   for (const [name, value] of Object.entries({ vocabSize, dModel, nLayers })) whole(name, value);
   const each = <T>(name: string, value: T | readonly T[]): readonly T[] => {
-    const list = Array.isArray(value) ? (value as readonly T[]) : new Array<T>(nLayers).fill(value as T);
+    const list = Array.isArray(value)
+      ? (value as readonly T[])
+      : Array.from({ length: nLayers }, () => value as T);
     if (list.length !== nLayers) fail(name, `one, or ${nLayers} as there are layers`, list.length);
     return list;
   };

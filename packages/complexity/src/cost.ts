@@ -67,7 +67,13 @@ export type Figure = (typeof figures)[number];
 type Figures<T> = Record<Figure, T>;
 
 /** Figures that add up over time; the others are sizes of what is there at the end. */
-const flows: readonly Figure[] = ['macs', 'flops', 'transcendentals', 'bytesRead', 'bytesWritten'];
+const flows: ReadonlySet<Figure> = new Set([
+  'macs',
+  'flops',
+  'transcendentals',
+  'bytesRead',
+  'bytesWritten',
+] as const);
 
 /** What a part of a model costs, and its parts. A formula at {@link Cost.values} is the number beside it. */
 export interface Cost extends Figures<number> {
@@ -169,7 +175,8 @@ function pass(c: Context, s: Situation, model: ResolvedConfig, lastOnly: boolean
   const counted = [...kinds.values()].map((kind) => ({ draft: kind.draft, times: count(kind) }));
   const layers = mixers.map((_, i) => {
     const kind = [...kinds.values()].find(({ layers: own }) => own.includes(i))!;
-    return { ...kind.draft, name: `layers.${i}` };
+    const { formulas, children } = kind.draft;
+    return { name: `layers.${i}`, formulas, children };
   });
   const blocks = together('layers', layers, counted);
   if (c.recompute) {
@@ -299,7 +306,7 @@ export function cost(config: ModelConfig, options: CostOptions): Cost {
   };
   const both = together('generate', [prompt, steps], once([prompt, steps]));
   for (const figure of figures) {
-    if (flows.includes(figure)) continue;
+    if (flows.has(figure)) continue;
     both.formulas[figure] =
       figure === 'stateBytes' && newTokens > 0 ? steps.formulas[figure] : prompt.formulas[figure];
   }
@@ -319,19 +326,19 @@ function stepsTogether(
   delete sizes.values.position;
   const last = { position: end.minus(1) };
   return mapDraft(one, (formula, figure) =>
-    flows.includes(figure) ? formula.sumOver('position', start, end) : formula.substitute(last),
+    flows.has(figure) ? formula.sumOver('position', start, end) : formula.substitute(last),
   );
 }
 
 /** The same, where a formula is for one position only. */
 function stepsOneByOne(run: (phase: Phase, position: number) => Draft, from: number, count: number): Draft {
-  let total = mapDraft(run('decode', from), (formula, figure) => (flows.includes(figure) ? zero : formula));
+  let total = mapDraft(run('decode', from), (formula, figure) => (flows.has(figure) ? zero : formula));
   const add = (a: Draft, b: Draft): Draft => ({
     name: a.name,
     formulas: Object.fromEntries(
       figures.map((figure) => [
         figure,
-        flows.includes(figure) ? a.formulas[figure].plus(b.formulas[figure]) : b.formulas[figure],
+        flows.has(figure) ? a.formulas[figure].plus(b.formulas[figure]) : b.formulas[figure],
       ]),
     ) as Figures<Expression>,
     children: a.children.map((child, i) => add(child, b.children[i])),

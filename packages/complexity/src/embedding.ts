@@ -1,4 +1,4 @@
-import { ceil, product, type Size, sum } from './expression.js';
+import { ceil, Expression, product, type Size, sum } from './expression.js';
 import { type Grain, numberOf, op, type Op } from './op.js';
 
 /** `y[i] = weight[ids[i]]`, `count` rows. */
@@ -34,7 +34,7 @@ export function rope(
   const size = product(batch, seqLen, nHeads, headDim);
   const anchors = g.kernel ? Math.ceil(numberOf(seqLen) / 32) : ceil(product(1 / 32, seqLen));
   const steps = sum(seqLen, product(-1, anchors));
-  const single = g.kernel && numberOf(seqLen) === 1;
+  const single = Expression.of(seqLen).constant === 1; // there is no step to turn by
   return op({
     macs: product(batch, seqLen, nHeads, interleaved ? g.round(rotaryDim, 4) : product(2, g.round(pairs, 4))),
     other: sum(

@@ -21,6 +21,11 @@ export type Values = Readonly<Record<string, number>>;
 const keyOf = (atom: Atom): string =>
   'name' in atom ? atom.name : `${atom.fn}(${atom.args.map((arg) => arg.toString()).join(', ')})`;
 
+const productKey = (factors: Term['factors']): string =>
+  factors.map(([atom, power]) => powerText(keyOf(atom), power)).join(' ');
+
+const degreeOf = ({ factors }: Term): number => factors.reduce((degree, [, power]) => degree + power, 0);
+
 export class Expression {
   readonly #terms: ReadonlyMap<string, Term>;
 
@@ -69,11 +74,10 @@ export class Expression {
         const sorted = [...factors]
           .filter(([, [, power]]) => power !== 0)
           .sort(([x], [y]) => (x < y ? -1 : 1));
-        const key = sorted.map(([name, [, power]]) => `${name}^${power}`).join(' ');
-        const normal = sorted.length === 1 && sorted[0][1][1] === 1 ? sorted[0][0] : key;
-        const coefficient = a.coefficient * b.coefficient + (terms.get(normal)?.coefficient ?? 0);
-        if (coefficient === 0) terms.delete(normal);
-        else terms.set(normal, { coefficient, factors: sorted.map(([, factor]) => factor) });
+        const key = productKey(sorted.map(([, factor]) => factor));
+        const coefficient = a.coefficient * b.coefficient + (terms.get(key)?.coefficient ?? 0);
+        if (coefficient === 0) terms.delete(key);
+        else terms.set(key, { coefficient, factors: sorted.map(([, factor]) => factor) });
       }
     }
     return new Expression(terms);
@@ -83,10 +87,9 @@ export class Expression {
   inverse(power = 1): Expression {
     if (this.#terms.size !== 1) throw new RangeError(`inverse: must be of a single product, got ${this}`);
     const [{ coefficient, factors }] = this.#terms.values();
-    const key = (inverted: Term['factors']) => inverted.map(([atom, p]) => `${keyOf(atom)}^${p}`).join(' ');
     const inverted = factors.map(([atom, p]) => [atom, -p * power] as const);
     return new Expression(
-      new Map([[key(inverted), { coefficient: coefficient ** -power, factors: inverted }]]),
+      new Map([[productKey(inverted), { coefficient: coefficient ** -power, factors: inverted }]]),
     );
   }
 
@@ -149,12 +152,7 @@ export class Expression {
    * @param growing  variables; with `descending` each is at most the one before it, as a window is at most a length
    */
   leading(growing: readonly string[], descending = false): Expression {
-    let limit: Expression = this;
-    // ceil(min(..)) and the like: until nothing changes.
-    for (let before = ''; before !== limit.toString();) {
-      before = limit.toString();
-      limit = limit.#map((atom) => tendency(atom, growing, descending));
-    }
+    const limit = this.#limit(growing, descending);
     const terms = [...limit.#terms.values()].map((term) => ({
       term,
       degrees: growing.map((name) =>
@@ -183,7 +181,8 @@ export class Expression {
     const products = new Set(
       [...this.leading(growing, descending).#terms.values()].map(({ factors }) => {
         const names = factors.filter(([atom]) => 'name' in atom && growing.includes(atom.name));
-        return names.map(([atom, power]) => powerText(keyOf(atom), power)).join(' ') || '1';
+        const texts = names.map(([atom, power]) => powerText(keyOf(atom), power));
+        return texts.sort(inReadingOrder).join(' ') || '1';
       }),
     );
     return `O(${[...products].join(' + ') || '1'})`;
@@ -215,6 +214,12 @@ export class Expression {
     return this.toString();
   }
 
+  /** Each function replaced by what it tends to, until nothing changes. */
+  #limit(growing: readonly string[], descending: boolean): Expression {
+    const next = this.#map((atom) => tendency(atom, growing, descending));
+    return next.toString() === this.toString() ? next : next.#limit(growing, descending);
+  }
+
   #map(replace: (atom: Atom) => Expression): Expression {
     return [...this.#terms.values()].reduce(
       (sum, { coefficient, factors }) =>
@@ -233,8 +238,7 @@ export class Expression {
     between: string,
     raise: (text: string, power: number) => string,
   ): string {
-    const degree = ({ factors }: Term) => factors.reduce((sum, [, power]) => sum + power, 0);
-    const terms = [...this.#terms.values()].sort((a, b) => degree(b) - degree(a));
+    const terms = [...this.#terms.values()].sort((a, b) => degreeOf(b) - degreeOf(a));
     const text = terms.map(({ coefficient, factors }, i) => {
       const size = Math.abs(coefficient);
       const product = factors.map(([atom, power]) => raise(atomText(atom), power));
@@ -246,10 +250,17 @@ export class Expression {
   }
 }
 
+/** Logarithms last, as in `m T log T`. */
+const inReadingOrder = (a: string, b: string): number => {
+  const [x, y] = [a, b].map((text) => (text.startsWith('log ') ? '~' : '') + text.toLowerCase());
+  return x < y ? -1 : x > y ? 1 : 0;
+};
+
 const powerText = (text: string, power: number) => (power === 1 ? text : `${text}^${power}`);
 
 /** `dModel` as d_{Model}, as papers write sizes; a name of one letter stays. */
 function latexName(name: string): string {
+  if (name.startsWith('log ')) return `\\log ${name.slice(4)}`;
   const [, head, tail] = /^([a-z])([A-Z0-9].*)$/.exec(name) ?? [];
   return head ? `${head}_{\\mathrm{${tail}}}` : name.length === 1 ? name : `\\mathrm{${name}}`;
 }

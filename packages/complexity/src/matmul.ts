@@ -38,13 +38,14 @@ function tiledWork(g: Grain, m: Size, n: Size, k: Size): { macs: Expression; oth
   };
 }
 
+const four = (size: number) => Math.ceil(size / 4) * 4;
+
 function vectorWork(
   rows: number,
   n: number,
   k: number,
   transposed: boolean,
 ): { macs: Expression; other: Expression } {
-  const four = (size: number) => Math.ceil(size / 4) * 4;
   if (transposed) {
     // A dot product sums two accumulators, their lanes, and those of what is beyond eights.
     const blocked = n - (n % 4);

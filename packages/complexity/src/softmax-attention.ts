@@ -129,6 +129,9 @@ interface Tiles {
   queries: number;
 }
 
+/** To the start of five keys. */
+const down = (n: number) => n - (n % 5);
+
 /** Tiles of 8 queries and 60 keys that a pass goes through. */
 function tilesOf({ from, to }: Pass, alibi: boolean): Tiles {
   const count = from.length;
@@ -142,7 +145,6 @@ function tilesOf({ from, to }: Pass, alibi: boolean): Tiles {
     keys,
     queries: count,
   };
-  const down = (n: number) => n - (n % 5);
   for (let start = 0; start < count; start += 64) {
     const stop = Math.min(start + 64, count);
     const end = to[stop - 1];
@@ -178,8 +180,8 @@ function rowWork(
 ): ReturnType<typeof op> {
   const heads = product(batch, nHeads);
   const wide = g.round(headDim, 4);
-  const keys = visible.reduce((total, count) => total + count, 0);
-  const fours = visible.reduce((total, count) => total + Math.ceil(count / 4) * 4, 0);
+  const keys = visible.reduce((all, count) => all + count, 0);
+  const fours = visible.reduce((all, count) => all + Math.ceil(count / 4) * 4, 0);
   const queries = visible.length;
   return op({
     macs: product(
