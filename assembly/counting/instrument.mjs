@@ -392,9 +392,6 @@ export function instrument(bytes, kindOf) {
           Object.entries(global).map(([name, index]) =>
             code(vector([...new TextEncoder().encode(name)]), [3], unsigned(index)),
           ),
-            3,
-            ...unsigned(index),
-          ]),
         ),
       );
     else if (id === 10) append(id, [unsigned(bodies.length), ...bodies]);
