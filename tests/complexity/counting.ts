@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { loadKernels, type Kernels, type Tensor } from '@freelunch/kernels';
+import { type Kernels, loadKernels, Tensor } from '@freelunch/kernels';
 
 export interface Counts {
   flops: number;
@@ -39,34 +39,38 @@ export class CountingKernels {
   }
 
   /**
-   * Bytes that `run` loads from `inputs` and stores to what it returns, each word once.
+   * Bytes that `run` loads from `inputs`, and stores to what it returns and to `updated`, each word once.
    *
-   * @param inputs tensors that exist already; what is returned is made by `run`
+   * @param inputs   tensors that exist already
+   * @param updated  those of them that `run` changes
    */
-  traffic(inputs: readonly Tensor[], run: () => readonly Tensor[]): { read: number; written: number } {
+  traffic(
+    inputs: readonly Tensor[],
+    updated: readonly Tensor[],
+    run: () => unknown,
+  ): { read: number; written: number } {
     const { k } = this;
-    const words = 2 ** 20;
-    const shadow = k.zeros([words / 4], 'int32');
-    const [start, limit] = [this.#counters.shadow, this.#counters.shadowWords];
-    start.value = shadow.pointer;
-    limit.value = words;
-    let outputs: readonly Tensor[] = [];
-    try {
-      outputs = run();
+    return k.scope(() => {
+      const words = 2 ** 23; // 32 MB
+      const shadow = k.zeros([words / 4], 'int32');
+      this.#counters.shadow.value = shadow.pointer;
+      this.#counters.shadowWords.value = words;
+      const result = run();
+      this.#counters.shadowWords.value = 0;
+      const outputs = result instanceof Tensor ? [result] : Object.values(result ?? {});
       const marks = new Uint8Array(k.allocator.memory.buffer, shadow.pointer, words);
-      const marked = (tensors: readonly Tensor[], bit: number) => {
+      const marked = (tensors: readonly unknown[], bit: number) => {
         let bytes = 0;
-        for (const { pointer, size } of tensors) {
-          if (pointer / 4 + size > words) throw new RangeError('traffic: tensors must lie within the shadow');
-          for (let word = pointer / 4; word < pointer / 4 + size; word++) if (marks[word] & bit) bytes += 4;
+        for (const tensor of tensors) {
+          if (!(tensor instanceof Tensor)) continue;
+          const first = tensor.pointer / 4;
+          if (first + tensor.size > words)
+            throw new RangeError('traffic: tensors must lie within the shadow');
+          for (let word = first; word < first + tensor.size; word++) if (marks[word] & bit) bytes += 4;
         }
         return bytes;
       };
-      return { read: marked(inputs, 1), written: marked(outputs, 2) };
-    } finally {
-      limit.value = 0;
-      for (const tensor of outputs) if (!tensor.disposed) tensor.dispose();
-      shadow.dispose();
-    }
+      return { read: marked(inputs, 1), written: marked([...outputs, ...updated], 2) };
+    });
   }
 }

@@ -16,3 +16,6 @@ export type { HuggingFaceConfig } from './hugging-face.js';
 export type { MixerConfig, MlpConfig, ModelConfig, PositionConfig } from './config.js';
 export { ceil, Expression, maximum, minimum, product, sum, variable } from './expression.js';
 export type { Size, Values } from './expression.js';
+export * as ops from './ops.js';
+export { grains } from './op.js';
+export type { Elements, Grain, Op } from './op.js';

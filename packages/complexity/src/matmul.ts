@@ -15,18 +15,25 @@ export interface MatmulSizes {
 const BLOCK_DEPTH = 256;
 const FEW_ROWS = 4;
 
-/** The product alone. Tiles of 5 x 8; up to four rows go by dot products of vectors. */
+/**
+ * The product alone. Tiles of 5 x 8; up to four rows go by dot products of vectors, as does a single column.
+ *
+ * @param transposed      whether the right factor lies as [n, k]
+ * @param leftTransposed  whether the left one lies as [k, m]
+ */
 function work(
   g: Grain,
   m: Size,
   n: Size,
   k: Size,
   transposed: boolean,
+  leftTransposed = false,
 ): { macs: Expression; other: Expression } {
   if (!g.kernel) return { macs: product(m, n, k), other: Expression.of(0) };
   const [rows, columns, depth] = [m, n, k].map(numberOf);
-  if (columns === 1) return vectorWork(1, rows, depth, true);
-  if (rows <= FEW_ROWS) return vectorWork(rows, columns, depth, transposed);
+  if (columns === 1) return vectorWork(1, rows, depth, !leftTransposed);
+  if (rows === 1 || (rows <= FEW_ROWS && !leftTransposed))
+    return vectorWork(rows, columns, depth, transposed);
   return tiledWork(g, m, n, k);
 }
 
@@ -76,9 +83,7 @@ export function matmul(g: Grain, { m, n, k, bias = false, transposed = true }: M
 export function matmulBackward(g: Grain, { m, n, k, bias = false, transposed = true }: MatmulSizes): Op {
   const da = work(g, m, k, n, !transposed);
   const [rows, columns] = transposed ? [n, k] : [k, n];
-  // The left factor is transposed: only a single row goes by vectors.
-  const few = g.kernel && numberOf(rows) > 1 && numberOf(rows) <= FEW_ROWS && numberOf(columns) > 1;
-  const db = few ? tiledWork(g, rows, columns, m) : work(g, rows, columns, m, false);
+  const db = work(g, rows, columns, m, false, true);
   const blocks = g.kernel ? Math.ceil(numberOf(m) / 64) : 0;
   return op({
     macs: da.macs.plus(db.macs),

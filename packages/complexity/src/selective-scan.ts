@@ -91,7 +91,7 @@ export function selectiveScanBackward(g: Grain, sizes: ScanSizes): Op {
     written: {
       activations: sum(product(z ? 3 : 2, size(sizes)), rowsSize(sizes)),
       gradients: weights(sizes),
-      state: stateSize(sizes),
+      ...(sizes.initialState && { state: stateSize(sizes) }),
     },
   });
 }
