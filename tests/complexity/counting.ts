@@ -27,11 +27,16 @@ export class CountingKernels {
     return new CountingKernels(await loadKernels({ variant: 'simd', source: readFileSync(binary) }));
   }
 
-  /** What the kernels execute while `run` runs. */
-  count(run: () => unknown): Counts {
+  /**
+   * What the kernels execute while `run` runs.
+   *
+   * @param scoped whether all tensors that it makes are freed; true if absent
+   */
+  count(run: () => unknown, { scoped = true }: { scoped?: boolean } = {}): Counts {
     const read = () => names.map((name) => this.#counters[name].value as bigint);
     const before = read();
-    this.k.scope(() => void run());
+    if (scoped) this.k.scope(() => void run());
+    else run();
     const after = read();
     return Object.fromEntries(
       names.map((name, i) => [name, Number(after[i] - before[i])]),
