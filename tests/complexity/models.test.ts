@@ -80,6 +80,9 @@ const tokensOf = (batch: number, seqLen: number) =>
     Array.from({ length: seqLen }, (__, i) => (7 * i + b) % base.vocabSize),
   );
 
+/** Counts, where tensors of a state that grow must outlive the count. */
+const unscoped = (run: () => unknown) => counting.count(run, { scoped: false });
+
 /** What a model's kernels execute. */
 function counted(
   model: LanguageModel,
@@ -89,10 +92,8 @@ function counted(
   const tokens = tokensOf(batch, seqLen);
   const parameters = [...model.parameters().values()];
   using state = model.initialState(batch);
-  // Tensors of a state that grow must outlive the count.
-  const keep = (run: () => unknown) => counting.count(run, { scoped: false });
-  const prefill = keep(() => model.forward(tokens, { state, lastOnly: true }).dispose());
-  const decode = keep(() =>
+  const prefill = unscoped(() => model.forward(tokens, { state, lastOnly: true }).dispose());
+  const decode = unscoped(() =>
     model
       .step(
         tokens.map(() => 3),
