@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { ModelConfig } from './config.js';
 import { cost, type Cost, type CostOptions, figures } from './cost.js';
@@ -30,6 +30,12 @@ const cases = Object.keys(mixers).flatMap((name) =>
 );
 
 const leaves = (tree: Cost): Cost[] => (tree.children.length === 0 ? [tree] : tree.children.flatMap(leaves));
+
+/** How a figure of a step, and the FLOPs of training, grow. */
+const grows = (config: ModelConfig, figure: 'stateBytes' | 'flops') =>
+  cost(config, { mode: 'decode', promptLength: 100 }).formulas[figure].order(['position']);
+const training = (config: ModelConfig) =>
+  cost(config, { mode: 'train', promptLength: 100 }).formulas.flops.order(['seqLen']);
 
 describe('cost', () => {
   it.each(cases)('has formulas that hold at other sizes: %s, %s', (name, mode) => {
@@ -101,14 +107,10 @@ describe('cost', () => {
   });
 
   it('knows what grows: the cache of attention, not the state of Mamba', () => {
-    const grows = (config: ModelConfig, figure: 'stateBytes' | 'flops') =>
-      cost(config, { mode: 'decode', promptLength: 100 }).formulas[figure].order(['position']);
     expect(grows(mamba, 'stateBytes')).toBe('O(1)');
     expect(grows(gpt2, 'stateBytes')).toBe('O(position)');
     expect(grows(gpt2, 'flops')).toBe('O(position)');
     expect(grows({ ...small, mixer: mixers.window(8) }, 'stateBytes')).toBe('O(1)');
-    const training = (config: ModelConfig) =>
-      cost(config, { mode: 'train', promptLength: 100 }).formulas.flops.order(['seqLen']);
     expect(training(mamba)).toBe('O(seqLen)');
     expect(training(gpt2)).toBe('O(seqLen^2)');
   });
