@@ -11,6 +11,8 @@ export type {
 } from './compare.js';
 export { leastFloats, mechanisms, table, tasks } from './table.js';
 export type { Mechanism, TableEntry, TableFigure, TableOptions, Task } from './table.js';
+export { fitExponent, fitMachine, predict } from './fit.js';
+export type { Sample } from './fit.js';
 export { fromHuggingFace } from './hugging-face.js';
 export type { HuggingFaceConfig } from './hugging-face.js';
 export type { MixerConfig, MlpConfig, ModelConfig, PositionConfig } from './config.js';
