@@ -1,11 +1,24 @@
 import { type Elements, grains, sum } from '@freelunch/complexity';
+import { loadKernels, Tensor } from '@freelunch/kernels';
 import { describe, expect, it } from 'vitest';
 import { CountingKernels } from './counting.ts';
 import { callsOf } from './kernels.ts';
 
 const counting = await CountingKernels.load();
+const plain = callsOf(await loadKernels({ variant: 'simd' }));
 const calls = callsOf(counting.k);
 const bytesOf = (elements: Elements) => 4 * sum(...Object.values(elements)).evaluate();
+
+const numbersOf = (result: unknown): Float32Array[] =>
+  (result instanceof Tensor ? [result] : Object.values(result ?? {})).map(
+    (tensor: Tensor) => tensor.toArray() as Float32Array,
+  );
+
+it('computes the same bits as the kernels that do not count', () => {
+  calls.forEach(({ name, run }, i) => {
+    expect(numbersOf(run()), name).toEqual(numbersOf(plain[i].run()));
+  });
+});
 
 describe.each(calls)('$name', ({ formula, run, inputs, updated = [], atMost = false, untraceable }) => {
   const { flops, macs, transcendentals, read, written } = formula(grains.kernel);

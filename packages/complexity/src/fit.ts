@@ -37,13 +37,25 @@ export function fitMachine(samples: readonly Sample[]): Machine {
   return { flops: 1 / flop, bytes: 1 / byte, transcendentals: 1 / exp, perOp };
 }
 
-/** Seconds on a fitted machine, where all that is done takes its time one after the other. */
-export function predict(tree: Cost, { flops, bytes, transcendentals = flops, perOp = 0 }: Machine): number {
+/**
+ * Seconds on a fitted machine, where all that is done takes its time one after the other.
+ *
+ * @param machine one for all ops, or for each its own: products with one row run at the speed of memory, others do not
+ */
+export function predict(tree: Cost, machine: Machine | ((op: Cost) => Machine)): number {
+  if (tree.children.length > 0)
+    return tree.children.reduce((total, child) => total + predict(child, machine), 0);
+  const {
+    flops,
+    bytes,
+    transcendentals = flops,
+    perOp = 0,
+  } = typeof machine === 'function' ? machine(tree) : machine;
   return (
     tree.flops / flops +
     (tree.bytesRead + tree.bytesWritten) / bytes +
     tree.transcendentals / transcendentals +
-    opsOf(tree) * perOp
+    perOp
   );
 }
 

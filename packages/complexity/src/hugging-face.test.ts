@@ -92,6 +92,43 @@ describe('published models have as many parameters as was published', () => {
   });
 });
 
+describe('the tiny checkpoints of the golden vectors have as many parameters as formulas say', () => {
+  const tiny = { ...mamba(24, 2), vocab_size: 50, state_size: 8 };
+  const tinySecond = {
+    ...tiny,
+    model_type: 'mamba2',
+    num_heads: 6,
+    head_dim: 8,
+    n_groups: 1,
+    tie_word_embeddings: true,
+  };
+  it.each([
+    ['model_mamba1_tiny', tiny, 11_544],
+    [
+      'model_mamba1_bias_untied',
+      {
+        ...tiny,
+        vocab_size: 30,
+        hidden_size: 16,
+        state_size: 4,
+        num_hidden_layers: 1,
+        conv_kernel: 3,
+        time_step_rank: 3,
+        use_bias: true,
+        tie_word_embeddings: false,
+      },
+      3376,
+    ],
+    ['model_mamba2_tiny', tinySecond, 10_012],
+    ['model_gpt2_tiny', { ...gpt2(24, 2, 3), vocab_size: 50, n_positions: 64, n_inner: null }, 17_232],
+    ['train_gpt2_tiny', { ...gpt2(20, 1, 4), vocab_size: 40, n_positions: 24 }, 6380],
+    ['model_llama_tiny', llama(32, 48, 2, 4, 2, 50), 18_720],
+    ['train_llama_tiny', llama(24, 40, 2, 4, 2, 50), 11_736],
+  ])('%s', (_, config, params) => {
+    expect(paramsOf(config)).toBe(params);
+  });
+});
+
 describe('fromHuggingFace', () => {
   it('reads what JSON does not know', () => {
     const text = `{"model_type": "mamba2", "vocab_size": 32, "hidden_size": 16, "num_hidden_layers": 2, "state_size": 6,

@@ -18,7 +18,7 @@ import {
   rmsNorm,
   rmsNormBackward,
 } from './norm.js';
-import { type Grain, op, type Op } from './op.js';
+import { type Elements, type Grain, op, type Op } from './op.js';
 import { selectiveScan, selectiveScanBackward, selectiveScanStep } from './selective-scan.js';
 import { softmaxAttention, softmaxAttentionBackward, softmaxAttentionStep } from './softmax-attention.js';
 import { ssd, ssdBackward, ssdStep } from './ssd.js';
@@ -400,20 +400,32 @@ function addAttention(
   return fused ? 1 : 3;
 }
 
+/** Makes a product one of `count` experts, to which `rows` rows go: more of them are read the more rows there are. */
+function ofExperts(entry: Entry, count: Expression, rows: Expression): void {
+  const several = (elements: Elements): Elements => ({
+    ...elements,
+    ...(elements.weights !== undefined && { weights: product(elements.weights, minimum(count, rows)) }),
+    ...(elements.gradients !== undefined && { gradients: product(elements.gradients, count) }),
+  });
+  const widened = (part: Op): Op => ({ ...part, read: several(part.read), written: several(part.written) });
+  entry.params = entry.params.times(count);
+  entry.forward = widened(entry.forward);
+  entry.backward = entry.backward.map(widened);
+}
+
 function addMlp(layer: Layer, config: MlpConfig, { dModel: model, fused }: ResolvedConfig): number {
   const { s } = layer;
   const { sizes, dModel } = s;
   const { experts = 1, active = experts } = config;
   const rows = experts === 1 ? layer.rows : layer.rows.times(sizes.size('activeExperts', active));
-  const spare = experts === 1 ? 0 : sizes.size('nExperts', experts).minus(1);
+  const count = experts === 1 ? Expression.of(1) : sizes.size('nExperts', experts);
   if (experts > 1) {
-    layer.linear('router', sizes.size('nExperts', experts), dModel);
-    layer.pointwise('router.exp', 'exp', product(layer.rows, sizes.size('nExperts', experts)));
+    layer.linear('router', count, dModel);
+    layer.pointwise('router.exp', 'exp', product(layer.rows, count));
   }
   const linear = (name: string, n: Expression, k: Expression, bias: boolean, transposed: boolean) => {
     layer.linear(name, n, k, bias, transposed, rows);
-    const entry = layer.entries[layer.entries.length - 1];
-    entry.params = entry.params.plus(product(spare, entry.params)); // of all experts; each token reads some
+    if (experts > 1) ofExperts(layer.entries[layer.entries.length - 1], count, rows);
   };
   if (config.type === 'swiglu') {
     const H = sizes.size('dHidden', config.dHidden ?? Math.ceil((8 * model) / 3 / 8) * 8);
