@@ -214,6 +214,11 @@ export class Expression {
     return this.toString();
   }
 
+  /** What consoles of Node, Deno and Bun print. */
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    return this.toString();
+  }
+
   /** Each function replaced by what it tends to, until nothing changes. */
   #limit(growing: readonly string[], descending: boolean): Expression {
     const next = this.#map((atom) => tendency(atom, growing, descending));

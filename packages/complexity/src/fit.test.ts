@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Machine } from './compare.js';
 import type { ModelConfig } from './config.js';
-import { cost } from './cost.js';
+import { cost, type Cost } from './cost.js';
 import { fitExponent, fitMachine, predict } from './fit.js';
 
 const shared = { vocabSize: 256, dModel: 64, nLayers: 2 };
@@ -20,6 +20,16 @@ const machine: Machine = { flops: 40e9, bytes: 12e9, transcendentals: 2e9, perOp
 describe('fitMachine', () => {
   it('finds the machine whose times it is given', () => {
     const fitted = fitMachine(trees.map((tree) => ({ tree, seconds: predict(tree, machine) })));
+    for (const part of ['flops', 'bytes', 'transcendentals', 'perOp'] as const) {
+      expect(fitted[part]! / machine[part]!, part).toBeCloseTo(1, 6);
+    }
+  });
+
+  it('leaves ops out whose times are known', () => {
+    const slow: Machine = { flops: 1e9, bytes: 1e9, transcendentals: 1e8, perOp: 1e-5 };
+    const known = (op: Cost) => (op.name === 'softmax_attention' ? slow : undefined);
+    const samples = trees.map((tree) => ({ tree, seconds: predict(tree, (op) => known(op) ?? machine) }));
+    const fitted = fitMachine(samples, known);
     for (const part of ['flops', 'bytes', 'transcendentals', 'perOp'] as const) {
       expect(fitted[part]! / machine[part]!, part).toBeCloseTo(1, 6);
     }

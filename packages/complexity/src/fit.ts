@@ -7,21 +7,38 @@ export interface Sample {
   seconds: number;
 }
 
-const opsOf = (tree: Cost): number =>
-  tree.children.length === 0 ? 1 : tree.children.reduce((total, child) => total + opsOf(child), 0);
+const leavesOf = (tree: Cost): Cost[] =>
+  tree.children.length === 0 ? [tree] : tree.children.flatMap(leavesOf);
+
+/** What takes time: FLOPs, bytes, exps, calls. */
+const partsOf = (op: Cost): number[] => [op.flops, op.bytesRead + op.bytesWritten, op.transcendentals, 1];
 
 /**
  * The machine that fits measured times best: seconds of a FLOP, a byte, an exp and a call of an op, none below 0, by least
- * squares of the relative errors. What a sample cannot tell (no exp in any of them, say) costs nothing.
+ * squares of the relative errors. What samples cannot tell (no exp in any of them, say) costs nothing.
  *
- *     predict(tree, fitMachine(samples)) // seconds
+ *     const attention = fitMachine(samplesOfAttentionAlone);
+ *     const machine = (op: Cost) => (op.name === 'softmax_attention' ? attention : undefined);
+ *     const rest = fitMachine(samplesOfModels, machine);
+ *     predict(tree, (op) => machine(op) ?? rest); // seconds
+ *
+ * @param known  machines of ops whose times are known, and taken off: attention reads its cache at another speed than
+ *   products read weights
  */
-export function fitMachine(samples: readonly Sample[]): Machine {
-  const rows = samples.map(({ tree, seconds }) =>
-    [tree.flops, tree.bytesRead + tree.bytesWritten, tree.transcendentals, opsOf(tree)].map(
-      (x) => x / seconds,
-    ),
-  );
+export function fitMachine(
+  samples: readonly Sample[],
+  known: (op: Cost) => Machine | undefined = () => undefined,
+): Machine {
+  const rows = samples.map(({ tree, seconds }) => {
+    const row = [0, 0, 0, 0];
+    let left = seconds;
+    for (const op of leavesOf(tree)) {
+      const machine = known(op);
+      if (machine === undefined) partsOf(op).forEach((part, i) => (row[i] += part));
+      else left -= predict(op, machine);
+    }
+    return row.map((part) => part / Math.max(left, seconds / 100)); // known times may be off: some is always left
+  });
   // Four columns have fifteen subsets: the best fit that has no negative part is one of them.
   let best = { error: Infinity, parts: [0, 0, 0, 0] };
   for (let subset = 1; subset < 16; subset++) {
