@@ -362,6 +362,36 @@ export function callsOf(k: Kernels): Call[] {
     }
   }
 
+  // Wide heads: by chunks, where the kernels have that form.
+  if ('linearAttentionChunkedForward' in k.wasm) {
+    for (const [batch, seqLen, nHeads, headDim, forget, normalize] of [
+      [1, 64, 2, 48, 'token', false],
+      [2, 45, 1, 50, 'retention', false],
+      [1, 8, 1, 64, 'token', true],
+      [1, 33, 1, 256, 'none', true],
+    ] as const) {
+      const row = [batch, seqLen, nHeads, headDim];
+      const decay =
+        forget === 'none'
+          ? {}
+          : { decay: forget === 'token' ? negative(...row.slice(0, 3)) : negative(nHeads) };
+      const options = { featureMap: 'elu1', normalize } as const;
+      const sizes = { batch, seqLen, nHeads, headDim, forget, ...options };
+      const args = { q: normal(...row), k: normal(...row), v: normal(...row), ...decay, ...options };
+      add('linearAttention', `[${row}] ${forget}`, (g) => ops.linearAttention(g, sizes), args);
+      const initialState = normal(batch, nHeads, headDim, headDim);
+      const going = { ...sizes, initialState: true };
+      const more = { untraceable: 'the normaliser starts from nothing' };
+      add(
+        'linearAttention',
+        `[${row}] ${forget}, going on`,
+        (g) => ops.linearAttention(g, going),
+        { ...args, initialState },
+        more,
+      );
+    }
+  }
+
   for (const [batch, seqLen, nHeads, headDim] of [
     [1, 64, 2, 16],
     [2, 45, 1, 12],

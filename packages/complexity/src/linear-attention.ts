@@ -51,6 +51,15 @@ export function linearAttention(g: Grain, s: LinearAttentionSizes): Op {
   const z = sizesOf(g, s);
   const { row, wide, cells, four, map, normal, forgets, size, stateSize } = z;
   const forget = forgetElements(s, size);
+  const traffic = {
+    read: {
+      activations: sum(product(3, size), forget.activations),
+      weights: forget.weights,
+      ...(s.initialState && { state: stateSize }),
+    },
+    written: { activations: size, state: stateSize },
+  };
+  if (g.kernel && goesByChunks(s)) return op({ ...chunkedWork(s), ...traffic });
   return op({
     // state and read-out, the step's own value, the normaliser
     macs: product(row, sum(product(2, cells), wide, product(normal, wide))),
@@ -69,13 +78,57 @@ export function linearAttention(g: Grain, s: LinearAttentionSizes): Op {
       s.initialState ? g.extra(product(normal, s.batch, s.nHeads, four)) : 0,
     ),
     transcendentals: sum(product(2 * map, row, four), forgetExps(g, z, row)),
-    read: {
-      activations: sum(product(3, size), forget.activations),
-      weights: forget.weights,
-      ...(s.initialState && { state: stateSize }),
-    },
-    written: { activations: size, state: stateSize },
+    ...traffic,
   });
+}
+
+/** Steps of a chunk of the kernel, and of its rows in memory. */
+const CHUNK = 20;
+const CHUNK_ROW = 24;
+
+/** Where the kernel takes products of matrices within chunks, because that is faster. */
+function goesByChunks({ seqLen, headDim, forget = 'none' }: LinearAttentionSizes): boolean {
+  const [steps, width] = [numberOf(seqLen), numberOf(headDim)];
+  if (forget === 'channel') return false;
+  if (forget === 'none') return steps >= 32 && width * width >= 65536;
+  return steps >= 8 && width >= 32 && width * width >= 2048;
+}
+
+const up = (size: number, unit: number) => Math.ceil(size / unit) * unit;
+
+/** What the chunked form executes: tiles of 5 x 8, the upper triangle of the scores left out by tiles. */
+function chunkedWork(s: LinearAttentionSizes): { macs: number; other: number; transcendentals: number } {
+  const { featureMap = 'elu1', forget = 'none', initialState = false } = s;
+  const normalize = s.normalize ?? true;
+  const [batch, seqLen, nHeads, width] = [s.batch, s.seqLen, s.nHeads, s.headDim].map(numberOf);
+  const [four, five, eight] = [4, 5, 8].map((unit) => up(width, unit));
+  const map = featureMap === 'elu1' ? 1 : 0;
+  let macs = 0;
+  let other = 0;
+  let transcendentals = 0;
+  for (let t = 0; t < seqLen; t += CHUNK) {
+    const steps = Math.min(CHUNK, seqLen - t);
+    const rows = up(steps, 5);
+    for (let i = 0; i < steps; i += 8) macs += 8 * up(Math.min(i + 8, steps), 5) * width; // scores
+    const carried = t === 0 && !initialState ? 0 : width;
+    for (let i = 0; i < rows; i += 5) macs += 5 * (carried + 5 + i) * eight; // outputs
+    macs += five * eight * steps; // the state
+    other += steps * (2 + 2 * map) * four + steps * four;
+    transcendentals += 2 * map * steps * four;
+    if (forget !== 'none') {
+      let decayed = 0;
+      for (let j = 0; j < rows; j++) decayed += up(rows - up(j - (j % 5) - 3, 4), 4);
+      other += steps + CHUNK_ROW + 2 * decayed + width * up(steps, 4) + steps * eight + width * eight;
+      transcendentals += 2 * CHUNK_ROW + decayed;
+    }
+    if (normalize) {
+      macs += up(steps, 4) * width + eight;
+      for (let i = 0; i < steps; i += 4) other += 4 * Math.min(i + 4, steps) + 12;
+      other += eight * steps;
+    }
+  }
+  const heads = batch * nHeads;
+  return { macs: heads * macs, other: heads * other, transcendentals: heads * transcendentals };
 }
 
 /** Three passes of the recurrence, two of them backwards in time. */
