@@ -1,3 +1,4 @@
+import { fitExponent } from '@freelunch/complexity';
 import { type Kernels, loadKernels, type Tensor } from '@freelunch/kernels';
 import { filled } from './benchmark.js';
 
@@ -131,16 +132,6 @@ const mixers: Mixer[] = [
   },
 ];
 
-/** Slope of log y over log x by least squares. */
-export function fitExponent(x: number[], y: number[]): number {
-  const logX = x.map(Math.log);
-  const logY = y.map(Math.log);
-  const meanX = logX.reduce((a, b) => a + b) / x.length;
-  const meanY = logY.reduce((a, b) => a + b) / y.length;
-  const covariance = logX.reduce((sum, value, i) => sum + (value - meanX) * (logY[i] - meanY), 0);
-  return covariance / logX.reduce((sum, value) => sum + (value - meanX) ** 2, 0);
-}
-
 function best(run: () => void): number {
   let bestMs = Infinity;
   let spentMs = 0;
@@ -183,8 +174,8 @@ export async function measureScaling(longest: number): Promise<Scaling[]> {
       lengths,
       timesMs,
       bytes,
-      timeExponent: fitExponent(upper(lengths), upper(timesMs)),
-      memoryExponent: fitExponent(upper(lengths), upper(bytes)),
+      timeExponent: fitExponent(upper(lengths), upper(timesMs)).exponent,
+      memoryExponent: fitExponent(upper(lengths), upper(bytes)).exponent,
     };
   });
 }
