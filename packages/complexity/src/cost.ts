@@ -1,0 +1,367 @@
+import { type ModelConfig, resolveConfig, type ResolvedConfig, whole } from './config.js';
+import { adamW } from './embedding.js';
+import { crossEntropy, crossEntropyBackward } from './embedding.js';
+import { Expression, maximum, product, type Size, sum, type Values } from './expression.js';
+import { block, embed, type Entry, head, type Phase, type Situation, Sizes } from './model.js';
+import {
+  addElements,
+  type Elements,
+  type ElementKind,
+  elementKinds,
+  type Grain,
+  grains,
+  type Op,
+} from './op.js';
+
+export type Mode = Phase | 'generate';
+
+/** Bits of an element. */
+export const dtypeBits = {
+  float64: 64,
+  float32: 32,
+  float16: 16,
+  bfloat16: 16,
+  float8: 8,
+  int8: 8,
+  int4: 4,
+} as const;
+export type DType = keyof typeof dtypeBits;
+
+export interface CostOptions {
+  mode: Mode;
+  /** Sequences at once; 1 if absent. */
+  batch?: number;
+  /** `train`: length of the sequences; `prefill`, `generate`: of the prompt; `decode`: tokens before the one that is made. */
+  promptLength: number;
+  /** Steps after the prompt, for `generate`. */
+  newTokens?: number;
+  /** float32 if absent; one for all, or by what it is for. `optimizer` are the moments. */
+  dtype?: DType | Partial<Record<'weights' | 'activations' | 'state' | 'gradients' | 'optimizer', DType>>;
+  /**
+   * `algorithm` (default): what the formulas of the ops need, with expressions. `kernel`: what the kernels of this
+   * project execute, whose vectors and tiles are filled up; numbers only.
+   */
+  kind?: 'algorithm' | 'kernel';
+  /** Whether each block is computed again in the backward pass, and only its input kept; false if absent. */
+  recompute?: boolean;
+  /** The optimiser of `train`; AdamW if absent. */
+  optimizer?: 'adamw' | 'none';
+  /** Whether a prefill computes logits at every position, and not at the last alone; false if absent. */
+  allLogits?: boolean;
+}
+
+export const figures = [
+  'params',
+  'macs',
+  'flops',
+  'transcendentals',
+  'bytesRead',
+  'bytesWritten',
+  'stateBytes',
+  'activationBytes',
+  'weightBytes',
+  'gradientBytes',
+  'optimizerBytes',
+] as const;
+export type Figure = (typeof figures)[number];
+type Figures<T> = Record<Figure, T>;
+
+/** Figures that add up over time; the others are sizes of what is there at the end. */
+const flows: ReadonlySet<Figure> = new Set([
+  'macs',
+  'flops',
+  'transcendentals',
+  'bytesRead',
+  'bytesWritten',
+] as const);
+
+/** What a part of a model costs, and its parts. A formula at {@link Cost.values} is the number beside it. */
+export interface Cost extends Figures<number> {
+  name: string;
+  formulas: Figures<Expression>;
+  values: Values;
+  children: Cost[];
+}
+
+interface Context {
+  g: Grain;
+  bytes: Record<ElementKind, number>;
+  recompute: boolean;
+  optimizer: boolean;
+  training: boolean;
+  sizes: Sizes;
+}
+
+const zero = Expression.of(0);
+const noFigures = (): Figures<Expression> =>
+  Object.fromEntries(figures.map((figure) => [figure, zero])) as Figures<Expression>;
+
+type Draft = { name: string; formulas: Figures<Expression>; children: Draft[] };
+
+const bytesOf = (elements: Elements, bytes: Context['bytes']): Expression =>
+  sum(...elementKinds.map((kind) => product(elements[kind] ?? 0, bytes[kind])));
+
+function leaf(c: Context, name: string, ops: readonly Op[], sizes: Partial<Figures<Expression>> = {}): Draft {
+  const read = ops.reduce<Elements>((total, { read: part }) => addElements(total, part), {});
+  const written = ops.reduce<Elements>((total, { written: part }) => addElements(total, part), {});
+  return {
+    name,
+    children: [],
+    formulas: {
+      ...noFigures(),
+      macs: sum(...ops.map(({ macs }) => macs)),
+      flops: sum(...ops.map(({ flops }) => flops)),
+      transcendentals: sum(...ops.map(({ transcendentals }) => transcendentals)),
+      bytesRead: bytesOf(read, c.bytes),
+      bytesWritten: bytesOf(written, c.bytes),
+      ...sizes,
+    },
+  };
+}
+
+/** One op: forward, backward and, where its block is recomputed, forward again. */
+function opDraft(c: Context, entry: Entry, again: boolean): Draft {
+  const { name, params, forward, backward, outputs, state } = entry;
+  return leaf(c, name, [forward, ...(again ? [forward] : []), ...backward], {
+    params,
+    stateBytes: product(state, c.bytes.state),
+    activationBytes: product(outputs, c.bytes.activations),
+    weightBytes: product(params, c.bytes.weights),
+    gradientBytes: product(c.training ? params : 0, c.bytes.gradients),
+    optimizerBytes: product(c.training && c.optimizer ? product(2, params) : 0, c.bytes.moments),
+  });
+}
+
+/** @param times for equal children: how often each counts */
+function together(
+  name: string,
+  children: Draft[],
+  parts: readonly { draft: Draft; times: Expression }[],
+): Draft {
+  const formulas = noFigures();
+  for (const figure of figures) {
+    formulas[figure] = sum(...parts.map(({ draft, times }) => draft.formulas[figure].times(times)));
+  }
+  return { name, children, formulas };
+}
+
+const once = (drafts: readonly Draft[]) => drafts.map((draft) => ({ draft, times: Expression.of(1) }));
+
+const camel = (type: string) => type.replace(/(^|-)(\w)/g, (_, __, letter: string) => letter.toUpperCase());
+
+/** One pass of a model: a tree of layers and ops. */
+function pass(c: Context, s: Situation, model: ResolvedConfig, lastOnly: boolean): Draft {
+  const { mixers, mlps } = model;
+  const ops = (entries: readonly Entry[], again = false) => entries.map((entry) => opDraft(c, entry, again));
+  const group = (name: string, drafts: Draft[]) => together(name, drafts, once(drafts));
+
+  const kinds = new Map<string, { draft: Draft; layers: number[]; type: string }>();
+  mixers.forEach((mixer, i) => {
+    const key = JSON.stringify([mixer, mlps[i]]);
+    let kind = kinds.get(key);
+    if (kind === undefined) {
+      const parts = block(s, mixer, mlps[i], model);
+      const draft = group('', [
+        group(mixer.type, ops(parts.mixer, c.recompute)),
+        ...(parts.mlp.length > 0 ? [group('mlp', ops(parts.mlp, c.recompute))] : []),
+      ]);
+      kind = { draft, layers: [], type: mixer.type };
+      kinds.set(key, kind);
+    }
+    kind.layers.push(i);
+  });
+  const count = (kind: { layers: number[]; type: string }) =>
+    c.sizes.size(kinds.size === 1 ? 'nLayers' : `n${camel(kind.type)}`, kind.layers.length);
+  const counted = [...kinds.values()].map((kind) => ({ draft: kind.draft, times: count(kind) }));
+  const layers = mixers.map((_, i) => {
+    const kind = [...kinds.values()].find(({ layers: own }) => own.includes(i))!;
+    const { formulas, children } = kind.draft;
+    return { name: `layers.${i}`, formulas, children };
+  });
+  const blocks = together('layers', layers, counted);
+  if (c.recompute) {
+    // Inputs of the blocks, and the inside of one of them.
+    const inputs = product(
+      sum(...counted.map(({ times }) => times)),
+      s.batch,
+      s.seqLen,
+      s.dModel,
+      c.bytes.activations,
+    );
+    const inside = counted
+      .map(({ draft }) => draft.formulas.activationBytes)
+      .reduce((most, formula) => maximum(most, formula));
+    blocks.formulas.activationBytes = inputs.plus(inside);
+  }
+
+  const parts = [
+    group('embedding', ops(embed(s, model))),
+    blocks,
+    group('head', ops(head(s, model, lastOnly))),
+  ];
+  if (c.training) {
+    const rows = s.batch.times(s.seqLen);
+    const vocabSize = c.sizes.size('vocabSize', model.vocabSize);
+    // The last token of a sequence has none to predict.
+    const shape = { rows, scored: rows.minus(s.batch), vocabSize };
+    parts.push(
+      leaf(c, 'loss', [crossEntropy(s.g, shape), crossEntropyBackward(s.g, shape)], {
+        activationBytes: product(rows, c.bytes.activations),
+      }),
+    );
+    if (c.optimizer) {
+      const all = together('', parts, once(parts)).formulas.params;
+      parts.push(leaf(c, 'optimizer', [adamW(s.g, all, parameterTensors(s, model))]));
+    }
+  }
+  return group('model', parts);
+}
+
+/** Sizes of the tensors of parameters: kernels of the optimiser go through them one by one. */
+function parameterTensors(s: Situation, model: ResolvedConfig): readonly Size[] {
+  if (!s.g.kernel) return [];
+  const layers = model.mixers.flatMap((mixer, i) => {
+    const { mixer: first, mlp } = block(s, mixer, model.mlps[i], model);
+    return [...first, ...mlp];
+  });
+  return [...embed(s, model), ...layers, ...head(s, model, false)].flatMap(({ tensors }) => tensors);
+}
+
+function valued(draft: Draft, values: Values): Cost {
+  const numbers = Object.fromEntries(
+    figures.map((figure) => [figure, draft.formulas[figure].evaluate(values)]),
+  ) as Figures<number>;
+  return {
+    name: draft.name,
+    ...numbers,
+    formulas: draft.formulas,
+    values,
+    children: draft.children.map((child) => valued(child, values)),
+  };
+}
+
+/** The same tree with other formulas. */
+function mapDraft(draft: Draft, change: (formula: Expression, figure: Figure) => Expression): Draft {
+  return {
+    name: draft.name,
+    formulas: Object.fromEntries(
+      figures.map((figure) => [figure, change(draft.formulas[figure], figure)]),
+    ) as Figures<Expression>,
+    children: draft.children.map((child) => mapDraft(child, change)),
+  };
+}
+
+/**
+ * What a model costs, as a tree of layers and ops, by formula from its config alone.
+ *
+ *     const tree = cost({ vocabSize: 50280, dModel: 768, nLayers: 24, mixer: { type: 'mamba' } },
+ *                       { mode: 'decode', promptLength: 1000 });
+ *     tree.flops, tree.formulas.flops.toString(), tree.formulas.stateBytes.order(['position'])
+ *
+ * Formulas are in `batch`, `seqLen` (of what is computed at once), `position` (tokens before a step), `newTokens` and the
+ * sizes of the config: `dModel`, `dState`, `window` ... Sizes of the same name that differ from layer to layer get digits.
+ *
+ * @throws RangeError naming a field of the config or an option, what it must be and what it is
+ */
+export function cost(config: ModelConfig, options: CostOptions): Cost {
+  const { mode, kind = 'algorithm', recompute = false, optimizer = 'adamw', allLogits = false } = options;
+  const batch = whole('batch', options.batch ?? 1);
+  const promptLength = whole('promptLength', options.promptLength, mode === 'decode' ? 0 : 1);
+  const newTokens = whole('newTokens', options.newTokens ?? 0, 0);
+  if (!['train', 'prefill', 'decode', 'generate'].includes(mode))
+    throw new RangeError(
+      `cost: mode must be 'train', 'prefill', 'decode' or 'generate', got ${JSON.stringify(mode)}`,
+    );
+  const model = resolveConfig(config);
+  const g = grains[kind];
+  const sizes = new Sizes(!g.kernel);
+  const training = mode === 'train';
+  const c: Context = {
+    g,
+    bytes: elementBytes(options.dtype),
+    recompute: training && recompute,
+    optimizer: optimizer === 'adamw',
+    training,
+    sizes,
+  };
+  const shared = { g, sizes, batch: sizes.size('batch', batch), dModel: sizes.size('dModel', model.dModel) };
+  const run = (phase: Phase, position: number): Draft => {
+    const step = phase === 'decode';
+    const s: Situation = {
+      ...shared,
+      phase,
+      seqLen: step ? Expression.of(1) : sizes.size('seqLen', promptLength),
+      position: step ? sizes.size('position', position) : zero,
+    };
+    return pass(c, s, model, phase === 'prefill' ? !allLogits : step);
+  };
+  if (mode !== 'generate') return valued(run(mode, promptLength), sizes.values);
+
+  const prompt = { ...run('prefill', 0), name: 'prefill' };
+  const steps = {
+    ...(g.kernel
+      ? stepsOneByOne(run, promptLength, newTokens)
+      : stepsTogether(run, sizes, promptLength, newTokens)),
+    name: 'decode',
+  };
+  const both = together('generate', [prompt, steps], once([prompt, steps]));
+  for (const figure of figures) {
+    if (flows.has(figure)) continue;
+    both.formulas[figure] =
+      figure === 'stateBytes' && newTokens > 0 ? steps.formulas[figure] : prompt.formulas[figure];
+  }
+  return valued(both, sizes.values);
+}
+
+/** Sums of the formulas of a step over its positions; state as it is in the end. */
+function stepsTogether(
+  run: (phase: Phase, position: number) => Draft,
+  sizes: Sizes,
+  from: number,
+  count: number,
+): Draft {
+  const one = run('decode', from);
+  const start = sizes.size('seqLen', from);
+  const end = start.plus(sizes.size('newTokens', count));
+  delete sizes.values.position;
+  const last = { position: end.minus(1) };
+  return mapDraft(one, (formula, figure) =>
+    flows.has(figure) ? formula.sumOver('position', start, end) : formula.substitute(last),
+  );
+}
+
+/** The same, where a formula is for one position only. */
+function stepsOneByOne(run: (phase: Phase, position: number) => Draft, from: number, count: number): Draft {
+  let total = mapDraft(run('decode', from), (formula, figure) => (flows.has(figure) ? zero : formula));
+  const add = (a: Draft, b: Draft): Draft => ({
+    name: a.name,
+    formulas: Object.fromEntries(
+      figures.map((figure) => [
+        figure,
+        flows.has(figure) ? a.formulas[figure].plus(b.formulas[figure]) : b.formulas[figure],
+      ]),
+    ) as Figures<Expression>,
+    children: a.children.map((child, i) => add(child, b.children[i])),
+  });
+  for (let i = 0; i < count; i++) total = add(total, run('decode', from + i));
+  return total;
+}
+
+function elementBytes(dtype: CostOptions['dtype'] = 'float32'): Record<ElementKind, number> {
+  const of = (use: 'weights' | 'activations' | 'state' | 'gradients' | 'optimizer') => {
+    const name = typeof dtype === 'string' ? dtype : (dtype[use] ?? 'float32');
+    if (!(name in dtypeBits))
+      throw new RangeError(
+        `cost: dtype must be one of ${Object.keys(dtypeBits).join(', ')}, got ${JSON.stringify(name)}`,
+      );
+    return dtypeBits[name] / 8;
+  };
+  return {
+    weights: of('weights'),
+    activations: of('activations'),
+    state: of('state'),
+    gradients: of('gradients'),
+    moments: of('optimizer'),
+    ids: 4,
+  };
+}

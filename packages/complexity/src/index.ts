@@ -1,0 +1,23 @@
+export { cost, dtypeBits, figures } from './cost.js';
+export type { Cost, CostOptions, DType, Figure, Mode } from './cost.js';
+export { compare, crossing, crossover, order, roofline } from './compare.js';
+export type {
+  CompareOptions,
+  Comparison,
+  Crossover,
+  CrossoverOptions,
+  Machine,
+  Roofline,
+} from './compare.js';
+export { leastFloats, mechanisms, table, tasks } from './table.js';
+export type { Mechanism, TableEntry, TableFigure, TableOptions, Task } from './table.js';
+export { fitExponent, fitMachine, predict } from './fit.js';
+export type { Sample } from './fit.js';
+export { fromHuggingFace } from './hugging-face.js';
+export type { HuggingFaceConfig } from './hugging-face.js';
+export type { MixerConfig, MlpConfig, ModelConfig, PositionConfig } from './config.js';
+export { ceil, Expression, maximum, minimum, product, sum, variable } from './expression.js';
+export type { Size, Values } from './expression.js';
+export * as ops from './ops.js';
+export { grains } from './op.js';
+export type { Elements, Grain, Op } from './op.js';

@@ -1,0 +1,506 @@
+/**
+ * A model as a list of ops, in the order and with the shapes in which @freelunch/models runs them: whole sequences to
+ * learn from, whole sequences that go into a state, and single steps.
+ */
+import { accumulate, activation, copy, type PointwiseOp } from './activation.js';
+import { causalConv1d, causalConv1dBackward, causalConv1dStep } from './causal-conv1d.js';
+import type { MixerConfig, MlpConfig, ResolvedConfig } from './config.js';
+import { deltaRule, deltaRuleBackward, deltaRuleStep } from './delta-rule.js';
+import { embedding, embeddingBackward, rope } from './embedding.js';
+import { Expression, minimum, product, type Size, sum, variable } from './expression.js';
+import { linearAttention, linearAttentionBackward, linearAttentionStep } from './linear-attention.js';
+import { matmul, matmulBackward } from './matmul.js';
+import {
+  gatedRmsNorm,
+  gatedRmsNormBackward,
+  layerNorm,
+  layerNormBackward,
+  rmsNorm,
+  rmsNormBackward,
+} from './norm.js';
+import { type Elements, type Grain, op, type Op } from './op.js';
+import { selectiveScan, selectiveScanBackward, selectiveScanStep } from './selective-scan.js';
+import { softmaxAttention, softmaxAttentionBackward, softmaxAttentionStep } from './softmax-attention.js';
+import { ssd, ssdBackward, ssdStep } from './ssd.js';
+
+export type Phase = 'train' | 'prefill' | 'decode';
+
+/** One op of a layer. */
+export interface Entry {
+  name: string;
+  params: Expression;
+  /** Sizes of the tensors that the parameters lie in. */
+  tensors: readonly Size[];
+  forward: Op;
+  backward: readonly Op[];
+  /** Elements of the tensors that it makes. */
+  outputs: Expression;
+  /** Elements that it keeps from step to step. */
+  state: Expression;
+}
+
+/** Sizes by name: variables of formulas, or numbers where kernels are meant. */
+export class Sizes {
+  readonly values: Record<string, number> = {};
+  readonly #symbolic: boolean;
+
+  constructor(symbolic: boolean) {
+    this.#symbolic = symbolic;
+  }
+
+  /** A name that stands for another number already gets a digit. */
+  size(name: string, value: number): Expression {
+    if (!this.#symbolic) return Expression.of(value);
+    let unique = name;
+    for (let i = 2; (this.values[unique] ?? value) !== value; i++) unique = `${name}${i}`;
+    this.values[unique] = value;
+    return variable(unique);
+  }
+}
+
+export interface Situation {
+  phase: Phase;
+  g: Grain;
+  sizes: Sizes;
+  batch: Expression;
+  /** Tokens of a sequence that are computed together: 1 for a step. */
+  seqLen: Expression;
+  /** Tokens before the step. */
+  position: Expression;
+  dModel: Expression;
+}
+
+/** Collects the ops of a layer. */
+class Layer {
+  readonly entries: Entry[] = [];
+  readonly s: Situation;
+  /** Tokens in all. */
+  readonly rows: Expression;
+
+  constructor(s: Situation, rows = s.batch.times(s.seqLen)) {
+    this.s = s;
+    this.rows = rows;
+  }
+
+  get training(): boolean {
+    return this.s.phase === 'train';
+  }
+
+  add(
+    name: string,
+    forward: Op,
+    options: {
+      tensors?: readonly Size[];
+      backward?: () => Op;
+      more?: readonly Op[];
+      outputs?: Size;
+      state?: Size;
+    } = {},
+  ): void {
+    const { tensors = [], backward, more = [], outputs = 0, state = 0 } = options;
+    this.entries.push({
+      name,
+      params: sum(...tensors),
+      tensors,
+      forward,
+      backward: this.training ? [...(backward ? [backward()] : []), ...more] : [],
+      outputs: Expression.of(outputs),
+      state: Expression.of(state),
+    });
+  }
+
+  linear(name: string, n: Size, k: Size, bias = false, transposed = true, rows: Size = this.rows): void {
+    const shape = { m: rows, n, k, bias, transposed };
+    const { g } = this.s;
+    this.add(name, matmul(g, shape), {
+      tensors: [product(n, k), ...(bias ? [n] : [])],
+      backward: () => matmulBackward(g, shape),
+      outputs: product(rows, n),
+    });
+  }
+
+  /** A function of `size` numbers. */
+  pointwise(name: string, fn: PointwiseOp, size: Size): void {
+    const { g } = this.s;
+    this.add(name, activation(g, fn, size), { backward: () => activation(g, fn, size, true), outputs: size });
+  }
+
+  /** Rows cut into parts of these widths together. */
+  split(name: string, width: Size): void {
+    const size = product(this.rows, width);
+    this.add(name, copy(size), { backward: () => copy(size), outputs: size });
+  }
+
+  /** Gradients of a tensor that is used `uses` times come together. */
+  used(name: string, uses: number, size: Size): void {
+    if (!this.training || uses < 2) return;
+    this.add(name, op({}), { more: Array.from({ length: uses - 1 }, () => accumulate(size)) });
+  }
+
+  norm(name: string, type: ResolvedConfig['norm'], rows: Size = this.rows): void {
+    if (type === 'none') return;
+    const { g, dModel } = this.s;
+    const shape = { rows, dim: dModel };
+    const isRms = type === 'rms';
+    this.add(name, isRms ? rmsNorm(g, shape) : layerNorm(g, shape), {
+      tensors: isRms ? [dModel] : [dModel, dModel],
+      backward: () => (isRms ? rmsNormBackward(g, shape) : layerNormBackward(g, shape)),
+      outputs: product(rows, dModel),
+    });
+  }
+
+  /** The causal convolution with SiLU, or SiLU alone. */
+  convolve(channels: Expression, width: number, bias: boolean): void {
+    const { g, batch, seqLen, phase } = this.s;
+    const size = product(this.rows, channels);
+    if (width === 0) {
+      this.pointwise('silu', 'silu', size);
+      return;
+    }
+    const shape = {
+      batch,
+      seqLen,
+      channels,
+      width,
+      bias,
+      silu: true,
+      initialState: phase === 'prefill' && width > 1,
+    };
+    this.add('conv1d', phase === 'decode' ? causalConv1dStep(g, shape) : causalConv1d(g, shape), {
+      tensors: [product(channels, width), ...(bias ? [channels] : [])],
+      backward: () => causalConv1dBackward(g, shape),
+      outputs: sum(size, phase === 'decode' ? 0 : product(batch, width - 1, channels)),
+      state: product(batch, width - 1, channels),
+    });
+  }
+
+  /** A = -exp(A_log), of `size` numbers. */
+  decayRates(size: Size): void {
+    this.pointwise('A.exp', 'exp', size);
+    this.pointwise('A.negate', 'negate', size);
+  }
+}
+
+/** A mixer in the order of its forward pass. @returns how many times it uses its input */
+function addMixer(layer: Layer, config: MixerConfig, model: ResolvedConfig): number {
+  const { s, rows } = layer;
+  const { g, sizes, batch, seqLen, dModel, phase } = s;
+  const initialState = phase === 'prefill';
+  const step = phase === 'decode';
+  switch (config.type) {
+    case 'mamba': {
+      const {
+        dState = 16,
+        dConv = 4,
+        expand = 2,
+        bias = false,
+        convBias = true,
+        innerNorms = false,
+      } = config;
+      const N = sizes.size('dState', dState);
+      const E = sizes.size('dInner', expand * model.dModel);
+      const R = sizes.size('dtRank', config.dtRank ?? Math.ceil(model.dModel / 16));
+      layer.linear('in_proj', product(2, E), dModel, bias);
+      layer.split('split', product(2, E));
+      layer.convolve(E, dConv, convBias);
+      layer.linear('x_proj', sum(R, product(2, N)), E);
+      layer.used('u', 2, product(rows, E));
+      layer.split('select', sum(R, product(2, N)));
+      if (innerNorms) {
+        for (const [name, dim] of [
+          ['dt', R],
+          ['B', N],
+          ['C', N],
+        ] as const) {
+          const shape = { rows, dim };
+          layer.add(`${name}_norm`, rmsNorm(g, shape), {
+            tensors: [dim],
+            backward: () => rmsNormBackward(g, shape),
+            outputs: product(rows, dim),
+          });
+        }
+      }
+      layer.linear('dt_proj', E, R);
+      layer.decayRates(product(E, N));
+      const shape = { batch, seqLen, dInner: E, dState: N, initialState };
+      const state = product(batch, E, N);
+      layer.add('scan', step ? selectiveScanStep(g, shape) : selectiveScan(g, shape), {
+        tensors: [product(E, N), E, E], // A_log, D and the bias of dt_proj
+        backward: () => selectiveScanBackward(g, shape),
+        outputs: sum(product(rows, E), step ? 0 : state),
+        state,
+      });
+      layer.linear('out_proj', dModel, E, bias);
+      return 1;
+    }
+    case 'mamba2': {
+      const {
+        dState = 128,
+        dConv = 4,
+        expand = 2,
+        headDim = 64,
+        nGroups = 1,
+        bias = false,
+        convBias = true,
+      } = config;
+      const dInner = expand * model.dModel;
+      const N = sizes.size('dState', dState);
+      const E = sizes.size('dInner', dInner);
+      const P = sizes.size('headDim', headDim);
+      const H = sizes.size('nHeads', dInner / headDim);
+      const G = sizes.size('nGroups', nGroups);
+      const mixed = sum(E, product(2, G, N));
+      layer.linear('in_proj', sum(E, mixed, H), dModel, bias);
+      layer.split('split', sum(E, mixed, H));
+      layer.convolve(mixed, dConv, convBias);
+      layer.split('select', mixed);
+      layer.decayRates(H);
+      const chunkSize =
+        config.chunkSize === undefined ? undefined : sizes.size('chunkSize', config.chunkSize);
+      const shape = { batch, seqLen, nHeads: H, headDim: P, nGroups: G, dState: N, chunkSize, initialState };
+      const state = product(batch, E, N);
+      layer.add('ssd', step ? ssdStep(g, shape) : ssd(g, shape), {
+        tensors: [H, H, H], // A_log, D and dt_bias
+        backward: () => ssdBackward(g, shape),
+        outputs: sum(product(rows, E), step ? 0 : state),
+        state,
+      });
+      const norm = {
+        rows,
+        groups: G,
+        dim: nGroups === 1 ? E : sizes.size('groupWidth', dInner / nGroups),
+        normBeforeGate: config.normBeforeGate,
+      };
+      layer.add('norm', gatedRmsNorm(g, norm), {
+        tensors: [E],
+        backward: () => gatedRmsNormBackward(g, norm),
+        outputs: product(rows, E),
+      });
+      layer.linear('out_proj', dModel, E, bias);
+      return 1;
+    }
+    case 'linear-attention': {
+      const { featureMap = 'elu1', forget = 'none' } = config;
+      const normalize = config.normalize ?? forget === 'none';
+      const { H, P, width } = heads(layer, config, model);
+      for (const name of ['q_proj', 'k_proj', 'v_proj']) layer.linear(name, width, dModel);
+      const gates = forget === 'token' ? H : width;
+      const gated = forget === 'token' || forget === 'channel';
+      if (gated) {
+        layer.linear('g_proj', gates, dModel, true);
+        layer.pointwise('forget', 'logSigmoid', product(rows, gates));
+      }
+      const shape = { batch, seqLen, nHeads: H, headDim: P, featureMap, normalize, forget, initialState };
+      const state = product(batch, H, sum(product(P, P), normalize ? P : 0));
+      layer.add('linear_attention', step ? linearAttentionStep(g, shape) : linearAttention(g, shape), {
+        tensors: forget === 'retention' ? [H] : [],
+        backward: () => linearAttentionBackward(g, shape),
+        outputs: sum(product(rows, width), step ? 0 : state),
+        state,
+      });
+      layer.linear('o_proj', dModel, width);
+      return gated ? 4 : 3;
+    }
+    case 'delta-rule': {
+      const { gated = false } = config;
+      const { H, P, width } = heads(layer, config, model);
+      layer.linear('b_proj', H, dModel);
+      layer.pointwise('beta', 'sigmoid', product(rows, H));
+      for (const name of ['q_proj', 'k_proj', 'v_proj']) layer.linear(name, width, dModel);
+      if (gated) {
+        layer.linear('g_proj', H, dModel, true);
+        layer.pointwise('forget', 'logSigmoid', product(rows, H));
+      }
+      const shape = { batch, seqLen, nHeads: H, headDim: P, gated, initialState };
+      const state = product(batch, H, P, P);
+      layer.add('delta_rule', step ? deltaRuleStep(g, shape) : deltaRule(g, shape), {
+        backward: () => deltaRuleBackward(g, shape),
+        outputs: sum(product(rows, width), step ? 0 : state),
+        state,
+      });
+      layer.linear('o_proj', dModel, width);
+      return gated ? 5 : 4;
+    }
+    case 'softmax-attention':
+      return addAttention(layer, config, model);
+  }
+}
+
+function heads(layer: Layer, config: { nHeads: number; headDim?: number }, { dModel }: ResolvedConfig) {
+  const { sizes } = layer.s;
+  const H = sizes.size('nHeads', config.nHeads);
+  const P = sizes.size('headDim', config.headDim ?? dModel / config.nHeads);
+  return { H, P, width: H.times(P) };
+}
+
+function addAttention(
+  layer: Layer,
+  config: MixerConfig & { type: 'softmax-attention' },
+  model: ResolvedConfig,
+): number {
+  const { s, rows } = layer;
+  const { g, sizes, batch, seqLen, position, dModel, phase } = s;
+  const { fused } = model;
+  const bias = config.bias ?? fused;
+  const { H, P, width } = heads(layer, config, model);
+  const K = config.nKvHeads === undefined ? H : sizes.size('nKvHeads', config.nKvHeads);
+  const kvWidth = K.times(P);
+  if (fused) {
+    layer.linear('c_attn', sum(width, product(2, kvWidth)), dModel, bias, false);
+    layer.split('split', sum(width, product(2, kvWidth)));
+  } else {
+    const qkvBias = bias || config.qkvBias;
+    layer.linear('q_proj', width, dModel, qkvBias);
+    layer.linear('k_proj', kvWidth, dModel, qkvBias);
+    layer.linear('v_proj', kvWidth, dModel, qkvBias);
+  }
+  if (model.position.type === 'rope') {
+    const { rotaryDim, convention } = model.position;
+    for (const [name, nHeads] of [
+      ['rope.q', H],
+      ['rope.k', K],
+    ] as const) {
+      const shape = {
+        batch,
+        seqLen,
+        nHeads,
+        headDim: P,
+        rotaryDim: rotaryDim === undefined ? P : sizes.size('rotaryDim', rotaryDim),
+        interleaved: convention === 'interleaved',
+      };
+      layer.add(name, rope(g, shape), { backward: () => rope(g, shape), outputs: product(rows, nHeads, P) });
+    }
+  }
+  const shape = {
+    batch,
+    seqLen,
+    nHeads: H,
+    nKvHeads: K,
+    headDim: P,
+    window: config.window === undefined ? undefined : sizes.size('window', config.window),
+    sparse: config.sparse,
+    stride: config.sparse === undefined ? undefined : sizes.size('stride', config.sparse.stride),
+    alibi: model.position.type === 'alibi',
+  };
+  // A window forgets; block-sparse patterns look far back.
+  const length = phase === 'decode' ? position.plus(1) : seqLen;
+  const held =
+    config.window === undefined || config.sparse !== undefined ? length : minimum(length, shape.window!);
+  const step = phase === 'decode';
+  layer.add(
+    'softmax_attention',
+    step ? softmaxAttentionStep(g, shape, position) : softmaxAttention(g, shape, phase === 'prefill'),
+    {
+      backward: () => softmaxAttentionBackward(g, shape),
+      outputs: sum(product(rows, width), step ? 0 : product(batch, H, seqLen)),
+      state: product(2, batch, held, kvWidth),
+    },
+  );
+  layer.linear(fused ? 'c_proj' : 'o_proj', dModel, width, bias, !fused);
+  return fused ? 1 : 3;
+}
+
+/** Makes a product one of `count` experts, to which `rows` rows go: more of them are read the more rows there are. */
+function ofExperts(entry: Entry, count: Expression, rows: Expression): void {
+  const several = (elements: Elements): Elements => ({
+    ...elements,
+    ...(elements.weights !== undefined && { weights: product(elements.weights, minimum(count, rows)) }),
+    ...(elements.gradients !== undefined && { gradients: product(elements.gradients, count) }),
+  });
+  const widened = (part: Op): Op => ({ ...part, read: several(part.read), written: several(part.written) });
+  entry.params = entry.params.times(count);
+  entry.forward = widened(entry.forward);
+  entry.backward = entry.backward.map(widened);
+}
+
+function addMlp(layer: Layer, config: MlpConfig, { dModel: model, fused }: ResolvedConfig): number {
+  const { s } = layer;
+  const { sizes, dModel } = s;
+  const { experts = 1, active = experts } = config;
+  const rows = experts === 1 ? layer.rows : layer.rows.times(sizes.size('activeExperts', active));
+  const count = experts === 1 ? Expression.of(1) : sizes.size('nExperts', experts);
+  if (experts > 1) {
+    layer.linear('router', count, dModel);
+    layer.pointwise('router.exp', 'exp', product(layer.rows, count));
+  }
+  const linear = (name: string, n: Expression, k: Expression, bias: boolean, transposed: boolean) => {
+    layer.linear(name, n, k, bias, transposed, rows);
+    if (experts > 1) ofExperts(layer.entries[layer.entries.length - 1], count, rows);
+  };
+  if (config.type === 'swiglu') {
+    const H = sizes.size('dHidden', config.dHidden ?? Math.ceil((8 * model) / 3 / 8) * 8);
+    const { bias = false } = config;
+    linear('gate_proj', H, dModel, bias, true);
+    layer.pointwise('silu', 'silu', product(rows, H));
+    linear('up_proj', H, dModel, bias, true);
+    layer.pointwise('gate', 'multiply', product(rows, H));
+    linear('down_proj', dModel, H, bias, true);
+    return 2;
+  }
+  const H = sizes.size('dHidden', config.dHidden ?? 4 * model);
+  const { bias = true, approximate = 'tanh' } = config;
+  linear(fused ? 'c_fc' : 'fc1', H, dModel, bias, !fused);
+  layer.pointwise('gelu', approximate === 'tanh' ? 'geluTanh' : 'gelu', product(rows, H));
+  linear(fused ? 'c_proj' : 'fc2', dModel, H, bias, !fused);
+  return 1;
+}
+
+/** A residual block: a norm, a mixer, an addition, and the same with an MLP. */
+export function block(
+  s: Situation,
+  mixer: MixerConfig,
+  mlp: MlpConfig,
+  model: ResolvedConfig,
+): { mixer: Entry[]; mlp: Entry[] } {
+  const branch = (add: (layer: Layer) => number): Entry[] => {
+    const layer = new Layer(s);
+    layer.norm('norm', model.norm);
+    const uses = add(layer);
+    const size = product(layer.rows, s.dModel);
+    layer.used('x', uses + 1, size); // in the branch, and beside it
+    layer.pointwise('residual', 'add', size);
+    return layer.entries;
+  };
+  return {
+    mixer: branch((layer) => addMixer(layer, mixer, model)),
+    mlp: mlp.type === 'none' ? [] : branch((layer) => addMlp(layer, mlp, model)),
+  };
+}
+
+/** What comes before the blocks. */
+export function embed(s: Situation, model: ResolvedConfig): Entry[] {
+  const layer = new Layer(s);
+  const { g, dModel, sizes } = s;
+  const size = product(layer.rows, dModel);
+  const table = (name: string, rows: Expression) =>
+    layer.add(name, embedding(layer.rows, dModel), {
+      tensors: [product(rows, dModel)],
+      backward: () => embeddingBackward(g, layer.rows, rows, dModel),
+      outputs: size,
+    });
+  table('embedding', sizes.size('vocabSize', model.vocabSize));
+  if (model.position.type === 'learned') {
+    table('positions', sizes.size('maxLength', model.position.maxLength));
+    layer.pointwise('add', 'add', size);
+  }
+  return layer.entries;
+}
+
+/** And after them. @param last of the last position alone */
+export function head(s: Situation, model: ResolvedConfig, last: boolean): Entry[] {
+  const rows = last ? s.batch : s.batch.times(s.seqLen);
+  const layer = new Layer(s, rows);
+  const { dModel, sizes } = s;
+  const V = sizes.size('vocabSize', model.vocabSize);
+  if (last && s.phase !== 'decode')
+    layer.add('last', copy(product(rows, dModel)), { outputs: product(rows, dModel) });
+  layer.norm('norm', model.norm);
+  layer.linear('lm_head', V, dModel);
+  const entry = layer.entries[layer.entries.length - 1];
+  if (model.tieEmbeddings) {
+    entry.params = Expression.of(0);
+    entry.tensors = [];
+    layer.used('tied', 2, product(V, dModel));
+  }
+  return layer.entries;
+}

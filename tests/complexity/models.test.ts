@@ -1,0 +1,227 @@
+/** Formulas of whole models against what their kernels execute: prefill, decoding, a step of training. */
+import { createTape } from '@freelunch/autograd';
+import { cost, type CostOptions, type ModelConfig as CostedConfig } from '@freelunch/complexity';
+import { createModel, type LanguageModel, type ModelConfig } from '@freelunch/models';
+import { describe, expect, it } from 'vitest';
+import { type Counts, CountingKernels } from './counting.ts';
+
+const base = { vocabSize: 50, dModel: 32, nLayers: 2 };
+
+/** `atMost`: attention leaves out work that depends on the scores (see kernels.test.ts). */
+const models: Record<string, { config: ModelConfig; atMost?: boolean }> = {
+  mamba: { config: { ...base, mixer: { type: 'mamba', dState: 8 } } },
+  'mamba, no convolution': { config: { ...base, mixer: { type: 'mamba', dState: 6, dConv: 0, bias: true } } },
+  mamba2: { config: { ...base, mixer: { type: 'mamba2', dState: 16, headDim: 16 } } },
+  'mamba2, groups': {
+    config: {
+      ...base,
+      mixer: { type: 'mamba2', dState: 6, headDim: 8, nGroups: 2, chunkSize: 16 },
+      tieEmbeddings: false,
+    },
+  },
+  'linear attention': { config: { ...base, mixer: { type: 'linear-attention', nHeads: 2 }, mlp: 'swiglu' } },
+  retention: {
+    config: { ...base, mixer: { type: 'linear-attention', nHeads: 2, forget: 'retention' }, mlp: 'gelu' },
+  },
+  'gated a token': { config: { ...base, mixer: { type: 'linear-attention', nHeads: 2, forget: 'token' } } },
+  'gated a channel': {
+    config: { ...base, mixer: { type: 'linear-attention', nHeads: 2, forget: 'channel' } },
+  },
+  'delta rule': { config: { ...base, mixer: { type: 'delta-rule', nHeads: 2 } } },
+  'gated delta rule': { config: { ...base, mixer: { type: 'delta-rule', nHeads: 2, gated: true } } },
+  softmax: {
+    config: { ...base, mixer: { type: 'softmax-attention', nHeads: 2 }, mlp: 'swiglu', position: 'rope' },
+    atMost: true,
+  },
+  window: {
+    config: {
+      ...base,
+      mixer: { type: 'softmax-attention', nHeads: 2, nKvHeads: 1, window: 16 },
+      mlp: 'swiglu',
+      position: 'alibi',
+    },
+    atMost: true,
+  },
+  strided: {
+    config: {
+      ...base,
+      mixer: { type: 'softmax-attention', nHeads: 2, sparse: { pattern: 'strided', stride: 16 } },
+    },
+    atMost: true,
+  },
+  gpt2: {
+    config: {
+      ...base,
+      mixer: { type: 'softmax-attention', nHeads: 2 },
+      mlp: 'gelu',
+      norm: 'layer',
+      position: { type: 'learned', maxLength: 256 },
+    },
+    atMost: true,
+  },
+  hybrid: {
+    config: {
+      ...base,
+      mixer: [
+        { type: 'mamba', dState: 8 },
+        { type: 'softmax-attention', nHeads: 2 },
+      ],
+      mlp: 'swiglu',
+    },
+    atMost: true,
+  },
+};
+
+const counting = await CountingKernels.load();
+const { k } = counting;
+
+const tokensOf = (batch: number, seqLen: number) =>
+  Array.from({ length: batch }, (_, b) =>
+    Array.from({ length: seqLen }, (__, i) => (7 * i + b) % base.vocabSize),
+  );
+
+/** Counts, where tensors of a state that grow must outlive the count. */
+const unscoped = (run: () => unknown) => counting.count(run, { scoped: false });
+
+/** What a model's kernels execute. */
+function counted(
+  model: LanguageModel,
+  batch: number,
+  seqLen: number,
+): Record<'prefill' | 'decode' | 'train' | 'recompute', Counts> {
+  const tokens = tokensOf(batch, seqLen);
+  const parameters = [...model.parameters().values()];
+  using state = model.initialState(batch);
+  const prefill = unscoped(() => model.forward(tokens, { state, lastOnly: true }).dispose());
+  const decode = unscoped(() =>
+    model
+      .step(
+        tokens.map(() => 3),
+        state,
+      )
+      .dispose(),
+  );
+  const train = (checkpoint: boolean) =>
+    counting.count(() => {
+      const tape = createTape(k, parameters);
+      const gradients = tape.backward(model.loss(tokens, { tape, checkpoint }));
+      for (const parameter of parameters) {
+        const moment = () => k.zeros(parameter.shape);
+        k.adamW({
+          parameter,
+          gradient: gradients.get(parameter)!,
+          m: moment(),
+          v: moment(),
+          step: 1,
+          learningRate: 0,
+        });
+      }
+    });
+  return { prefill, decode, train: train(false), recompute: train(true) };
+}
+
+const optionsOf = (mode: string, batch: number, promptLength: number): CostOptions =>
+  mode === 'recompute'
+    ? { mode: 'train', recompute: true, batch, promptLength }
+    : { mode: mode as CostOptions['mode'], batch, promptLength };
+
+describe.each(Object.entries(models))('%s', (_, { config, atMost = false }) => {
+  const model = createModel(k, config);
+
+  it.each([
+    [1, 5],
+    [2, 33],
+    [3, 64],
+    [1, 150],
+    [1, 200],
+  ])('executes what its formula says, batch %i of %i tokens', (batch, seqLen) => {
+    for (const [mode, counts] of Object.entries(counted(model, batch, seqLen))) {
+      const formula = cost(config, { ...optionsOf(mode, batch, seqLen), kind: 'kernel' });
+      expect(formula.macs, `macs of ${mode}`).toBe(counts.macs);
+      for (const figure of ['flops', 'transcendentals'] as const) {
+        const message = `${figure} of ${mode}`;
+        if (!atMost) {
+          expect(formula[figure], message).toBe(counts[figure]);
+          continue;
+        }
+        expect(formula[figure], message).toBeGreaterThanOrEqual(counts[figure]);
+        // Tiles of sparse passes are short: their exps that a new maximum asks for weigh more.
+        const most = figure === 'flops' || !JSON.stringify(config).includes('sparse') ? 1.02 : 1.04;
+        expect(formula[figure], message).toBeLessThan(most * counts[figure]);
+      }
+    }
+  });
+
+  it('has as many parameters', () => {
+    expect(cost(config, { mode: 'prefill', promptLength: 1 }).params).toBe(model.parameterCount);
+  });
+
+  it('keeps as much for the backward pass', () => {
+    const [batch, seqLen] = [2, 64];
+    k.scope(() => {
+      const before = k.memory.usedBytes;
+      const tape = createTape(k, model.parameters().values());
+      model.loss(tokensOf(batch, seqLen), { tape });
+      const kept = k.memory.usedBytes - before;
+      const { activationBytes } = cost(config, { mode: 'train', batch, promptLength: seqLen });
+      // Token ids and targets are kept besides, and blocks are rounded up.
+      expect(kept).toBeGreaterThanOrEqual(activationBytes);
+      expect(kept).toBeLessThan(1.02 * activationBytes + 8192);
+    });
+  });
+
+  it.skipIf(atMost)('has a state of as many bytes', () => {
+    const { stateBytes } = cost(config, { mode: 'decode', promptLength: 77 });
+    expect(stateBytes).toBe(model.stateBytes(77));
+  });
+});
+
+describe('formulas without tiles', () => {
+  const sizes = { vocabSize: 256, dModel: 128, nLayers: 2 };
+  const heads = { nHeads: 2 };
+  const wide: Record<string, CostedConfig> = {
+    mamba: { ...sizes, mixer: { type: 'mamba' } },
+    mamba2: { ...sizes, mixer: { type: 'mamba2', dState: 64 } },
+    'linear attention': { ...sizes, mixer: { type: 'linear-attention', ...heads }, mlp: 'swiglu' },
+    'gated linear attention': { ...sizes, mixer: { type: 'linear-attention', ...heads, forget: 'channel' } },
+    'delta rule': { ...sizes, mixer: { type: 'delta-rule', ...heads }, mlp: 'swiglu' },
+    softmax: { ...sizes, mixer: { type: 'softmax-attention', ...heads }, mlp: 'swiglu', position: 'rope' },
+    window: {
+      ...sizes,
+      mixer: { type: 'softmax-attention', ...heads, window: 120 },
+      mlp: 'swiglu',
+      position: 'rope',
+    },
+    hybrid: { ...sizes, mixer: [{ type: 'mamba' }, { type: 'softmax-attention', ...heads }], mlp: 'swiglu' },
+  };
+
+  // The kernels' own formulas are equal to the counts (above); so they stand for counts at sizes that are slow to count.
+  it.each(Object.entries(wide))('are within 2 % of the executed FLOPs: %s', (_, config) => {
+    for (const promptLength of [240, 480, 600, 960, 1920]) {
+      for (const mode of ['prefill', 'train'] as const) {
+        const executed = cost(config, { mode, promptLength, kind: 'kernel' }).flops;
+        expect(
+          Math.abs(cost(config, { mode, promptLength }).flops / executed - 1),
+          `${mode} ${promptLength}`,
+        ).toBeLessThan(0.02);
+      }
+    }
+  });
+
+  // A product with one row sums the lanes of each of its outputs: 4 FLOPs more to 2 k of them.
+  it.each(Object.entries(wide))(
+    'are within 2 % of the FLOPs of a step at the width of a published model: %s',
+    (_, config) => {
+      const large = JSON.parse(
+        JSON.stringify({ ...config, dModel: 768 }).replaceAll('"nHeads":2', '"nHeads":12'),
+      ) as CostedConfig;
+      for (const promptLength of [1, 100, 500, 1000, 4000]) {
+        const executed = cost(large, { mode: 'decode', promptLength, kind: 'kernel' }).flops;
+        expect(
+          Math.abs(cost(large, { mode: 'decode', promptLength }).flops / executed - 1),
+          `${promptLength}`,
+        ).toBeLessThan(0.02);
+      }
+    },
+  );
+});
