@@ -124,7 +124,7 @@ function opDraft(c: Context, entry: Entry, again: boolean): Draft {
   const { name, params, forward, backward, outputs, state } = entry;
   return leaf(c, name, [forward, ...(again ? [forward] : []), ...backward], {
     params,
-    stateBytes: product(state, c.bytes.state),
+    stateBytes: product(c.training ? 0 : state, c.bytes.state), // training keeps activations instead
     activationBytes: product(outputs, c.bytes.activations),
     weightBytes: product(params, c.bytes.weights),
     gradientBytes: product(c.training ? params : 0, c.bytes.gradients),

@@ -29,7 +29,7 @@ export function fitMachine(
   samples: readonly Sample[],
   known: (op: Cost) => Machine | undefined = () => undefined,
 ): Machine {
-  const rows = samples.map(({ tree, seconds }) => {
+  const rows = samples.flatMap(({ tree, seconds }) => {
     const row = [0, 0, 0, 0];
     let left = seconds;
     for (const op of leavesOf(tree)) {
@@ -37,7 +37,8 @@ export function fitMachine(
       if (machine === undefined) partsOf(op).forEach((part, i) => (row[i] += part));
       else left -= predict(op, machine);
     }
-    return row.map((part) => part / Math.max(left, seconds / 100)); // known times may be off: some is always left
+    // Where next to nothing is left, it is the errors of the known times.
+    return left < seconds / 50 ? [] : [row.map((part) => part / left)];
   });
   // Four columns have fifteen subsets: the best fit that has no negative part is one of them.
   let best = { error: Infinity, parts: [0, 0, 0, 0] };
