@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs';
 import { copyCommand } from './copy-command.js';
+import { compareCommand, costCommand, crossoverCommand, tableCommand } from './cost-command.js';
 import { InputError } from './errors.js';
 import { tasksCommand } from './tasks-command.js';
 
@@ -11,6 +12,10 @@ mind, at which size and at which price; and tasks to try models on.
 
   freelunch copy [file]    store a text, read it back, see what is forgotten
   freelunch tasks          list, show, export and verify synthetic tasks
+  freelunch cost CONFIG    what a model costs, by layer and op
+  freelunch compare A B    a figure of several models at several lengths
+  freelunch crossover A B  from where on one of two models is cheaper
+  freelunch table          what COPY and dynamic programs take, mixer by mixer
 
   freelunch <command> --help    options of a command
   freelunch --version           version
@@ -19,6 +24,10 @@ mind, at which size and at which price; and tasks to try models on.
 const commands: Record<string, (args: string[], signal: AbortSignal) => Promise<void>> = {
   copy: copyCommand,
   tasks: tasksCommand,
+  cost: costCommand,
+  compare: compareCommand,
+  crossover: crossoverCommand,
+  table: tableCommand,
 };
 
 function version(): string {
