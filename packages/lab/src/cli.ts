@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { copyCommand } from './copy-command.js';
 import { compareCommand, costCommand, crossoverCommand, tableCommand } from './cost-command.js';
 import { InputError } from './errors.js';
+import { measureCommand } from './measure-command.js';
 import { tasksCommand } from './tasks-command.js';
 
 const help = `Usage: freelunch <command> [options]
@@ -16,6 +17,7 @@ mind, at which size and at which price; and tasks to try models on.
   freelunch compare A B    a figure of several models at several lengths
   freelunch crossover A B  from where on one of two models is cheaper
   freelunch table          what COPY and dynamic programs take, mixer by mixer
+  freelunch measure        time models, beside what formulas predict
 
   freelunch <command> --help    options of a command
   freelunch --version           version
@@ -28,6 +30,7 @@ const commands: Record<string, (args: string[], signal: AbortSignal) => Promise<
   compare: compareCommand,
   crossover: crossoverCommand,
   table: tableCommand,
+  measure: measureCommand,
 };
 
 function version(): string {
