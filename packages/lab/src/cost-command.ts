@@ -27,8 +27,9 @@ const modes: readonly Mode[] = ['train', 'prefill', 'decode', 'generate'];
 const dtypes = Object.keys(dtypeBits) as DType[];
 
 const shared = `A CONFIG is a JSON file (of @freelunch/models, or a Hugging Face config.json) or one of
-  ${Object.keys(presets).slice(0, 6).join(', ')},
-  ${Object.keys(presets).slice(6).join(', ')}.
+  ${Object.keys(presets).slice(0, 4).join(', ')},
+  ${Object.keys(presets).slice(4, 8).join(', ')},
+  ${Object.keys(presets).slice(8).join(', ')}.
 
   --mode MODE       ${modes.join(', ')} (default prefill)
   --batch N         sequences at once (default 1)
@@ -38,7 +39,7 @@ const shared = `A CONFIG is a JSON file (of @freelunch/models, or a Hugging Face
   --dtype TYPE      ${dtypes.join(', ')}
                     (default float32)`;
 const figureHelp = `  --figure FIGURE   flops (default), or one of
-                    ${figures.slice(0, 5).join(', ')},
+                    ${figures.slice(0, 4).join(', ')},
                     ${figures.slice(5).join(', ')}
   --along SIZE      the size that differs (default: seqLen, when decoding position,
                     when generating newTokens); any size of a model, such as dState`;

@@ -9,7 +9,7 @@ import { progressBar } from './progress.js';
 import { checkFolder, writeFiles } from './output.js';
 import { textTable } from './text-table.js';
 
-const DEFAULT_MODELS = ['softmax-small', 'mamba-small', 'mamba2-small', 'linear-small'];
+const DEFAULT_MODELS = ['softmax-bare', 'mamba-small', 'mamba2-small', 'linear-small'];
 const DEFAULT_LENGTHS = '64,96,128,192,256,384,512,768,1024,1536,2048';
 
 export const measureHelp = `Usage: freelunch measure [CONFIG CONFIG...] [options]

@@ -5,14 +5,18 @@ import { InputError } from './errors.js';
 import { readText } from './read-text.js';
 
 const small = { vocabSize: 256, dModel: 128, nLayers: 2 } as const;
+/** Makes layers of attention have about as many parameters as those of Mamba. */
+const mlp = { type: 'gelu', dHidden: 192 } as const;
 const heads = { type: 'softmax-attention', nHeads: 4 } as const;
 
 export const presets: Readonly<Record<string, ModelConfig>> = {
   'mamba-small': { ...small, mixer: { type: 'mamba' } },
   'mamba2-small': { ...small, mixer: { type: 'mamba2', dState: 32, headDim: 32 } },
-  'linear-small': { ...small, mixer: { type: 'linear-attention', nHeads: 4 }, mlp: 'gelu' },
-  'softmax-small': { ...small, mixer: heads, mlp: 'gelu' },
-  'window-small': { ...small, mixer: { ...heads, window: 128 }, mlp: 'gelu' },
+  'linear-small': { ...small, mixer: { type: 'linear-attention', nHeads: 4 }, mlp },
+  'softmax-small': { ...small, mixer: heads, mlp },
+  'softmax-bare': { ...small, mixer: heads },
+  'window-small': { ...small, mixer: { ...heads, window: 128 }, mlp },
+  'delta-small': { ...small, mixer: { type: 'delta-rule', nHeads: 4 }, mlp },
   'hybrid-small': { ...small, mixer: [{ type: 'mamba' }, heads] },
   'mamba-130m': { vocabSize: 50280, dModel: 768, nLayers: 24, mixer: { type: 'mamba' } },
   'mamba2-130m': { vocabSize: 50288, dModel: 768, nLayers: 24, mixer: { type: 'mamba2' } },
