@@ -1,7 +1,9 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs';
 import { copyCommand } from './copy-command.js';
+import { compareCommand, costCommand, crossoverCommand, tableCommand } from './cost-command.js';
 import { InputError } from './errors.js';
+import { measureCommand } from './measure-command.js';
 import { tasksCommand } from './tasks-command.js';
 
 const help = `Usage: freelunch <command> [options]
@@ -11,6 +13,11 @@ mind, at which size and at which price; and tasks to try models on.
 
   freelunch copy [file]    store a text, read it back, see what is forgotten
   freelunch tasks          list, show, export and verify synthetic tasks
+  freelunch cost CONFIG    what a model costs, by layer and op
+  freelunch compare A B    a figure of several models at several lengths
+  freelunch crossover A B  from where on one of two models is cheaper
+  freelunch table          what COPY and dynamic programs take, mixer by mixer
+  freelunch measure        time models, beside what formulas predict
 
   freelunch <command> --help    options of a command
   freelunch --version           version
@@ -19,6 +26,11 @@ mind, at which size and at which price; and tasks to try models on.
 const commands: Record<string, (args: string[], signal: AbortSignal) => Promise<void>> = {
   copy: copyCommand,
   tasks: tasksCommand,
+  cost: costCommand,
+  compare: compareCommand,
+  crossover: crossoverCommand,
+  table: tableCommand,
+  measure: measureCommand,
 };
 
 function version(): string {

@@ -39,16 +39,41 @@ const f = (value: number) => value.toFixed(1);
 
 /** A plot of fractions, 0 to 1, over a logarithmic axis. */
 export function fractionPlot(options: PlotOptions): string {
+  const ticks = [0, 0.25, 0.5, 0.75, 1].map((at) => ({ at, label: `${at * 100} %` }));
+  return plot(options, ticks);
+}
+
+/** A plot of what is above 0, both axes logarithmic; zeros lie at the bottom. */
+export function logPlot(options: PlotOptions & { yFormat: (y: number) => string }): string {
+  const all = options.series.flatMap(({ points = [], line = [] }) => [...points, ...line]);
+  const logs = all.filter(({ y }) => y > 0).map(({ y }) => Math.log10(y));
+  const low = Math.floor(Math.min(...logs, Infinity) === Infinity ? 0 : Math.min(...logs));
+  const high = Math.max(low + 1, Math.ceil(Math.max(...logs, low + 1)));
+  const height = (y: number) => Math.max(0, y > 0 ? (Math.log10(y) - low) / (high - low) : 0);
+  const step = Math.ceil((high - low) / 6);
+  const ticks = Array.from({ length: Math.floor((high - low) / step) + 1 }, (_, i) => low + i * step).map(
+    (power) => ({ at: (power - low) / (high - low), label: options.yFormat(10 ** power) }),
+  );
+  const series = options.series.map((one) => ({
+    ...one,
+    points: one.points?.map((point) => ({ ...point, y: height(point.y) })),
+    line: one.line?.map((point) => ({ ...point, y: height(point.y) })),
+  }));
+  return plot({ ...options, series }, ticks);
+}
+
+/** @param ticks on the y axis, heights from 0 to 1 */
+function plot(options: PlotOptions, ticks: readonly { at: number; label: string }[]): string {
   const { xRange, xTicks, series } = options;
   const logRange = [Math.log2(xRange[0]), Math.log2(xRange[1])];
   const x = (value: number) =>
     LEFT + ((Math.log2(value) - logRange[0]) / (logRange[1] - logRange[0])) * (WIDTH - LEFT - RIGHT);
   const y = (value: number) => TOP + (1 - value) * (HEIGHT - TOP - BOTTOM);
   const parts: string[] = [];
-  for (const tick of [0, 0.25, 0.5, 0.75, 1]) {
+  for (const { at, label } of ticks) {
     parts.push(
-      `<line class="grid" x1="${LEFT}" x2="${WIDTH - RIGHT}" y1="${f(y(tick))}" y2="${f(y(tick))}"/>`,
-      `<text class="tick" x="${LEFT - 10}" y="${f(y(tick) + 4)}" text-anchor="end">${tick * 100} %</text>`,
+      `<line class="grid" x1="${LEFT}" x2="${WIDTH - RIGHT}" y1="${f(y(at))}" y2="${f(y(at))}"/>`,
+      `<text class="tick" x="${LEFT - 10}" y="${f(y(at) + 4)}" text-anchor="end">${escapeHtml(label)}</text>`,
     );
   }
   for (const tick of xTicks) {

@@ -1,0 +1,33 @@
+/** Tables for terminals. */
+
+/** Three digits and the power of a thousand: 1.24 G. */
+export function scaled(value: number): string {
+  if (!Number.isFinite(value)) return String(value);
+  const power = Math.max(0, Math.min(6, Math.floor(Math.log10(Math.max(1, Math.abs(value))) / 3)));
+  const shown = Number((value / 1000 ** power).toPrecision(4));
+  return power === 0 ? String(Number.isInteger(value) ? value : shown) : `${shown} ${' kMGTPE'[power]}`;
+}
+
+/** Columns side by side, the first to the left; one below the other where the terminal is too narrow. */
+export function textTable(
+  header: readonly string[],
+  rows: readonly (readonly string[])[],
+  columns: number,
+): string {
+  const widths = header.map((title, i) => Math.max(title.length, ...rows.map((row) => row[i].length)));
+  if (widths.reduce((total, width) => total + width + 2, -2) <= columns) {
+    const line = (cells: readonly string[]) =>
+      cells
+        .map((cell, i) => (i === 0 ? cell.padEnd(widths[i]) : cell.padStart(widths[i])))
+        .join('  ')
+        .trimEnd();
+    return [header, ...rows].map((cells) => `${line(cells)}\n`).join('');
+  }
+  const indent = Math.max(...header.slice(1).map(({ length }) => length)) + 2;
+  return rows
+    .map(
+      ([first, ...rest]) =>
+        `${first}\n${rest.map((cell, i) => `  ${header[i + 1].padEnd(indent)}${cell}\n`).join('')}`,
+    )
+    .join('');
+}
