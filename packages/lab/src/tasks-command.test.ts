@@ -68,7 +68,7 @@ describe('bad input', () => {
     ['export copy --set =3', "--set must be OPTION=VALUE, got '=3'"],
     ['export copy --set size=3', "'size' is not an option; there are vocabSize, length, answerLength"],
     ['export copy --set __proto__=3', "'__proto__' is not an option"],
-    ['export copy --set length=NaN', "length must be a whole number from 1 to 2147483647, got 'NaN'"],
+    ['export copy --set length=NaN', "length must be a whole number from 1 to 16777216, got 'NaN'"],
     ['export copy --set length=9,3', 'length must be a size or [smallest, largest], got [9,3]'],
     ['export lis --set form=both', "form must be one of 'cot', 'direct', got 'both'"],
     ['export copy --split all', "--split must be train or test, got 'all'"],
