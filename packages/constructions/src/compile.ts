@@ -1,0 +1,380 @@
+/**
+ * A {@link Program} as an ordinary model of @freelunch/models: the config, then the weights, written down.
+ *
+ * Look-ups, one a head, by mixer (theory.md, C2 and C4); b bits a code, `on` for the code that is read:
+ *
+ *   softmax-attention  keys are the bits, +-1, queries beta times them: the match wins by 2 beta
+ *   linear-attention   feature map relu: unit i of a key is relu(sum_j +-bit_j - (b - 1)), 1 for code i and 0 else, so
+ *                      keys are unit vectors, exactly; nothing is overwritten
+ *   mamba              dState 1, a register for each code: delta = softplus(128 (sum_j +-bit_j - (b - 1))) is 128 on
+ *                      the register that is written, where e^-128 erases, and 0 elsewhere, where all is held; the gate
+ *                      z opens the register that is read in the same way: silu(128) = 128, silu(-128) = 0
+ */
+import { ArgumentError, type Kernels } from '@freelunch/kernels';
+import {
+  createModel,
+  type LanguageModel,
+  type MixerConfig,
+  type MlpConfig,
+  type ModelConfig,
+} from '@freelunch/models';
+import { bitOf, type Expr, type PlacedLookUp, type Program, type ProgramBlock } from './program.js';
+
+/** Which kernel looks up. */
+export type LookUpMixer = 'softmax-attention' | 'linear-attention' | 'mamba';
+
+export interface CompileOptions {
+  mixer: LookUpMixer;
+  /** The id of the next token, as a number that may be off by less than 1/2. */
+  output: Expr;
+  /** Softmax attention sees only so many tokens, its own among them. */
+  window?: number;
+  /** Softmax attention: the match wins by e^(2 beta); 12 if absent. */
+  beta?: number;
+}
+
+/** A model before it has weights: what it will be, and what it will take. */
+export interface Plan {
+  config: ModelConfig;
+  parameters: number;
+  /** Floats kept between steps after `length` tokens: state, or keys and values; without room for more. */
+  floatsKept(length: number): number;
+  /** Makes the model. */
+  build(k: Kernels): LanguageModel;
+}
+
+/** Where sigmoid rounds to 1 and to 0, and e^-x to 0: a power of two, so that nothing is rounded. */
+const OPEN = 128;
+/** Numbers are stored this much higher, where silu(x) = x in float32. */
+const LIFT = 32;
+const WIDTH_STEP = 4;
+
+const linearRow = (row: Float32Array, expr: Expr, one: number, factor = 1): void => {
+  for (const [channel, weight] of expr.terms) row[channel] += factor * weight;
+  row[one] += factor * expr.bias;
+};
+
+/** A matrix by rows. */
+class Matrix {
+  readonly data: Float32Array;
+
+  constructor(
+    readonly rows: number,
+    readonly columns: number,
+  ) {
+    this.data = new Float32Array(rows * columns);
+  }
+
+  row(index: number): Float32Array {
+    return this.data.subarray(index * this.columns, (index + 1) * this.columns);
+  }
+}
+
+type Weights = Map<string, Float32Array>;
+
+interface Half {
+  parameters: number;
+  floatsKept(length: number): number;
+  write(weights: Weights, prefix: string): void;
+}
+
+interface MixerPlan extends Half {
+  config: MixerConfig;
+}
+
+interface Sizes {
+  dModel: number;
+  /** The channel that is always 1. */
+  one: number;
+}
+
+const nothing: MixerPlan = {
+  config: { type: 'none' },
+  parameters: 0,
+  floatsKept: () => 0,
+  write: () => {},
+};
+
+/** Plans the model of a program. @throws ArgumentError if an option does not fit */
+export function compile(program: Program, options: CompileOptions): Plan {
+  const { output, mixer, window } = options;
+  if (!['softmax-attention', 'linear-attention', 'mamba'].includes(mixer))
+    throw new ArgumentError(
+      `compile: mixer must be 'softmax-attention', 'linear-attention' or 'mamba', got '${String(mixer)}'`,
+    );
+  if (window !== undefined && mixer !== 'softmax-attention')
+    throw new ArgumentError(`compile: window must be absent for ${mixer}, got ${window}`);
+  const dModel = Math.ceil(program.width / WIDTH_STEP) * WIDTH_STEP;
+  const [one] = program.one.terms.keys();
+  const sizes: Sizes = { dModel, one };
+  const blocks = program.blocks.length > 0 ? program.blocks : [{ lookUps: [], nodes: [] }];
+  const mixers = blocks.map(({ lookUps }) =>
+    lookUps.length === 0 ? nothing : plans[mixer](lookUps, sizes, options),
+  );
+  const mlps = blocks.map((block) => planMlp(block, sizes));
+  const { vocabSize, length } = program;
+  const config: ModelConfig = {
+    vocabSize,
+    dModel,
+    nLayers: blocks.length,
+    mixer: mixers.map((plan) => plan.config),
+    mlp: mlps.map((plan) => plan.config),
+    norm: 'none',
+    position: { type: 'learned', maxLength: length },
+    tieEmbeddings: false,
+    naming: 'mamba',
+  };
+  const halves: Half[] = [...mixers, ...mlps];
+  return {
+    config,
+    parameters: halves.reduce((sum, { parameters }) => sum + parameters, (2 * vocabSize + length) * dModel),
+    floatsKept: (tokens) => halves.reduce((sum, half) => sum + half.floatsKept(tokens), 0),
+    build(k) {
+      const weights: Weights = new Map([
+        ['backbone.embeddings.weight', table(vocabSize, dModel, program.tokenColumns)],
+        ['backbone.position_embeddings.weight', table(length, dModel, program.positionColumns)],
+        ['lm_head.weight', nearestId(vocabSize, output, sizes)],
+      ]);
+      mixers.forEach((plan, i) => plan.write(weights, `backbone.layers.${i}.mixer.`));
+      mlps.forEach((plan, i) => plan.write(weights, `backbone.layers.${i}.mlp.`));
+      return withWeights(k, config, weights);
+    },
+  };
+}
+
+/** A model of the config whose weights are these, all of them. */
+export function withWeights(k: Kernels, config: ModelConfig, weights: Weights): LanguageModel {
+  const model = createModel(k, config);
+  const parameters = model.parameters();
+  for (const [name, tensor] of parameters) {
+    const data = weights.get(name);
+    if (data?.length !== tensor.size)
+      throw new Error(`weights of ${name} must be ${tensor.size} numbers, got ${data?.length ?? 'none'}`);
+    tensor.data.set(data);
+  }
+  return model;
+}
+
+function table(rows: number, columns: number, filled: ReadonlyMap<number, Float64Array>): Float32Array {
+  const data = new Float32Array(rows * columns);
+  for (const [channel, column] of filled)
+    for (let row = 0; row < rows; row++) data[row * columns + channel] = column[row];
+  return data;
+}
+
+/** Logits c (2 x - c), c = id - middle, x = output - middle: greatest for the id nearest to the output. */
+function nearestId(vocabSize: number, output: Expr, { dModel, one }: Sizes): Float32Array {
+  const head = new Matrix(vocabSize, dModel);
+  const middle = vocabSize >> 1;
+  const centred = output.minus(middle);
+  for (let id = 0; id < vocabSize; id++) {
+    const code = id - middle;
+    const row = head.row(id);
+    linearRow(row, centred, one, 2 * code);
+    row[one] -= code * code;
+  }
+  return head.data;
+}
+
+/** Nodes as fc1, relu, fc2: equal hidden units are one. */
+function planMlp({ nodes }: ProgramBlock, { dModel, one }: Sizes): Half & { config: MlpConfig } {
+  if (nodes.length === 0)
+    return { config: { type: 'none' }, parameters: 0, floatsKept: () => 0, write: () => {} };
+  const units = new Map<string, { of: Expr; outputs: Map<number, number> }>();
+  for (const { channel, relus } of nodes) {
+    for (const { weight, of } of relus) {
+      const { key } = of;
+      let unit = units.get(key);
+      if (unit === undefined) units.set(key, (unit = { of, outputs: new Map() }));
+      unit.outputs.set(channel, (unit.outputs.get(channel) ?? 0) + weight);
+    }
+  }
+  const dHidden = units.size;
+  return {
+    config: { type: 'relu', dHidden, bias: false },
+    parameters: 2 * dHidden * dModel,
+    floatsKept: () => 0,
+    write(weights, prefix) {
+      const fc1 = new Matrix(dHidden, dModel);
+      const fc2 = new Matrix(dModel, dHidden);
+      let hidden = 0;
+      for (const { of, outputs } of units.values()) {
+        linearRow(fc1.row(hidden), of, one);
+        for (const [channel, weight] of outputs) fc2.row(channel)[hidden] = weight;
+        hidden++;
+      }
+      weights.set(`${prefix}fc1.weight`, fc1.data);
+      weights.set(`${prefix}fc2.weight`, fc2.data);
+    },
+  };
+}
+
+const sameExprs = (exprs: readonly Expr[]) => exprs.map(({ key }) => key).join(' ');
+
+/** Names what a head stores: heads with one name can share it. */
+const stored = ({ key, values }: PlacedLookUp) => `${sameExprs(key)} | ${sameExprs(values)}`;
+
+const longest = (lists: readonly { length: number }[]) =>
+  lists.reduce((most, { length }) => Math.max(most, length), 1);
+
+type Planner = (lookUps: readonly PlacedLookUp[], sizes: Sizes, options: CompileOptions) => MixerPlan;
+
+/** C4. Heads that read the same keys and values share them (multi-query attention). */
+const planSoftmax: Planner = (lookUps, { dModel, one }, { window, beta = 12 }) => {
+  const nHeads = lookUps.length;
+  const shared = lookUps.every((lookUp) => stored(lookUp) === stored(lookUps[0]));
+  const nKvHeads = shared ? 1 : nHeads;
+  const headDim = longest(lookUps.map(({ key }) => key));
+  const valueDim = longest(lookUps.map(({ values }) => values));
+  return {
+    config: {
+      type: 'softmax-attention',
+      nHeads,
+      nKvHeads,
+      headDim,
+      valueDim,
+      ...(window !== undefined && { window }),
+    },
+    parameters: dModel * (nHeads + nKvHeads) * (headDim + valueDim),
+    floatsKept: (length) => Math.min(length, window ?? Infinity) * nKvHeads * (headDim + valueDim),
+    write(weights, prefix) {
+      const q = new Matrix(nHeads * headDim, dModel);
+      const key = new Matrix(nKvHeads * headDim, dModel);
+      const value = new Matrix(nKvHeads * valueDim, dModel);
+      const out = new Matrix(dModel, nHeads * valueDim);
+      lookUps.forEach((lookUp, head) => {
+        lookUp.query.forEach((bit, i) =>
+          linearRow(q.row(head * headDim + i), bit, one, beta * Math.sqrt(headDim)),
+        );
+        lookUp.channels.forEach((channel, i) => (out.row(channel)[head * valueDim + i] = 1));
+        if (head >= nKvHeads) return;
+        lookUp.key.forEach((bit, i) => linearRow(key.row(head * headDim + i), bit, one));
+        lookUp.values.forEach((expr, i) => linearRow(value.row(head * valueDim + i), expr, one));
+      });
+      weights.set(`${prefix}q_proj.weight`, q.data);
+      weights.set(`${prefix}k_proj.weight`, key.data);
+      weights.set(`${prefix}v_proj.weight`, value.data);
+      weights.set(`${prefix}o_proj.weight`, out.data);
+    },
+  };
+};
+
+/** Adds to a row what is 1 where the bits are those of the code and at most -1 elsewhere. */
+function matchRow(row: Float32Array, bits: readonly Expr[], code: number, one: number, factor = 1): void {
+  bits.forEach((bit, i) => linearRow(row, bit, one, factor * bitOf(code, i)));
+  row[one] -= factor * (bits.length - 1);
+}
+
+/** C2 with orthogonal keys: as many as there are codes. */
+const planLinear: Planner = (lookUps, { dModel, one }) => {
+  const nHeads = lookUps.length;
+  const headDim = longest(lookUps.map(({ codes }) => codes));
+  const valueDim = longest(lookUps.map(({ values }) => values));
+  return {
+    config: {
+      type: 'linear-attention',
+      nHeads,
+      headDim,
+      valueDim,
+      featureMap: 'relu',
+      normalize: false,
+      forget: 'none',
+    },
+    parameters: 2 * dModel * nHeads * (headDim + valueDim),
+    floatsKept: () => nHeads * headDim * valueDim,
+    write(weights, prefix) {
+      const q = new Matrix(nHeads * headDim, dModel);
+      const key = new Matrix(nHeads * headDim, dModel);
+      const value = new Matrix(nHeads * valueDim, dModel);
+      const out = new Matrix(dModel, nHeads * valueDim);
+      lookUps.forEach((lookUp, head) => {
+        lookUp.codes.forEach((code, i) => {
+          matchRow(q.row(head * headDim + i), lookUp.query, code, one);
+          matchRow(key.row(head * headDim + i), lookUp.key, code, one);
+        });
+        lookUp.values.forEach((expr, i) => linearRow(value.row(head * valueDim + i), expr, one));
+        lookUp.channels.forEach((channel, i) => (out.row(channel)[head * valueDim + i] = Math.sqrt(headDim)));
+      });
+      weights.set(`${prefix}q_proj.weight`, q.data);
+      weights.set(`${prefix}k_proj.weight`, key.data);
+      weights.set(`${prefix}v_proj.weight`, value.data);
+      weights.set(`${prefix}o_proj.weight`, out.data);
+    },
+  };
+};
+
+/**
+ * C2 (b): registers. Channels of the scan: one that is always 128, the bits of the keys (128 for +1, 0 for -1), then a
+ * register for each code and value of each head.
+ */
+const planMamba: Planner = (lookUps, { dModel, one }) => {
+  const keys = new Map<string, { key: readonly Expr[]; first: number }>();
+  let bits = 0;
+  for (const { key } of lookUps) {
+    const name = sameExprs(key);
+    if (keys.has(name)) continue;
+    keys.set(name, { key, first: bits });
+    bits += key.length;
+  }
+  const registers = lookUps.reduce((sum, { codes, values }) => sum + codes.length * values.length, 0);
+  const expand = Math.ceil((1 + bits + registers) / dModel);
+  const dInner = expand * dModel;
+  const dtRank = bits;
+  return {
+    config: { type: 'mamba', dState: 1, dConv: 0, expand, dtRank, bias: true },
+    parameters: dInner * (2 * dModel + 2 + (dtRank + 2) + dtRank + 1 + dModel + 1 + 1) + dModel,
+    floatsKept: () => dInner,
+    write(weights, prefix) {
+      const inProj = new Matrix(2 * dInner, dModel);
+      const xProj = new Matrix(dtRank + 2, dInner);
+      const dtProj = new Matrix(dInner, dtRank);
+      const dtBias = new Float32Array(dInner).fill(-OPEN); // softplus gives 0: nothing is written
+      const outProj = new Matrix(dModel, dInner);
+      const outBias = new Float32Array(dModel);
+      inProj.row(0)[one] = OPEN;
+      xProj.row(dtRank)[0] = 1 / OPEN / OPEN; // B = 1/128: delta B u = u
+      xProj.row(dtRank + 1)[0] = 1 / OPEN; // C = 1
+      for (const { key, first } of keys.values()) {
+        key.forEach((bit, i) => {
+          linearRow(inProj.row(1 + first + i), bit, one, OPEN);
+          xProj.row(first + i)[1 + first + i] = 1 / OPEN; // 1 or 0
+        });
+      }
+      let channel = 1 + bits;
+      for (const { key, query, values, codes, channels } of lookUps) {
+        const { first } = keys.get(sameExprs(key))!;
+        for (const code of codes) {
+          for (const [i, value] of values.entries()) {
+            linearRow(inProj.row(channel), value.plus(LIFT), one);
+            matchRow(inProj.row(dInner + channel), query, code, one, OPEN);
+            // 128 (sum_j (+-1) (2 bit_j - 1) - (b - 1)), with bits of 0 and 1
+            let bias = -OPEN * (key.length - 1);
+            for (let bit = 0; bit < key.length; bit++) {
+              dtProj.row(channel)[first + bit] = 2 * OPEN * bitOf(code, bit);
+              bias -= OPEN * bitOf(code, bit);
+            }
+            dtBias[channel] = bias;
+            outProj.row(channels[i])[channel] = 1 / OPEN;
+            channel++;
+          }
+        }
+        for (const written of channels) outBias[written] = -LIFT;
+      }
+      weights.set(`${prefix}A_log`, new Float32Array(dInner)); // A = -1
+      weights.set(`${prefix}D`, new Float32Array(dInner));
+      weights.set(`${prefix}in_proj.weight`, inProj.data);
+      weights.set(`${prefix}in_proj.bias`, new Float32Array(2 * dInner));
+      weights.set(`${prefix}x_proj.weight`, xProj.data);
+      weights.set(`${prefix}dt_proj.weight`, dtProj.data);
+      weights.set(`${prefix}dt_proj.bias`, dtBias);
+      weights.set(`${prefix}out_proj.weight`, outProj.data);
+      weights.set(`${prefix}out_proj.bias`, outBias);
+    },
+  };
+};
+
+const plans: Record<LookUpMixer, Planner> = {
+  'softmax-attention': planSoftmax,
+  'linear-attention': planLinear,
+  mamba: planMamba,
+};

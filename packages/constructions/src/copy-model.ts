@@ -1,0 +1,63 @@
+/**
+ * COPY as a language model with written-down weights, for the texts of the `copy` task of @freelunch/tasks:
+ *
+ *     tokens  $ v m f s g | v m f s g .
+ *     scored  . . . . . . . * * * * * *
+ *
+ * One look-up finds where `|` stands, p. Token t then wants its successor from place t - p + 1, whose bits come from
+ * log T small blocks; the second look-up copies it. Where that place is p, the text is complete and `.` follows.
+ */
+import { ArgumentError, type Kernels } from '@freelunch/kernels';
+import type { LanguageModel } from '@freelunch/models';
+import { compile, type LookUpMixer, type Plan } from './compile.js';
+import { bitsOf } from './integers.js';
+import { codeBits, Expr, Program } from './program.js';
+
+export interface CopyModelOptions {
+  mixer: LookUpMixer;
+  /** Longest string that it copies; shorter ones too. */
+  length: number;
+  /** Different letters. */
+  vocabSize: number;
+}
+
+/** What a copying model will be, before it is made. @throws ArgumentError if an option is out of range */
+export function copyModelPlan({ mixer, length, vocabSize }: CopyModelOptions): Plan {
+  for (const [name, value] of Object.entries({ length, vocabSize })) {
+    if (!Number.isSafeInteger(value) || value < 1)
+      throw new ArgumentError(`copyModel: ${name} must be a whole number from 1 up, got ${value}`);
+  }
+  const bar = vocabSize + 1;
+  const positions = 2 * length + 2; // the last token, `.`, needs no successor
+  const p = new Program({ vocabSize: vocabSize + 4, length: positions });
+  const id = p.token((token) => token);
+  const at = p.position((t) => t);
+  const [barAt] = p.lookUp({
+    name: 'the place of |',
+    key: p.tokenCode(1, (token) => Number(token === bar)),
+    query: [Expr.of(1)],
+    values: [at],
+    codes: [1],
+  });
+  const bits = codeBits(positions);
+  const [source] = p.lookUp({
+    name: 'the letter to copy',
+    key: p.positionCode(bits, (t) => t),
+    query: bitsOf(p, at.minus(barAt).plus(1), bits),
+    values: [id],
+    codes: Array.from({ length: length + 1 }, (_, i) => i + 1),
+  });
+  // ids: letters, then $ = vocabSize, |, and . after it
+  const output = source.plus(p.relu(source.minus(vocabSize)));
+  return compile(p, { mixer, output });
+}
+
+/**
+ * A model that copies strings of up to `length` letters without a wrong one: `generate($ s |)` gives `s .`.
+ *
+ * @throws ArgumentError if an option is out of range
+ * @see theory.md C2 and C4; Jelassi et al. 2024, https://arxiv.org/abs/2402.01032
+ */
+export function copyModel(k: Kernels, options: CopyModelOptions): LanguageModel {
+  return copyModelPlan(options).build(k);
+}
