@@ -14,11 +14,11 @@ function ramp(x: Expr, least: number, weight: number): Relu[] {
 }
 
 /** [x >= least]: 0 or 1. */
-export const atLeast = (p: Program, x: Expr, least: number): Expr => p.node(ramp(x, least, 1));
+export const atLeast = (p: Program, x: Expr, least: number): Expr => p.node(ramp(x, least, 1), [0, 1]);
 
 /** [x = value]: 0 or 1. */
 export const equals = (p: Program, x: Expr, value: number): Expr =>
-  p.node([...ramp(x, value, 1), ...ramp(x, value + 1, -1)]);
+  p.node([...ramp(x, value, 1), ...ramp(x, value + 1, -1)], [0, 1]);
 
 export const maximum = (p: Program, a: Expr, b: Expr): Expr => a.plus(p.relu(b.minus(a)));
 
@@ -36,23 +36,15 @@ export function fold(values: readonly Expr[], combine: (a: Expr, b: Expr) => Exp
   return level[0];
 }
 
-/**
- * x where the condition is 1, 0 where it is 0.
- *
- * @param range of x, [least, greatest]
- */
-export function gate(
-  p: Program,
-  condition: Expr,
-  x: Expr,
-  [least, greatest]: readonly [number, number],
-): Expr {
-  // relu(x - bound (1 - condition)): x's positive part, pushed below 0 where the condition is 0; one more for margin
+/** x where the condition is 1, 0 where it is 0. */
+export function gate(p: Program, condition: Expr, x: Expr): Expr {
+  const [least, greatest] = p.range(x);
+  // x's positive part, pushed below 0 where the condition is 0, and its negative part
   const shut = (bound: number) => condition.minus(1).times(bound + 1);
   const parts: Relu[] = [];
   if (greatest > 0) parts.push({ weight: 1, of: x.plus(shut(greatest)) });
   if (least < 0) parts.push({ weight: -1, of: x.times(-1).plus(shut(-least)) });
-  return p.node(parts);
+  return p.node(parts, [Math.min(0, least), Math.max(0, greatest)]);
 }
 
 /** f(x) for whole x from `first` to `last`; f(first) below, f(last) above. */
@@ -62,7 +54,8 @@ export function tableOf(p: Program, x: Expr, first: number, last: number, f: (x:
     const rise = f(value) - f(value - 1);
     if (rise !== 0) parts.push(...ramp(x, value, rise));
   }
-  return p.node(parts).plus(f(first));
+  const rises = Array.from({ length: last - first + 1 }, (_, i) => f(first + i) - f(first));
+  return p.node(parts, [Math.min(...rises), Math.max(...rises)]).plus(f(first));
 }
 
 /** x modulo p, for x from 0 to `greatest`. */
@@ -70,7 +63,7 @@ export const modulo = (p: Program, x: Expr, modulus: number, greatest: number): 
   const parts: Relu[] = [];
   for (let multiple = modulus; multiple <= greatest; multiple += modulus)
     parts.push(...ramp(x, multiple, -modulus));
-  return x.plus(p.node(parts));
+  return x.plus(p.node(parts, [-greatest, 0]));
 };
 
 /** One channel for each value: [x = value]. */
@@ -79,7 +72,15 @@ export const oneHot = (p: Program, x: Expr, values: readonly number[]): Expr[] =
 
 /** 1 where all conditions, each 0 or 1, are 1. */
 export const allOf = (p: Program, conditions: readonly Expr[]): Expr =>
-  p.relu(conditions.reduce((sum, condition) => sum.plus(condition), Expr.of(1 - conditions.length)));
+  p.node(
+    [
+      {
+        weight: 1,
+        of: conditions.reduce((sum, condition) => sum.plus(condition), Expr.of(1 - conditions.length)),
+      },
+    ],
+    [0, 1],
+  );
 
 /** The part that is 1 where bits of +1 and -1 are those of a code, and all conditions, each 0 or 1, hold. */
 export function matching(bits: readonly Expr[], code: number, conditions: readonly Expr[] = []): Expr {
@@ -120,6 +121,7 @@ export function tableOfMany(
     const channels = oneHot(p, x, values);
     return new Map(values.map((value, at) => [value, channels[at]]));
   });
+  const given = entries.map(({ value }) => value);
   return p.node(
     entries
       .filter(({ value }) => value !== 0)
@@ -127,5 +129,6 @@ export function tableOfMany(
         weight: value,
         of: args.reduce((sum, arg, i) => sum.plus(tests[i].get(arg)!), Expr.of(1 - args.length)),
       })),
+    [Math.min(0, ...given), Math.max(0, ...given)],
   );
 }

@@ -15,6 +15,8 @@ import { ArgumentError } from '@freelunch/kernels';
 
 /** An affine combination of channels: sum of weight * channel, plus bias. */
 export class Expr {
+  #key: string | undefined;
+
   constructor(
     readonly terms: ReadonlyMap<number, number>,
     readonly bias: number,
@@ -49,10 +51,11 @@ export class Expr {
 
   /** Equal exactly for equal combinations. */
   get key(): string {
-    const terms = [...this.terms]
-      .sort(([a], [b]) => a - b)
-      .map(([channel, weight]) => `${weight}c${channel}`);
-    return `${terms.join('+')}+${this.bias}`;
+    if (this.#key === undefined) {
+      const terms = [...this.terms].sort(([a], [b]) => a - b);
+      this.#key = `${terms.map(([channel, weight]) => `${weight}c${channel}`).join('+')}+${this.bias}`;
+    }
+    return this.#key;
   }
 
   /** The value, given those of the channels. */
@@ -110,6 +113,9 @@ export function codeBits(count: number): number {
 
 export const bitOf = (code: number, bit: number): 1 | -1 => (Math.floor(code / 2 ** bit) % 2 === 1 ? 1 : -1);
 
+/** What a register that was never written reads as: the least of what look-ups that find nothing give. */
+const MISSING = -32;
+
 /** Most hidden units and channels of a program, to stop a table that nobody can hold. */
 const LIMIT = 2 ** 24;
 
@@ -123,6 +129,8 @@ export class Program {
   readonly blocks: ProgramBlock[] = [];
   /** For each channel when it is there: -1 from the start, 2b after the mixer of block b, 2b + 1 after its MLP. */
   readonly #ready: number[] = [];
+  /** For each channel the least and greatest value that it can have. */
+  readonly #ranges: (readonly [number, number])[] = [];
   readonly #nodes = new Map<string, Expr>();
 
   /** @param length positions that the table has rows for */
@@ -171,8 +179,23 @@ export class Program {
     return Array.from({ length: bits }, (_, bit) => this.token((id) => bitOf(of(id), bit)));
   }
 
-  /** sum_i w_i relu(of_i), in a channel of its own; the same node again is the same channel. */
-  node(relus: readonly Relu[]): Expr {
+  /** Least and greatest value that a combination can have, as far as its channels tell. */
+  range(expr: Expr): [number, number] {
+    let [least, greatest] = [expr.bias, expr.bias];
+    for (const [channel, weight] of expr.terms) {
+      const ends = this.#ranges[channel].map((end) => weight * end);
+      least += Math.min(...ends);
+      greatest += Math.max(...ends);
+    }
+    return [least, greatest];
+  }
+
+  /**
+   * sum_i w_i relu(of_i), in a channel of its own; the same node again is the same channel.
+   *
+   * @param range of the sum, where it is known to be narrower than those of its parts tell
+   */
+  node(relus: readonly Relu[], range?: readonly [number, number]): Expr {
     const live = relus.filter(({ weight, of }) => weight !== 0 && (of.terms.size > 0 || of.bias > 0));
     const constant = live.filter(({ of }) => of.terms.size === 0);
     const bias = constant.reduce((sum, { weight, of }) => sum + weight * of.bias, 0);
@@ -183,7 +206,7 @@ export class Program {
     if (known !== undefined) return known.plus(bias);
     const needed = varying.reduce((latest, { of }) => Math.max(latest, this.#readyAt(of)), -1);
     const block = Math.max(0, Math.ceil(needed / 2)); // the first whose MLP comes after
-    const { channel, expr } = this.#channel(2 * block + 1);
+    const { channel, expr } = this.#channel(2 * block + 1, range ?? this.#rangeOfNode(varying));
     this.#block(block).nodes.push({ channel, relus: varying });
     this.#nodes.set(key, expr);
     return expr.plus(bias);
@@ -208,7 +231,10 @@ export class Program {
       -1,
     );
     const block = Math.ceil((needed + 1) / 2); // the first whose mixer comes after
-    const placed = values.map(() => this.#channel(2 * block));
+    const placed = values.map((value) => {
+      const [least, greatest] = this.range(value);
+      return this.#channel(2 * block, [Math.min(least, MISSING), Math.max(greatest, 0)]);
+    });
     this.#block(block).lookUps.push({ ...lookUp, channels: placed.map(({ channel }) => channel) });
     return placed.map(({ expr }) => expr);
   }
@@ -250,10 +276,21 @@ export class Program {
     return rows;
   }
 
-  #channel(ready: number): { channel: number; expr: Expr } {
+  #rangeOfNode(relus: readonly Relu[]): [number, number] {
+    let [least, greatest] = [0, 0];
+    for (const { weight, of } of relus) {
+      const most = weight * Math.max(0, this.range(of)[1]);
+      least += Math.min(0, most);
+      greatest += Math.max(0, most);
+    }
+    return [least, greatest];
+  }
+
+  #channel(ready: number, range: readonly [number, number]): { channel: number; expr: Expr } {
     const channel = this.#ready.length;
     if (channel >= LIMIT) throw new ArgumentError(`Program: channels must be at most ${LIMIT}, got more`);
     this.#ready.push(ready);
+    this.#ranges.push(range);
     return { channel, expr: new Expr(new Map([[channel, 1]]), 0) };
   }
 
@@ -267,6 +304,13 @@ export class Program {
     while (this.blocks.length <= index) this.blocks.push({ lookUps: [], nodes: [] });
     return this.blocks[index];
   }
+}
+
+function rangeOf(column: Float64Array): [number, number] {
+  return column.reduce(([least, greatest], value) => [Math.min(least, value), Math.max(greatest, value)], [
+    Infinity,
+    -Infinity,
+  ] as [number, number]);
 }
 
 /** The code that bits of +1 and -1 stand for. */
