@@ -151,21 +151,17 @@ export class Program {
 
   /** A function of the token at the position. */
   token(of: (id: number) => number): Expr {
-    const { channel, expr } = this.#channel(-1);
-    this.tokenColumns.set(
-      channel,
-      Float64Array.from({ length: this.vocabSize }, (_, id) => of(id)),
-    );
+    const column = Float64Array.from({ length: this.vocabSize }, (_, id) => of(id));
+    const { channel, expr } = this.#channel(-1, rangeOf(column));
+    this.tokenColumns.set(channel, column);
     return expr;
   }
 
   /** A function of the position, from 0. */
   position(of: (position: number) => number): Expr {
-    const { channel, expr } = this.#channel(-1);
-    this.positionColumns.set(
-      channel,
-      Float64Array.from({ length: this.length }, (_, t) => of(t)),
-    );
+    const column = Float64Array.from({ length: this.length }, (_, t) => of(t));
+    const { channel, expr } = this.#channel(-1, rangeOf(column));
+    this.positionColumns.set(channel, column);
     return expr;
   }
 
