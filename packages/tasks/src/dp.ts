@@ -43,6 +43,11 @@ export interface DpDefinition<Problem, Value = number, State extends Token = num
   random(rng: Random, size: number): Problem;
   /** The instance of a size that looks farthest back, for `locality`; by default some random ones. */
   example?(size: number): Problem;
+  /**
+   * Instances of a size with texts of every shape that there can be, two or more of each with other contents; where
+   * absent, all texts of a size have the same shape, or random instances show what shapes there are.
+   */
+  shapes?(size: number): Problem[];
   /** The problem as the prompt shows it. */
   input(problem: Problem): Token[];
   /** Names of the states, in the order in which their values are written. */

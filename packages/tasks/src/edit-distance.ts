@@ -7,7 +7,7 @@
  * @see Feng et al. 2023, https://arxiv.org/abs/2305.15408
  */
 import { defineDp, type DpOptions, type DpTask } from './dp.js';
-import { filled } from './lists.js';
+import { filled, upTo } from './lists.js';
 import { refuse } from './errors.js';
 import { endsLine, GRID_ORDERS, type GridOrder, gridParts, type GridProblem } from './grid.js';
 import { drawDistinct } from './mqar.js';
@@ -94,6 +94,12 @@ export function editDistance(given?: Partial<EditDistanceOptions>): DpTask<GridP
       range: [0, options.numbers - 1],
       random: (rng, n) => drawStrings(rng, n, using),
       example: (n) => ({ a: filled(n, 0), b: filled(n, 1) }),
+      shapes: (n) =>
+        upTo(n + 3 - Math.max(1, n - 3)).flatMap((more) => {
+          const other = Math.max(1, n - 3) + more;
+          const [short, long] = [Math.min(n, other), Math.max(n, other)];
+          return [0, 2].map((letter) => ({ a: filled(short, letter), b: filled(long, letter + 1) }));
+        }),
       ...gridParts(
         order,
         (letter) => letters[letter],
