@@ -94,6 +94,7 @@ export function dpModelPlan<Problem, State extends string | number>(
     { ...options, mixer, anyway },
     asked === 'sliding-window',
     offset,
+    problems[0],
   );
   return builder.plan();
 }
@@ -171,6 +172,7 @@ class Builder<Problem, State extends string | number> {
     readonly options: DpModelOptions<Problem, State> & { mixer: LookUpMixer; anyway: boolean },
     readonly sliding: boolean,
     readonly offset: number,
+    readonly problem: Problem,
   ) {
     this.#vocabSize = task.vocabulary.size;
     this.#textLength = Math.max(...shapes.map(({ length }) => length));
@@ -448,11 +450,15 @@ class Builder<Problem, State extends string | number> {
       ),
     );
     const results = [...kinds].map((kind) =>
-      gate(p, due('state', kind), idOf(p, task, transition.step(p, args, kind), offset)),
+      gate(
+        p,
+        due('state', kind),
+        idOf(p, task, transition.step(p, args, kind), offset, this.problem, task.dp.states(this.problem)[0]),
+      ),
     );
     if (has('copy')) results.push(gate(p, due('copy'), args[0].plus(offset)));
     if (has('answer')) {
-      results.push(gate(p, due('answer'), idOf(p, task, transition.answer!(p, args), offset)));
+      results.push(gate(p, due('answer'), idOf(p, task, transition.answer!(p, args), offset, this.problem)));
     }
     return results;
   }
@@ -487,11 +493,13 @@ function idOf<Problem, State extends string | number>(
   { dp, vocabulary }: DpTask<Problem, number, State>,
   value: Expr,
   offset: number,
+  problem: Problem,
+  state?: State,
 ): Expr {
   if (dp.encode === undefined) return value.plus(offset);
   const [least, greatest] = dp.range ?? p.range(value).map(Math.round);
   return tableOf(p, value, least, greatest, (number) => {
-    const token = dp.encode!(number, undefined, problem);
+    const token = dp.encode!(number, state, problem);
     return vocabulary.id(Array.isArray(token) ? token[0] : (token as string));
   });
 }

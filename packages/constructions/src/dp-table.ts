@@ -35,6 +35,12 @@ export function tableTransition<Problem, State extends string | number>(
     for (const token of dp.input(task.draw(rng, size))) seen.add(token);
   const inputs = [...seen].sort((a, b) => vocabulary.id(a) - vocabulary.id(b));
 
+  /** What a look-up of a value gives: its token, as numbers are counted. */
+  const written = (problem: Problem, state: State, value: number): number => {
+    const token = dp.encode?.(value, state, problem) ?? value;
+    return vocabulary.id(typeof token === 'object' ? token[0] : token) - offset;
+  };
+
   const kinds = new Map<string, number>();
   const tables: { deps: number; entries: { args: number[]; value: number }[] }[] = [];
   const kindOf = new Map<string, number>();
@@ -69,7 +75,13 @@ export function tableTransition<Problem, State extends string | number>(
         continue; // what never comes together
       }
       if (!(Number.isInteger(value) && value >= least && value <= greatest)) continue;
-      entries.push({ args: [...depValues, ...read.map((token) => vocabulary.id(token) - offset)], value });
+      entries.push({
+        args: [
+          ...depValues.map((one) => written(problem, state, one)),
+          ...read.map((token) => vocabulary.id(token) - offset),
+        ],
+        value,
+      });
     }
     const key = JSON.stringify([deps, entries]);
     let kind = kinds.get(key);

@@ -53,7 +53,9 @@ function lisNumbers(length: number): Transition<LisProblem, number> {
   return {
     args: (_, i) => [
       { input: i },
-      ...candidates.flatMap((k): FixedArg<number>[] => (k < i ? [{ state: k }, { input: k }] : [number(0), number(0)])),
+      ...candidates.flatMap((k): FixedArg<number>[] =>
+        k < i ? [{ state: k }, { input: k }] : [number(0), number(0)],
+      ),
     ],
     step(p, [own, ...earlier]) {
       const ends = candidates.map((k) =>
@@ -181,7 +183,9 @@ function layeredPath(width: number): Transition<LayeredPathProblem, number> {
     args(_, state) {
       const [layer, v] = [Math.floor(state / width), state % width];
       if (layer === 0)
-        return nodes.flatMap((u): FixedArg<number>[] => (u === 0 ? [number(0), { input: v }] : [number(FAR), number(0)]));
+        return nodes.flatMap((u): FixedArg<number>[] =>
+          u === 0 ? [number(0), { input: v }] : [number(FAR), number(0)],
+        );
       const first = width + 1 + (layer - 1) * width * width;
       return nodes.flatMap((u) => [{ state: (layer - 1) * width + u }, { input: first + u * width + v }]);
     },
@@ -190,7 +194,8 @@ function layeredPath(width: number): Transition<LayeredPathProblem, number> {
         p,
         nodes.map((u) => args[2 * u].plus(args[2 * u + 1])),
       ),
-    answerArgs: ({ weights }) => nodes.flatMap((v): FixedArg<number>[] => [{ state: weights.length * width + v }, number(0)]),
+    answerArgs: ({ weights }) =>
+      nodes.flatMap((v): FixedArg<number>[] => [{ state: weights.length * width + v }, number(0)]),
     answer: (p, args) =>
       least(
         p,
