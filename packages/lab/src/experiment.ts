@@ -76,6 +76,8 @@ export interface Experiment<Config = Row, P extends Piece = Piece, R extends Row
   summary: string;
   claims: readonly Claim[];
   presets: { quick: Config; full: Config };
+  /** Its rows hold times: one piece at a time, whatever the number of workers. */
+  timed?: boolean;
   /**
    * What to run: independent of one another, the same for the same configuration, each key once.
    *

@@ -8,7 +8,9 @@ export type AnyExperiment = Experiment<Row, Piece, Row>;
 /**
  * Forgets the types of an experiment: the runner hands each what it made itself, or what was checked against its presets.
  */
-function anyOf<Config, P extends Piece, R extends Row>(experiment: Experiment<Config, P, R>): AnyExperiment {
+export function anyOf<Config, P extends Piece, R extends Row>(
+  experiment: Experiment<Config, P, R>,
+): AnyExperiment {
   return experiment as unknown as AnyExperiment;
 }
 
