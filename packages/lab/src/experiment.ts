@@ -1,0 +1,91 @@
+/** What an experiment is: plain configuration in, independent pieces, plain rows out, findings from the rows. */
+import type { Kernels } from '@freelunch/kernels';
+
+/** The claims of the theory, in the order of reports. */
+export const claims = {
+  C1: 'A state of constant size bounds COPY: the share copied right follows N / T',
+  C2: 'A state of linear size copies exactly, by addresses or by registers',
+  C3: 'Decay shortens the reach: the score needed grows exponentially with distance, for softmax like a logarithm',
+  C4: 'Softmax attention copies with keys of O(log T) floats',
+  C5: 'Copying T tokens costs the order of T² for every mixer that copies exactly',
+  D1: 'Any dynamic program is look-ups and a transition, written token by token at comparable cost',
+  D2: 'An m-local program needs O(m) floats and O(m T) operations',
+  D3: 'Models with written-down weights write the whole chain of thought without a wrong token',
+  D4: 'Costs of mixers on programs and COPY, by formula, by counting and by the clock',
+  L1: 'COPY learned: softmax attention needs fewer samples and less size, Mamba a state that grows',
+  L2: 'MQAR learned: accuracy grows with the state, falls with the number of pairs',
+  L3: 'Programs learned with chain of thought, where direct answers fail',
+  L4: 'Longer than trained: which position, at which distance, fails first',
+} as const;
+
+export type Claim = keyof typeof claims;
+
+/** One independent piece of an experiment: plain data, named by its key. */
+export interface Piece {
+  key: string;
+  [field: string]: unknown;
+}
+
+/** Plain JSON: one line of rows.jsonl. */
+export type Row = Record<string, unknown>;
+
+export interface ExperimentContext {
+  /** The deterministic kernels, one set for each thread. */
+  k: Kernels;
+  signal: AbortSignal;
+  /** @param done from 0 to 1 */
+  onProgress(done: number, label?: string): void;
+  /** A folder of this piece's own, for training checkpoints: the same after an interruption. Undefined in memory. */
+  folder?: string;
+}
+
+export interface Figure {
+  title: string;
+  /** What is found in it. */
+  caption: string;
+  /** From plot.ts. */
+  svg: string;
+}
+
+export interface TableData {
+  title: string;
+  columns: string[];
+  rows: string[][];
+  caption?: string;
+}
+
+/** A line of "theory says / we measured". */
+export interface Verdict {
+  claim: Claim;
+  theory: string;
+  measured: string;
+  agrees: boolean | 'partly';
+}
+
+export interface Findings {
+  text: string[];
+  figures: Figure[];
+  tables: TableData[];
+  verdicts: Verdict[];
+}
+
+export interface Experiment<Config = Row, P extends Piece = Piece, R extends Row = Row> {
+  /** As on the command line. */
+  name: string;
+  /** Its question, in one sentence. */
+  summary: string;
+  claims: readonly Claim[];
+  presets: { quick: Config; full: Config };
+  /** Its rows hold times: one piece at a time, whatever the number of workers. */
+  timed?: boolean;
+  /**
+   * What to run: independent of one another, the same for the same configuration, each key once.
+   *
+   * @throws InputError if the configuration asks for what cannot be
+   */
+  pieces(config: Config): P[];
+  /** @throws the signal's reason if it is aborted */
+  run(piece: P, context: ExperimentContext): Promise<R | R[]>;
+  /** @param rows in the order of the pieces */
+  findings(config: Config, rows: R[]): Findings;
+}

@@ -1,0 +1,28 @@
+/** The experiments that `freelunch run` knows. */
+import { InputError } from './errors.js';
+import type { Experiment, Piece, Row } from './experiment.js';
+
+/** An experiment whose configuration, pieces and rows are known to itself only. */
+export type AnyExperiment = Experiment<Row, Piece, Row>;
+
+/**
+ * Forgets the types of an experiment: the runner hands each what it made itself, or what was checked against its presets.
+ */
+export function anyOf<Config, P extends Piece, R extends Row>(
+  experiment: Experiment<Config, P, R>,
+): AnyExperiment {
+  return experiment as unknown as AnyExperiment;
+}
+
+const all: readonly AnyExperiment[] = [];
+
+export const experiments: Readonly<Record<string, AnyExperiment>> = Object.fromEntries(
+  all.map((experiment) => [experiment.name, experiment]),
+);
+
+/** @throws InputError if there is none of this name */
+export function experimentOf(name: string): AnyExperiment {
+  if (!Object.hasOwn(experiments, name))
+    throw new InputError(`${name} is no experiment; there are: ${Object.keys(experiments).join(', ')}`);
+  return experiments[name];
+}
