@@ -41,6 +41,9 @@ export interface ArithmeticModelOptions {
 
 type ArithmeticTask = DpTask<ArithmeticProblem, Token[]>;
 
+/** Largest prime below which all sums of the tables of logarithms stay below 2^23: exact in float32, in any order. */
+const LARGEST_FIELD = 149;
+
 /** Tokens before `=` at most, of an expression with so many operators: each but one may have brackets. */
 const longestExpression = (operators: number) => 4 * operators - 1;
 
@@ -61,8 +64,8 @@ export function arithmeticModelPlan(task: ArithmeticTask, options: ArithmeticMod
  * A model that writes the whole chain of thought of expressions with up to `size` operators without a wrong token:
  * `generate(E_0 =)` gives `E_1 = ... = E_L <eos>`.
  *
- * @param task  gives the field and the vocabulary: order 'canonical', form 'cot'
- * @throws ArgumentError if the task has another order or form, or an option is out of range
+ * @param task  gives the field, p up to 149, and the vocabulary: order 'canonical', form 'cot'
+ * @throws ArgumentError if the task has another order, form or greater p, or an option is out of range
  * @see theory.md D3
  */
 export function arithmeticModel(
@@ -84,6 +87,8 @@ export function arithmeticProgram(
       `arithmeticModel: task must be arithmetic with order 'canonical' and form 'cot', got ${task.name} with ` +
         `order '${order}' and form '${form}'`,
     );
+  if (field > LARGEST_FIELD)
+    throw new ArgumentError(`arithmeticModel: task must have p up to ${LARGEST_FIELD}, got ${field}`);
   if (!Number.isSafeInteger(size) || size < 1)
     throw new ArgumentError(`arithmeticModel: size must be a whole number from 1 up, got ${size}`);
   const id = (token: string) => task.vocabulary.id(token);
@@ -127,34 +132,21 @@ export function arithmeticProgram(
     additive: among(p, op, [id('+'), id('-')]),
     inverts: among(p, op, [id('-'), id('/')]),
   });
-  const bracketed = allOf(p, [
-    equals(p, outer, id('(')),
-    p.token((token) => Number(token === id(')'))),
-  ]);
-  const begins = equals(p, right, id('='));
+  const bracketed = allOf(p, [equals(p, outer, id('(')), p.token((token) => Number(token === id(')')))]);
 
-  // 2. Latest begin so far, and the first part found since then, as positions - at: greater if earlier, 0 if none.
-  let begin = p.relu(at.minus(begins.times(-positions).plus(positions)));
-  let begun = begins;
+  // 2. The latest begin so far, and positions - t for the first t since then at which a part was found, 0 if none.
+  let begun = equals(p, right, id('='));
+  let begin = p.relu(at.plus(begun.minus(1).times(positions)));
   let first = p.node(
-    found.map((of) => ({ weight: 1, of: of.minus(1).times(positions).plus(positions).minus(at) })),
+    found.map((of) => ({ weight: 1, of: of.times(positions).minus(at) })),
     [0, positions],
   );
-  for (let reach = 1; reach < longest + 1; reach *= 2) {
-    const [begin0, first0] = before(reach, reach, [begin, first]);
+  for (let distance = 1; distance <= longest; distance *= 2) {
+    const [begin0, first0] = before(distance, distance, [begin, first]);
     // What was found before this expression began does not count.
-    first = first.plus(p.relu(first0.minus(first).minus(begun.times(positions))));
-    const already = begun;
-    begun = already.plus(
-      p.node(
-        [
-          { weight: 1, of: begin0.times(2).minus(0.5).minus(already.times(2 * positions)) },
-          { weight: -1, of: begin0.times(2).minus(1.5).minus(already.times(2 * positions)) },
-        ],
-        [0, 1],
-      ),
-    );
+    first = first.plus(p.relu(first0.minus(first).minus(begun.times(2 * positions))));
     begin = maximum(p, begin, begin0);
+    begun = atLeast(p, begun.plus(begin0), 1); // in step with the other two: one MLP a round
   }
 
   // 3. At the `=` that ends an expression: its length, its part. From there to all that write the next one.
@@ -205,7 +197,9 @@ interface Surroundings {
 /** Two conditions, of which one is 1 if a part stands before this token that may be collapsed; others are at most 0. */
 function partEnds(p: Program, { id, right, op, left, outer }: Surroundings): Expr[] {
   const zero = id('0');
-  const numbers = atLeast(p, left, zero).plus(atLeast(p, right, zero)).minus(2);
+  const numbers = atLeast(p, left, zero)
+    .plus(atLeast(p, right, zero))
+    .minus(2);
   const additive = among(p, op, [id('+'), id('-')]);
   const multiplicative = among(p, op, [id('*'), id('/')]);
   const divides = equals(p, outer, id('/'));
