@@ -1,3 +1,5 @@
+export { arithmeticModel, arithmeticModelPlan } from './arithmetic-model.js';
+export type { ArithmeticModelOptions } from './arithmetic-model.js';
 export {
   copyAddressed,
   copyLinearAttention,
