@@ -9,7 +9,7 @@ import * as fc from 'fast-check';
 import { afterAll, describe, expect, it, vi } from 'vitest';
 import { bytesSource } from './byte-source.js';
 import { configJson, loadPretrained, savePretrained } from './checkpoint.js';
-import type { MixerConfig, ModelConfig } from './config.js';
+import type { MixerConfig, MlpConfig, ModelConfig } from './config.js';
 import { parseJson } from './json.js';
 import { createModel, type LanguageModel } from './language-model.js';
 import { encodeSafetensors, loadSafetensors, readTensor } from './safetensors.js';
@@ -102,25 +102,37 @@ async function serve(directory: string, slow = false) {
   return { url, requests, close: () => (server.closeAllConnections(), server.close()) };
 }
 
+type Typed = string | { type: string };
+function typeAt(value: Typed | readonly Typed[], layer: number): string {
+  const one = Array.isArray(value) ? (value as readonly Typed[])[layer] : (value as Typed);
+  return typeof one === 'string' ? one : one.type;
+}
+
 describe('a saved model', () => {
   const mixers: fc.Arbitrary<MixerConfig> = fc.oneof(
     fc.record({ type: fc.constant('mamba' as const), dState: fc.integer({ min: 1, max: 5 }), dConv: fc.nat(4), bias: fc.boolean(), convBias: fc.boolean(), dtRank: fc.constantFrom(undefined, 2) }),
     fc.record({ type: fc.constant('mamba2' as const), dState: fc.integer({ min: 1, max: 5 }), headDim: fc.constantFrom(4, 8), nGroups: fc.constantFrom(1, 2), normBeforeGate: fc.boolean(), bias: fc.boolean(), dtLimit: fc.constantFrom(undefined, [0.01, Infinity] as const, [0, 0.5] as const) }),
-    fc.record({ type: fc.constant('softmax-attention' as const), nHeads: fc.constant(4), nKvHeads: fc.constantFrom(undefined, 2), headDim: fc.constantFrom(undefined, 2, 6), window: fc.constantFrom(undefined, 3), bias: fc.constantFrom(undefined, true, false), sparse: fc.constantFrom(undefined, { pattern: 'strided' as const, stride: 2 }) }),
-    fc.record({ type: fc.constant('linear-attention' as const), nHeads: fc.constant(2), forget: fc.constantFrom('none' as const, 'retention' as const, 'token' as const, 'channel' as const) }),
+    fc.record({ type: fc.constant('softmax-attention' as const), nHeads: fc.constant(4), nKvHeads: fc.constantFrom(undefined, 2), headDim: fc.constantFrom(undefined, 2, 6), valueDim: fc.constantFrom(undefined, undefined, 3), window: fc.constantFrom(undefined, 3), bias: fc.constantFrom(undefined, true, false), sparse: fc.constantFrom(undefined, { pattern: 'strided' as const, stride: 2 }) }),
+    fc.record({ type: fc.constant('linear-attention' as const), nHeads: fc.constant(2), headDim: fc.constantFrom(undefined, 3), valueDim: fc.constantFrom(undefined, 5), forget: fc.constantFrom('none' as const, 'retention' as const, 'token' as const, 'channel' as const) }),
     fc.record({ type: fc.constant('delta-rule' as const), nHeads: fc.constant(2), gated: fc.boolean() }),
+    fc.record({ type: fc.constant('none' as const) }),
   ); // prettier-ignore
-  const configs: fc.Arbitrary<ModelConfig> = fc.record({
-    vocabSize: fc.constant(11),
-    dModel: fc.constant(8),
-    nLayers: fc.constant(2),
-    mixer: fc.oneof(mixers, fc.tuple(mixers, mixers)),
-    mlp: fc.constantFrom<ModelConfig['mlp']>('none', 'gelu', 'swiglu', { type: 'gelu', bias: false, approximate: 'none', dHidden: 5 }, { type: 'swiglu', bias: true }), // prettier-ignore
-    norm: fc.constantFrom<ModelConfig['norm']>('rms', 'layer', 'none', { type: 'rms', eps: 1e-3 }),
-    position: fc.constantFrom<ModelConfig['position']>('none', 'rope', 'alibi', { type: 'learned', maxLength: 7 }, { type: 'rope', base: 500, convention: 'interleaved' }, { type: 'rope', base: 77, rotaryDim: 2 }), // prettier-ignore
-    tieEmbeddings: fc.boolean(),
-    seed: fc.nat(9),
-  });
+  const mlps = fc.constantFrom<MlpConfig | MlpConfig['type']>('none', 'relu', 'gelu', 'swiglu', { type: 'gelu', bias: false, approximate: 'none', dHidden: 5 }, { type: 'swiglu', bias: true }); // prettier-ignore
+  const configs: fc.Arbitrary<ModelConfig> = fc
+    .record({
+      vocabSize: fc.constant(11),
+      dModel: fc.constant(8),
+      nLayers: fc.constant(2),
+      mixer: fc.oneof(mixers, fc.tuple(mixers, mixers)),
+      mlp: fc.oneof(mlps, fc.tuple(mlps, mlps)),
+      norm: fc.constantFrom<ModelConfig['norm']>('rms', 'layer', 'none', { type: 'rms', eps: 1e-3 }),
+      position: fc.constantFrom<ModelConfig['position']>('none', 'rope', 'alibi', { type: 'learned', maxLength: 7 }, { type: 'rope', base: 500, convention: 'interleaved' }, { type: 'rope', base: 77, rotaryDim: 2 }), // prettier-ignore
+      tieEmbeddings: fc.boolean(),
+      seed: fc.nat(9),
+    })
+    .filter(({ mixer, mlp }) =>
+      [0, 1].every((layer) => typeAt(mixer, layer) !== 'none' || typeAt(mlp!, layer) !== 'none'),
+    );
   const windowed: ModelConfig = { ...llama, mixer: { type: 'softmax-attention', nHeads: 4, window: 3 } };
   const examples = [mamba, mamba2, gpt2, llama, windowed].map((config) => [config] as [ModelConfig]);
 
@@ -148,6 +160,25 @@ describe('a saved model', () => {
     using model = createModel(k, config);
     expect(jsonOf(model)).toMatchObject({ model_type: type, architectures: [architecture] });
   });
+
+  it.each([
+    ['values wider than keys', { ...gpt2, mixer: { type: 'softmax-attention', nHeads: 3, valueDim: 4 } }],
+    [
+      'values wider than keys, as Llama',
+      { ...llama, mixer: { type: 'softmax-attention', nHeads: 4, valueDim: 4 } },
+    ],
+    ['MLPs that differ', { ...llama, mlp: ['swiglu', { type: 'swiglu', dHidden: 5 }] }],
+    ['an MLP in one layer only', { ...mamba, mlp: ['none', 'relu'] }],
+    ['a layer without a mixer', { ...mamba, mixer: [{ type: 'none' }, mamba.mixer], mlp: ['gelu', 'none'] }],
+  ] satisfies [string, ModelConfig][])(
+    'has our own form where no published one has room: %s',
+    async (_what, config) => {
+      using model = createModel(k, config as ModelConfig);
+      expect(jsonOf(model).model_type).toBe('freelunch');
+      using back = await loadPretrained(k, filesOf(configJson(model.config), model.parameters()));
+      expectSame(back, model);
+    },
+  );
 
   it('lies in a directory as one file, or in shards, and takes the place of the one before it', async () => {
     const directory = join(folder, 'shards');

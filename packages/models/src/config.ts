@@ -42,8 +42,10 @@ export interface Mamba2Config {
 export interface LinearAttentionConfig {
   type: 'linear-attention';
   nHeads: number;
-  /** Width of a head's keys and values; dModel / nHeads if absent. */
+  /** Width of a head's queries and keys; dModel / nHeads if absent. */
   headDim?: number;
+  /** Width of a head's values; headDim if absent. */
+  valueDim?: number;
   /** `elu1` if absent. */
   featureMap?: FeatureMap;
   /** Whether outputs are divided by the sum of the weights; true if absent and there is no forget factor. */
@@ -67,21 +69,35 @@ export interface SoftmaxAttentionConfig {
   nHeads: number;
   /** Heads of keys and values, fewer for grouped queries; nHeads if absent. */
   nKvHeads?: number;
+  /** Width of a head's queries and keys; dModel / nHeads if absent. */
   headDim?: number;
+  /** Width of a head's values; headDim if absent. */
+  valueDim?: number;
   /** Keys that a query sees, itself included; all earlier ones if absent. */
   window?: number;
   sparse?: SparsePattern;
   bias?: boolean;
 }
 
-export type MixerConfig =
-  MambaConfig | Mamba2Config | LinearAttentionConfig | DeltaRuleConfig | SoftmaxAttentionConfig;
+/** No mixer: the block is its MLP alone, as some of Nemotron-H are (NVIDIA 2025, arXiv:2504.03624). */
+export interface NoMixerConfig {
+  type: 'none';
+}
 
-/** `gelu`: two layers; `swiglu`: a gated pair and one (Shazeer 2020). */
+export type MixerConfig =
+  | MambaConfig
+  | Mamba2Config
+  | LinearAttentionConfig
+  | DeltaRuleConfig
+  | SoftmaxAttentionConfig
+  | NoMixerConfig;
+
+/** `relu` (Vaswani et al. 2017) and `gelu`: two layers; `swiglu`: a gated pair and one (Shazeer 2020). */
 export interface MlpConfig {
-  type: 'gelu' | 'swiglu' | 'none';
-  /** Hidden width; 4 dModel for gelu, 8/3 dModel rounded up to a multiple of 8 for swiglu, if absent. */
+  type: 'relu' | 'gelu' | 'swiglu' | 'none';
+  /** Hidden width; 4 dModel for relu and gelu, 8/3 dModel rounded up to a multiple of 8 for swiglu, if absent. */
   dHidden?: number;
+  /** Bias of each layer; if absent true for relu and gelu, false for swiglu. */
   bias?: boolean;
   /** Form of gelu: `tanh` (as GPT-2) if absent, or `none` for the exact one. */
   approximate?: 'tanh' | 'none';
@@ -100,15 +116,15 @@ export interface NormConfig {
   eps?: number;
 }
 
-/** A language model: token embedding, pre-norm residual blocks of a mixer and an optional MLP, norm, head. */
+/** A language model: token embedding, pre-norm residual blocks of a mixer, an MLP or both, norm, head. */
 export interface ModelConfig {
   vocabSize: number;
   dModel: number;
   nLayers: number;
   /** One for all layers, or one a layer: a hybrid. */
   mixer: MixerConfig | readonly MixerConfig[];
-  /** `none` if absent. */
-  mlp?: MlpConfig | MlpConfig['type'];
+  /** One for all layers, or one a layer; `none` if absent. A layer without a mixer has one. */
+  mlp?: MlpConfig | MlpConfig['type'] | readonly (MlpConfig | MlpConfig['type'])[];
   /** `rms` if absent. */
   norm?: NormConfig | NormConfig['type'];
   /** `none` if absent. */
@@ -127,7 +143,7 @@ export interface ModelConfig {
 /** The config with every default filled in. */
 export interface ResolvedConfig extends Omit<ModelConfig, 'mixer' | 'mlp' | 'norm' | 'position'> {
   mixers: readonly MixerConfig[];
-  mlp: MlpConfig;
+  mlps: readonly MlpConfig[];
   norm: Required<NormConfig>;
   position: PositionConfig;
   tieEmbeddings: boolean;
@@ -206,6 +222,7 @@ function checkMixer(name: string, mixer: MixerConfig, dModel: number): void {
     case 'softmax-attention':
       whole(`${name}.nHeads`, mixer.nHeads);
       positive('headDim', mixer.headDim);
+      if (mixer.type !== 'delta-rule') positive('valueDim', mixer.valueDim);
       if (mixer.headDim === undefined && dModel % mixer.nHeads !== 0)
         fail(`${name}.nHeads`, `a divisor of dModel = ${dModel}, or headDim given`, mixer.nHeads);
       if (mixer.type === 'softmax-attention') {
@@ -227,13 +244,31 @@ function checkMixer(name: string, mixer: MixerConfig, dModel: number): void {
         fail(`${name}.forget`, "one of 'none', 'retention', 'token', 'channel'", mixer.forget);
       }
       return;
+    case 'none':
+      return;
     default:
       fail(
         `${name}.type`,
-        "one of 'mamba', 'mamba2', 'linear-attention', 'delta-rule', 'softmax-attention'",
+        "one of 'mamba', 'mamba2', 'linear-attention', 'delta-rule', 'softmax-attention', 'none'",
         (mixer as { type?: unknown })?.type,
       );
   }
+}
+
+function checkMlp(name: string, mlp: MlpConfig): void {
+  if (!['none', 'relu', 'gelu', 'swiglu'].includes(mlp.type))
+    fail(name, "'none', 'relu', 'gelu' or 'swiglu'", mlp.type);
+  if (mlp.dHidden !== undefined) whole(`${name}.dHidden`, mlp.dHidden);
+  flags(name, mlp, ['bias']);
+  if (!['tanh', 'none'].includes(mlp.approximate ?? 'tanh'))
+    fail(`${name}.approximate`, "'tanh' or 'none'", mlp.approximate);
+}
+
+/** One a layer, with the name that messages give each. */
+function eachLayer<T>(name: string, value: T | readonly T[], nLayers: number): { name: string; value: T }[] {
+  if (!Array.isArray(value)) return Array.from({ length: nLayers }, () => ({ name, value: value as T }));
+  if (value.length !== nLayers) fail(name, `one, or ${nLayers} as there are layers`, value.length);
+  return (value as readonly T[]).map((item, i) => ({ name: `${name}[${i}]`, value: item }));
 }
 
 /** Checks a config and fills in what is absent. @throws ArgumentError naming the field, what it must be and what it is */
@@ -241,20 +276,18 @@ export function resolveConfig(config: ModelConfig): ResolvedConfig {
   whole('vocabSize', config.vocabSize);
   whole('dModel', config.dModel);
   whole('nLayers', config.nLayers);
-  const mixers = Array.isArray(config.mixer)
-    ? (config.mixer as readonly MixerConfig[])
-    : Array.from({ length: config.nLayers }, () => config.mixer as MixerConfig);
-  if (mixers.length !== config.nLayers)
-    fail('mixer', `one, or ${config.nLayers} as there are layers`, mixers.length);
-  mixers.forEach((mixer, i) =>
-    checkMixer(Array.isArray(config.mixer) ? `mixer[${i}]` : 'mixer', mixer, config.dModel),
-  );
-  const mlp = byType<MlpConfig>(config.mlp, 'none');
-  if (!['none', 'gelu', 'swiglu'].includes(mlp.type)) fail('mlp', "'none', 'gelu' or 'swiglu'", mlp.type);
-  if (mlp.dHidden !== undefined) whole('mlp.dHidden', mlp.dHidden);
-  flags('mlp', mlp, ['bias']);
-  if (!['tanh', 'none'].includes(mlp.approximate ?? 'tanh'))
-    fail('mlp.approximate', "'tanh' or 'none'", mlp.approximate);
+  const { mixer, mlp, ...rest } = config;
+  const mixers = eachLayer<MixerConfig>('mixer', mixer, config.nLayers).map(({ name, value }) => {
+    checkMixer(name, value, config.dModel);
+    return value;
+  });
+  const mlps = eachLayer('mlp', mlp, config.nLayers).map(({ name, value }, layer) => {
+    const resolved = byType<MlpConfig>(value, 'none');
+    checkMlp(name, resolved);
+    if (resolved.type === 'none' && mixers[layer].type === 'none')
+      fail(name, `other than 'none' in layer ${layer}, which has no mixer`, resolved.type);
+    return resolved;
+  });
   const norm = byType<NormConfig>(config.norm, 'rms');
   if (!['rms', 'layer', 'none'].includes(norm.type)) fail('norm', "'rms', 'layer' or 'none'", norm.type);
   if (norm.eps !== undefined && !(norm.eps >= 0 && norm.eps < 1))
@@ -269,8 +302,9 @@ export function resolveConfig(config: ModelConfig): ResolvedConfig {
   if (!Number.isSafeInteger(seed) || seed < 0) fail('seed', 'a whole number from 0 up', seed);
 
   const softmaxOnly = mixers.every((mixer) => mixer.type === 'softmax-attention');
-  const gpt2 = softmaxOnly && position.type === 'learned' && norm.type === 'layer' && mlp.type === 'gelu';
-  const llama = softmaxOnly && norm.type === 'rms' && mlp.type === 'swiglu' && position.type !== 'learned';
+  const mlpOnly = (type: MlpConfig['type']) => mlps.every((one) => one.type === type);
+  const gpt2 = softmaxOnly && position.type === 'learned' && norm.type === 'layer' && mlpOnly('gelu');
+  const llama = softmaxOnly && norm.type === 'rms' && mlpOnly('swiglu') && position.type !== 'learned';
   if (config.naming !== undefined && !['mamba', 'gpt2', 'llama'].includes(config.naming))
     fail('naming', "'mamba', 'gpt2' or 'llama'", config.naming);
   const naming = config.naming ?? (gpt2 ? 'gpt2' : llama ? 'llama' : 'mamba');
@@ -283,9 +317,9 @@ export function resolveConfig(config: ModelConfig): ResolvedConfig {
   if (naming === 'llama' && !llama)
     fail('naming', "'mamba': only softmax attention with rms norm and swiglu is named as Llama", naming);
   return {
-    ...config,
+    ...rest,
     mixers,
-    mlp,
+    mlps,
     norm: { type: norm.type, eps: norm.eps ?? 1e-5 },
     position,
     tieEmbeddings: config.tieEmbeddings ?? true,

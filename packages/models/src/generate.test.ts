@@ -49,6 +49,31 @@ async function drawn(options: GenerateOptions): Promise<number[]> {
 }
 
 describe('generate', () => {
+  it('goes on as forward says for rows at once, with layers that mix nothing', async () => {
+    const sizes = { vocabSize, dModel: 16, nLayers: 3, seed: 5 };
+    const attention = { type: 'softmax-attention', nHeads: 2, valueDim: 5, window: 6 } as const;
+    const linear = { type: 'linear-attention', nHeads: 2, headDim: 3, valueDim: 7 } as const;
+    using mixed = createModel(k, {
+      ...sizes,
+      mixer: [{ type: 'none' }, attention, linear],
+      mlp: ['relu', 'none', 'gelu'],
+      tieEmbeddings: false,
+    });
+    const weights = mixed.parameters().get('backbone.embeddings.weight')!;
+    weights.set(weights.toArray().map((value) => 20 * value));
+    const rows = [prompt, prompt.map((id) => id + 7)];
+    const texts = rows.map((row) => [...row]);
+    for (let i = 0; i < 30; i++) {
+      for (const text of texts) {
+        const logits = k.scope(() => mixed.forward(text, { lastOnly: true }).toArray());
+        text.push(logits.indexOf(Math.max(...logits)));
+      }
+    }
+    const found = await all(mixed.generate(rows, { maxTokens: 30 }));
+    rows.forEach((row, b) => expect(found.map((ids) => ids[b])).toEqual(texts[b].slice(row.length)));
+    expect(new Set(texts[0].slice(5)).size).toBeGreaterThan(2);
+  });
+
   it('takes the likeliest token each time', async () => {
     const text = [...prompt];
     for (let i = 0; i < 40; i++) {

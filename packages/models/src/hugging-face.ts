@@ -379,17 +379,25 @@ export function writeConfig(config: ResolvedConfig): Record<string, unknown> {
   return writePublished(config) ?? writeOwn(config);
 }
 
-function writeOwn({ mixers, ...config }: ResolvedConfig): Record<string, unknown> {
-  const same = mixers.every((mixer) => JSON.stringify(mixer) === JSON.stringify(mixers[0]));
-  const given = { ...config, mixer: same ? mixers[0] : mixers };
+/** Whether every layer's is the first one's. */
+const alike = (layers: readonly object[]): boolean =>
+  layers.every((layer) => JSON.stringify(layer) === JSON.stringify(layers[0]));
+
+function writeOwn({ mixers, mlps, ...config }: ResolvedConfig): Record<string, unknown> {
+  const given = {
+    ...config,
+    mixer: alike(mixers) ? mixers[0] : mixers,
+    mlp: alike(mlps) ? mlps[0] : mlps,
+  };
   return { model_type: 'freelunch', ...Object.fromEntries(ownFields.map((name) => [name, given[name]])) };
 }
 
 /** Undefined where the form has no place for something. */
 function writePublished(config: ResolvedConfig): Record<string, unknown> | undefined {
-  const { mixers, mlp, norm, position, dModel, naming } = config;
+  const { mixers, mlps, norm, position, dModel, naming } = config;
+  if (!alike(mixers) || !alike(mlps)) return undefined;
   const [mixer] = mixers;
-  if (mixers.some((other) => JSON.stringify(other) !== JSON.stringify(mixer))) return undefined;
+  const [mlp] = mlps;
   const common = {
     vocab_size: config.vocabSize,
     tie_word_embeddings: config.tieEmbeddings,
@@ -440,6 +448,7 @@ function writePublished(config: ResolvedConfig): Record<string, unknown> | undef
   if (mixer.type !== 'softmax-attention' || mixer.sparse !== undefined) return undefined;
   const { nHeads, nKvHeads = nHeads, window } = mixer;
   const headDim = mixer.headDim ?? dModel / nHeads;
+  if ((mixer.valueDim ?? headDim) !== headDim) return undefined;
   if (naming === 'gpt2' && position.type === 'learned') {
     const plain = window === undefined && nKvHeads === nHeads && headDim * nHeads === dModel;
     if (!plain || mixer.bias === false || mlp.bias === false) return undefined;

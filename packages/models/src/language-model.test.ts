@@ -24,12 +24,23 @@ const mixers: MixerConfig[] = [
   { type: 'linear-attention', nHeads: 4, featureMap: 'identity', forget: 'retention' },
   { type: 'linear-attention', nHeads: 4, forget: 'token' },
   { type: 'linear-attention', nHeads: 4, forget: 'channel' },
+  { type: 'linear-attention', nHeads: 2, headDim: 5, valueDim: 9 },
+  { type: 'linear-attention', nHeads: 4, headDim: 6, valueDim: 3, forget: 'channel', normalize: true },
   { type: 'delta-rule', nHeads: 4 },
   { type: 'delta-rule', nHeads: 2, headDim: 6, gated: true },
   { type: 'softmax-attention', nHeads: 4 },
   { type: 'softmax-attention', nHeads: 4, nKvHeads: 2, window: 5, bias: true },
   { type: 'softmax-attention', nHeads: 4, nKvHeads: 1, headDim: 6, window: 40 },
+  { type: 'softmax-attention', nHeads: 4, nKvHeads: 2, headDim: 6, valueDim: 11, window: 5 },
+  {
+    type: 'softmax-attention',
+    nHeads: 2,
+    headDim: 7,
+    valueDim: 3,
+    sparse: { pattern: 'strided', stride: 4 },
+  },
 ];
+const none: MixerConfig = { type: 'none' };
 const attention: MixerConfig = { type: 'softmax-attention', nHeads: 4, nKvHeads: 2 };
 const local: MixerConfig = { ...attention, window: 7 };
 
@@ -54,6 +65,20 @@ const configs: ModelConfig[] = [
     position: 'rope',
     mlp: 'swiglu',
   },
+  {
+    ...sizes,
+    mixer: { type: 'softmax-attention', nHeads: 2, headDim: 5, valueDim: 9 },
+    position: learned,
+    norm: 'layer',
+    mlp: 'gelu',
+  },
+  {
+    ...sizes,
+    nLayers: 4,
+    mixer: [none, { type: 'mamba' }, none, attention],
+    mlp: [{ type: 'relu', dHidden: 7, bias: false }, 'none', 'swiglu', { type: 'gelu', dHidden: 5 }],
+  },
+  { ...sizes, mixer: none, mlp: ['relu', 'gelu'], position: learned, norm: 'layer' },
 ];
 
 function describeConfig({ mixer, position, mlp, norm }: ModelConfig): string {
@@ -171,6 +196,30 @@ describe.each(configs.map((config) => [describeConfig(config), config] as const)
     });
   });
 
+  it('has gradients that foretell how the loss changes', () => {
+    using(config, (model) => {
+      const tokens = tokensOf(2, 21);
+      const parameters = [...model.parameters().values()];
+      const tape = createTape(k, parameters);
+      const gradients = tape.backward(model.loss(tokens, { tape }));
+      // Along the gradient, as far in each parameter: none of them is drowned by the others.
+      const sides = parameters.map((tensor) => {
+        const gradient = gradients.get(tensor)!.toArray();
+        const norm = Math.sqrt(gradient.reduce((sum, value) => sum + value * value, 0));
+        return { tensor, start: tensor.toArray(), gradient, norm };
+      });
+      const distance = 1e-3;
+      const [after, before] = [distance, -distance].map((shift) => {
+        for (const { tensor, start, gradient, norm } of sides) {
+          if (norm > 0) tensor.set(start.map((value, i) => value + (shift * gradient[i]) / norm));
+        }
+        return model.loss(tokens).data[0];
+      });
+      const slope = sides.reduce((sum, { norm }) => sum + norm, 0);
+      expect((after - before) / (2 * distance) / slope).toBeCloseTo(1, 2);
+    });
+  });
+
   it('has the same gradients, bit by bit, with checkpoints as without', () => {
     using(config, (model) => {
       const tokens = tokensOf(batch, 33);
@@ -276,6 +325,73 @@ describe('initial weights', () => {
 
 const make = (config: object) => () => createModel(k, config as ModelConfig);
 
+describe('a layer without a mixer', () => {
+  it('has no parameters but those of its MLP, and no state', () => {
+    using({ ...sizes, mixer: [none, { type: 'mamba' }], mlp: ['relu', 'none'] }, (model) => {
+      const ofLayer = [...model.parameters()].filter(([name]) => name.startsWith('backbone.layers.0.'));
+      expect(ofLayer.map(([name, { shape }]) => `${name.slice(18)} ${shape.join('x')}`)).toEqual([
+        'norm2.weight 32',
+        'mlp.fc1.weight 128x32',
+        'mlp.fc1.bias 128',
+        'mlp.fc2.weight 32x128',
+        'mlp.fc2.bias 32',
+      ]);
+      const state = model.initialState(3);
+      expect(state.layers[0].tensors).toEqual({});
+      state.dispose();
+    });
+  });
+
+  it('is x + fc2(relu(fc1(norm2(x))))', () => {
+    using({ ...sizes, nLayers: 1, mixer: none, mlp: 'relu', seed: 5 }, (model) => {
+      const hidden: Float32Array[] = [];
+      model.forward(tokensOf(1, 9), { observe: (_name, value) => void hidden.push(value.toArray()) });
+      const get = (name: string) => model.parameters().get(`backbone.layers.0.mlp.${name}`)!.toArray();
+      const [w1, w2] = [get('fc1.weight'), get('fc2.weight')]; // norm weights are 1, biases 0
+      const { dModel } = sizes;
+      for (let t = 0; t < 9; t++) {
+        const x = Array.from(hidden[0].slice(t * dModel, (t + 1) * dModel));
+        const rms = Math.sqrt(x.reduce((sum, value) => sum + value * value, 0) / dModel + 1e-5);
+        const inner = Array.from({ length: 4 * dModel }, (_, j) =>
+          Math.max(
+            0,
+            x.reduce((sum, value, i) => sum + (value / rms) * w1[j * dModel + i], 0),
+          ),
+        );
+        const wanted = x.map(
+          (value, i) => value + inner.reduce((sum, h, j) => sum + h * w2[i * 4 * dModel + j], 0),
+        );
+        wanted.forEach((value, i) => expect(hidden[1][t * dModel + i]).toBeCloseTo(value, 6));
+      }
+    });
+  });
+
+  it('leaves a state that counts, and knows when it was freed, where no layer has a mixer', () => {
+    using({ ...sizes, mixer: none, mlp: 'gelu', position: { type: 'learned', maxLength: 5 } }, (model) => {
+      const state = model.initialState(2);
+      expect(model.stateBytes(100)).toBe(0);
+      model.forward(tokensOf(2, 4), { state });
+      model.step([1, 2], state);
+      expect([state.position, state.bytes, state.disposed]).toEqual([5, 0, false]);
+      expect(() => model.step([1, 2], state)).toThrow('5 learned positions, got 6');
+      state.dispose();
+      expect(state.disposed).toBe(true);
+      expect(() => model.step([1, 2], state)).toThrow(DisposedError);
+    });
+  });
+
+  it('takes no share of the deviation of output projections', () => {
+    const weights = (config: object) =>
+      using({ ...sizes, ...config } as ModelConfig, (model) =>
+        model.parameters().get('backbone.layers.0.mixer.out_proj.weight')!.toArray(),
+      );
+    const mamba: MixerConfig = { type: 'mamba' };
+    const three = weights({ mixer: [mamba, none], mlp: 'relu' });
+    const four = weights({ mixer: mamba, mlp: 'relu' });
+    three.forEach((value, i) => expect(value / four[i]).toBeCloseTo(Math.sqrt(4 / 3), 5));
+  });
+});
+
 describe('a model', () => {
   it('counts its parameters, tied weights once', () => {
     const count = (tieEmbeddings: boolean) =>
@@ -350,7 +466,25 @@ describe('a model', () => {
     expect(make({ ...base, mixer: { type: 'softmax-attention', nHeads: 3 } })).toThrow(/mixer\.nHeads/);
     expect(make({ ...base, mixer: { ...attention, nKvHeads: 3 } })).toThrow(/mixer\.nKvHeads/);
     expect(make({ ...base, mixer: { type: 'mamba2', headDim: 48 } })).toThrow(/mixer\.headDim/);
-    expect(make({ ...base, mlp: 'relu' })).toThrow(/mlp must be/);
+    expect(make({ ...base, mlp: 'tanh' })).toThrow(
+      "mlp must be 'none', 'relu', 'gelu' or 'swiglu', got 'tanh'",
+    );
+    expect(make({ ...base, mlp: ['gelu'] })).toThrow('mlp must be one, or 2 as there are layers, got 1');
+    expect(make({ ...base, mlp: ['gelu', { type: 'relu', dHidden: 0 }] })).toThrow(
+      'mlp[1].dHidden must be a whole number from 1 up, got 0',
+    );
+    expect(make({ ...base, mlp: ['none', { type: 'gelu', bias: 1 }] })).toThrow(
+      'mlp[1].bias must be true or false, got 1',
+    );
+    expect(make({ ...base, mixer: [mixer, { type: 'none' }], mlp: ['gelu', 'none'] })).toThrow(
+      "mlp[1] must be other than 'none' in layer 1, which has no mixer, got 'none'",
+    );
+    for (const type of ['linear-attention', 'softmax-attention'])
+      expect(make({ ...base, mixer: { type, nHeads: 4, valueDim: 1.5 } })).toThrow(
+        'mixer.valueDim must be a whole number from 1 up, got 1.5',
+      );
+    const asGpt2 = { ...base, mixer: attention, norm: 'layer', position: learned, naming: 'gpt2' };
+    expect(make({ ...asGpt2, mlp: ['gelu', 'relu'] })).toThrow(/naming must be 'mamba'.* got 'gpt2'/);
     expect(make({ ...base, norm: 'batch' })).toThrow(/norm must be/);
     expect(make({ ...base, position: 'sine' })).toThrow(/position must be/);
     expect(make({ ...base, naming: 'gpt2' })).toThrow(/naming must be/);

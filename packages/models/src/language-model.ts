@@ -1,8 +1,8 @@
 /**
- * A language model: token embedding, pre-norm residual blocks of a mixer and an optional MLP, a last norm, a head.
+ * A language model: token embedding, pre-norm residual blocks of a mixer, an MLP or both, a last norm, a head.
  *
  *   x[0] = embedding(tokens)
- *   x[i+1] = h + mlp(norm2(h)),  h = x[i] + mixer(norm(x[i]))
+ *   x[i+1] = h + mlp(norm2(h)),  h = x[i] + mixer(norm(x[i])); without an MLP h, without a mixer h = x[i]
  *   logits = head(norm_f(x[nLayers]))
  */
 import { createTape, type Tape } from '@freelunch/autograd';
@@ -40,6 +40,8 @@ export interface ModelState extends Disposable {
   readonly layers: readonly MixerState[];
   /** Bytes that its tensors hold now. */
   readonly bytes: number;
+  /** Whether it was freed, or any tensor of it. */
+  readonly disposed: boolean;
   dispose(): void;
 }
 
@@ -65,11 +67,11 @@ export interface LossOptions extends Pick<ForwardOptions, 'tape' | 'checkpoint'>
 
 interface Block {
   prefix: string;
-  mixer: Mixer;
+  mixer: Mixer | undefined;
   mlp: Mlp | undefined;
 }
 
-function createMixer(mixer: MixerConfig, config: ResolvedConfig, branches: number): Mixer {
+function createMixer(mixer: MixerConfig, config: ResolvedConfig, branches: number): Mixer | undefined {
   const { dModel, position, norm, naming } = config;
   switch (mixer.type) {
     case 'mamba':
@@ -82,6 +84,8 @@ function createMixer(mixer: MixerConfig, config: ResolvedConfig, branches: numbe
       return deltaRule(mixer, dModel, branches);
     case 'softmax-attention':
       return softmaxAttention(mixer, dModel, branches, position, naming === 'gpt2');
+    case 'none':
+      return undefined;
   }
 }
 
@@ -91,7 +95,7 @@ export function describeModel(config: ResolvedConfig): {
   blocks: Block[];
   specs: readonly ParameterSpec[];
 } {
-  const { vocabSize, dModel, mixers, mlp, norm, position, tieEmbeddings } = config;
+  const { vocabSize, dModel, mixers, mlps, norm, position, tieEmbeddings } = config;
   const names = namesOf(config);
   const list = new ParameterList();
   const declareNorm = (prefix: string) => {
@@ -101,16 +105,18 @@ export function describeModel(config: ResolvedConfig): {
   };
   list.weight(names.embedding, [vocabSize, dModel], normal(0.02));
   if (position.type === 'learned') list.weight(names.positions, [position.maxLength, dModel], normal(0.02));
-  const branches = config.nLayers * (mlp.type === 'none' ? 1 : 2);
+  const branches = [...mixers, ...mlps].filter(({ type }) => type !== 'none').length;
   const blocks = mixers.map((mixerConfig, layer): Block => {
     const prefix = names.block(layer);
     const block = {
       prefix,
       mixer: createMixer(mixerConfig, config, branches),
-      mlp: createMlp(mlp, dModel, branches, config.naming === 'gpt2'),
+      mlp: createMlp(mlps[layer], dModel, branches, config.naming === 'gpt2'),
     };
-    declareNorm(prefix + names.mixerNorm);
-    block.mixer.declare(list, prefix + names.mixer);
+    if (block.mixer !== undefined) {
+      declareNorm(prefix + names.mixerNorm);
+      block.mixer.declare(list, prefix + names.mixer);
+    }
     if (block.mlp !== undefined) {
       declareNorm(prefix + names.mlpNorm);
       block.mlp.declare(list, `${prefix}mlp.`);
@@ -159,14 +165,16 @@ export class LanguageModel implements Disposable {
   stateBytes(seqLen: number): number {
     if (!Number.isSafeInteger(seqLen) || seqLen < 0)
       throw new ArgumentError(`stateBytes: seqLen must be a whole number from 0 up, got ${seqLen}`);
-    return this.#blocks.reduce((total, { mixer }) => total + mixer.stateBytes(seqLen), 0);
+    return this.#blocks.reduce((total, { mixer }) => total + (mixer?.stateBytes(seqLen) ?? 0), 0);
   }
 
   /** The state before the first token. @param batch number of sequences, from 1 up */
   initialState(batch = 1): ModelState {
     if (!Number.isSafeInteger(batch) || batch < 1)
       throw new ArgumentError(`initialState: batch must be a whole number from 1 up, got ${batch}`);
-    const layers = this.#blocks.map(({ mixer }) => mixer.initialState(this.k, batch));
+    const layers = this.#blocks.map(
+      ({ mixer }): MixerState => mixer?.initialState(this.k, batch) ?? { tensors: {}, position: 0 },
+    );
     return new LayerStates(batch, layers);
   }
 
@@ -248,14 +256,14 @@ export class LanguageModel implements Disposable {
       this.#blocks.forEach(({ prefix, mixer, mlp }, layer) => {
         const { mixerNorm, mlpNorm, mixer: mixerPrefix } = this.#names;
         const mixerState = state.layers[layer];
-        const mixed = mixer.step(
-          k,
-          this.#scope(prefix + mixerPrefix),
-          this.#norm(t, prefix + mixerNorm, x),
-          mixerState,
-        );
+        if (mixer !== undefined) {
+          const scope = this.#scope(prefix + mixerPrefix);
+          x = k.add({
+            a: x,
+            b: mixer.step(k, scope, this.#norm(t, prefix + mixerNorm, x), mixerState),
+          });
+        }
         mixerState.position++;
-        x = k.add({ a: x, b: mixed });
         if (mlp !== undefined)
           x = k.add({
             a: x,
@@ -319,10 +327,11 @@ export class LanguageModel implements Disposable {
 
   #block(t: Tape, { prefix, mixer, mlp }: Block, x: FloatTensor, state?: MixerState): FloatTensor {
     const { mixerNorm, mlpNorm, mixer: mixerPrefix } = this.#names;
-    const h = t.add({
-      a: x,
-      b: mixer.forward(t, this.#scope(prefix + mixerPrefix), this.#norm(t, prefix + mixerNorm, x), state),
-    });
+    let h = x;
+    if (mixer !== undefined) {
+      const scope = this.#scope(prefix + mixerPrefix);
+      h = t.add({ a: x, b: mixer.forward(t, scope, this.#norm(t, prefix + mixerNorm, x), state) });
+    }
     if (mlp === undefined) return h;
     return t.add({
       a: h,
@@ -415,8 +424,7 @@ export class LanguageModel implements Disposable {
       throw new ShapeError(
         `${where}: tokens must be ${state.batch} sequences as the state has, got ${batch}`,
       );
-    const [tensor] = Object.values(state.layers[0].tensors);
-    if (tensor.disposed) throw new DisposedError(`${where}: state was disposed of`);
+    if (state.disposed) throw new DisposedError(`${where}: state was disposed of`);
   }
 }
 
@@ -433,6 +441,7 @@ function lastRows(t: Tape, x: FloatTensor): FloatTensor {
 class LayerStates implements ModelState {
   readonly batch: number;
   readonly layers: readonly MixerState[];
+  #disposed = false;
 
   constructor(batch: number, layers: readonly MixerState[]) {
     this.batch = batch;
@@ -440,7 +449,14 @@ class LayerStates implements ModelState {
   }
 
   get position(): number {
-    return this.layers[0].position;
+    return this.layers[0].position; // all of them count, also where a layer keeps nothing
+  }
+
+  get disposed(): boolean {
+    return (
+      this.#disposed ||
+      this.layers.some(({ tensors }) => Object.values(tensors).some((tensor) => tensor.disposed))
+    );
   }
 
   get bytes(): number {
@@ -452,6 +468,7 @@ class LayerStates implements ModelState {
   }
 
   dispose(): void {
+    this.#disposed = true;
     for (const { tensors } of this.layers) for (const tensor of Object.values(tensors)) tensor.dispose();
   }
 

@@ -3,7 +3,8 @@
  * al. 2023, arXiv:2307.08621), one a head and token, or one a key channel and token (Yang et al. 2023,
  * arXiv:2312.06635).
  *
- *   q, k, v  queries, keys, values of width headDim     decay, gate  natural logs of the forget factor
+ *   q, k  queries and keys of width headDim, paper: D     v  values of width valueDim, paper: M
+ *   decay, gate  natural logs of the forget factor
  */
 import type { Tape } from '@freelunch/autograd';
 import type { Kernels } from '@freelunch/kernels';
@@ -41,17 +42,19 @@ export function declareHeads(
 }
 
 export function linearAttention(config: LinearAttentionConfig, dModel: number, branches: number): Mixer {
-  const { nHeads, headDim = dModel / nHeads, featureMap = 'elu1', forget = 'none' } = config;
+  const { nHeads, headDim = dModel / nHeads, valueDim = headDim } = config;
+  const { featureMap = 'elu1', forget = 'none' } = config;
   const normalize = config.normalize ?? forget === 'none';
-  const width = nHeads * headDim;
+  const keyWidth = nHeads * headDim;
+  const valueWidth = nHeads * valueDim;
   const options = { featureMap, normalize, scale: 1 / Math.sqrt(headDim) };
 
   return {
     declare(list: ParameterList, prefix: string) {
-      declareHeads(list, prefix, dModel, width, width, branches);
+      declareHeads(list, prefix, dModel, keyWidth, valueWidth, branches);
       if (forget === 'retention') list.other(`${prefix}decay`, [nHeads], retentionDecays);
       if (forget === 'token' || forget === 'channel') {
-        const gates = forget === 'token' ? nHeads : width;
+        const gates = forget === 'token' ? nHeads : keyWidth;
         list.weight(`${prefix}g_proj.weight`, [gates, dModel], uniform(1 / Math.sqrt(dModel)));
         list.other(`${prefix}g_proj.bias`, [gates], openGate);
       }
@@ -59,7 +62,8 @@ export function linearAttention(config: LinearAttentionConfig, dModel: number, b
 
     forward(t: Tape, p: Scope, x: FloatTensor, state?: MixerState): FloatTensor {
       const [batch, seqLen] = x.shape;
-      const heads = (name: string) => t.reshape(linear(t, p, name, x), [batch, seqLen, nHeads, headDim]);
+      const heads = (name: string, width = headDim) =>
+        t.reshape(linear(t, p, name, x), [batch, seqLen, nHeads, width]);
       const decay =
         forget === 'retention'
           ? p.get('decay')
@@ -70,7 +74,7 @@ export function linearAttention(config: LinearAttentionConfig, dModel: number, b
       const { o, lastState, lastNormalizer } = t.linearAttention({
         q: heads('q_proj'),
         k: heads('k_proj'),
-        v: heads('v_proj'),
+        v: heads('v_proj', valueDim),
         ...options,
         decay,
         gate,
@@ -81,11 +85,11 @@ export function linearAttention(config: LinearAttentionConfig, dModel: number, b
         keep(state, 'state', lastState);
         if (lastNormalizer !== undefined) keep(state, 'normalizer', lastNormalizer);
       }
-      return linear(t, p, 'o_proj', t.reshape(o, [batch, seqLen, width]));
+      return linear(t, p, 'o_proj', t.reshape(o, [batch, seqLen, valueWidth]));
     },
 
     initialState(k: Kernels, batch: number): MixerState {
-      const state = k.zeros([batch, nHeads, headDim, headDim]);
+      const state = k.zeros([batch, nHeads, headDim, valueDim]);
       const tensors: MixerState['tensors'] = normalize
         ? { state, normalizer: k.zeros([batch, nHeads, headDim]) }
         : { state };
@@ -94,7 +98,8 @@ export function linearAttention(config: LinearAttentionConfig, dModel: number, b
 
     step(k: Kernels, p: Scope, x: FloatTensor, { tensors }: MixerState): FloatTensor {
       const [batch] = x.shape;
-      const heads = (name: string) => linearStep(k, p, name, x).reshape([batch, nHeads, headDim]);
+      const heads = (name: string, width = headDim) =>
+        linearStep(k, p, name, x).reshape([batch, nHeads, width]);
       const decay =
         forget === 'retention'
           ? p.get('decay')
@@ -108,14 +113,14 @@ export function linearAttention(config: LinearAttentionConfig, dModel: number, b
         normalizer,
         q: heads('q_proj'),
         k: heads('k_proj'),
-        v: heads('v_proj'),
+        v: heads('v_proj', valueDim),
         ...options,
         decay,
         gate,
       });
-      return linearStep(k, p, 'o_proj', o.reshape([batch, width]));
+      return linearStep(k, p, 'o_proj', o.reshape([batch, valueWidth]));
     },
 
-    stateBytes: () => 4 * nHeads * headDim * (headDim + (normalize ? 1 : 0)),
+    stateBytes: () => 4 * nHeads * headDim * (valueDim + (normalize ? 1 : 0)),
   };
 }

@@ -1,6 +1,6 @@
 /**
- * The feed-forward half of a block: gelu (Hendrycks & Gimpel 2016, arXiv:1606.08415) or swiglu (Shazeer 2020,
- * arXiv:2002.05202).
+ * The feed-forward half of a block: relu (Vaswani et al. 2017, arXiv:1706.03762), gelu (Hendrycks & Gimpel 2016,
+ * arXiv:1606.08415) or swiglu (Shazeer 2020, arXiv:2002.05202).
  */
 import type { Tape } from '@freelunch/autograd';
 import type { MlpConfig } from './config.js';
@@ -22,8 +22,8 @@ export function createMlp(
   conv1d: boolean,
 ): Mlp | undefined {
   if (config.type === 'none') return undefined;
-  const { approximate = 'tanh' } = config;
-  if (config.type === 'swiglu') {
+  const { type, approximate = 'tanh' } = config;
+  if (type === 'swiglu') {
     const dHidden = config.dHidden ?? Math.ceil((8 * dModel) / 3 / 8) * 8;
     return {
       declare(list, prefix) {
@@ -61,6 +61,9 @@ export function createMlp(
       list.weight(`${prefix}${last}.weight`, shape(dHidden, dModel), normal(0.02 / Math.sqrt(branches)));
       if (bias) list.other(`${prefix}${last}.bias`, [dModel], zeros);
     },
-    forward: (t, p, x) => apply(t, p, last, t.gelu({ x: apply(t, p, first, x), approximate })),
+    forward(t, p, x) {
+      const hidden = apply(t, p, first, x);
+      return apply(t, p, last, type === 'relu' ? t.relu({ x: hidden }) : t.gelu({ x: hidden, approximate }));
+    },
   };
 }

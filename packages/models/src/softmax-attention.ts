@@ -1,8 +1,9 @@
 /**
  * Softmax attention (Vaswani et al. 2017, arXiv:1706.03762), causal, with a cache of keys and values for decoding.
  *
- *   q, k, v  queries, keys, values of width headDim     nKvHeads  heads of keys and values, shared by groups of queries
- *   window   keys that a query sees, itself included    position  of a token in its sequence
+ *   q, k      queries and keys of width headDim, paper: d_k      v       values of width valueDim, paper: d_v
+ *   nKvHeads  heads of keys and values, shared by groups of queries
+ *   position  of a token in its sequence                         window  keys that a query sees, itself included
  */
 import type { Tape } from '@freelunch/autograd';
 import type { Kernels } from '@freelunch/kernels';
@@ -28,11 +29,13 @@ export function softmaxAttention(
   position: PositionConfig,
   fused: boolean,
 ): Mixer {
-  const { nHeads, headDim = dModel / nHeads, window, sparse } = config;
+  const { nHeads, headDim = dModel / nHeads, valueDim = headDim, window, sparse } = config;
   const nKvHeads = config.nKvHeads ?? nHeads;
   const bias = config.bias ?? fused;
   const qWidth = nHeads * headDim;
-  const kvWidth = nKvHeads * headDim;
+  const kWidth = nKvHeads * headDim;
+  const vWidth = nKvHeads * valueDim;
+  const oWidth = nHeads * valueDim;
   const out = fused ? 'c_proj' : 'o_proj';
   const rope = position.type === 'rope' ? position : undefined;
   // A window forgets: its cache has room for two windows, so that moving one to the front is rare. Block-sparse
@@ -54,12 +57,16 @@ export function softmaxAttention(
   function resize(k: Kernels, state: MixerState, kept: number, capacity: number): void {
     const [batch, before] = state.tensors.k.shape;
     const held = state.held!;
-    for (const name of ['k', 'v']) {
+    for (const [name, dim] of [
+      ['k', headDim],
+      ['v', valueDim],
+    ] as const) {
       const old = state.tensors[name];
-      const next = capacity === before ? old : k.zeros([batch, capacity, nKvHeads, headDim]);
+      const next = capacity === before ? old : k.zeros([batch, capacity, nKvHeads, dim]);
+      const width = nKvHeads * dim;
       for (let b = 0; b < batch; b++) {
-        const from = (b * before + held - kept) * kvWidth;
-        next.data.set(old.data.subarray(from, from + kept * kvWidth), b * capacity * kvWidth);
+        const from = (b * before + held - kept) * width;
+        next.data.set(old.data.subarray(from, from + kept * width), b * capacity * width);
       }
       if (next !== old) old.dispose();
       state.tensors[name] = next;
@@ -80,21 +87,21 @@ export function softmaxAttention(
   return {
     declare(list: ParameterList, prefix: string) {
       if (fused) {
-        list.weight(`${prefix}c_attn.weight`, [dModel, qWidth + 2 * kvWidth], normal(0.02));
-        if (bias) list.other(`${prefix}c_attn.bias`, [qWidth + 2 * kvWidth], zeros);
-        list.weight(`${prefix}c_proj.weight`, [qWidth, dModel], normal(0.02 / Math.sqrt(branches)));
+        list.weight(`${prefix}c_attn.weight`, [dModel, qWidth + kWidth + vWidth], normal(0.02));
+        if (bias) list.other(`${prefix}c_attn.bias`, [qWidth + kWidth + vWidth], zeros);
+        list.weight(`${prefix}c_proj.weight`, [oWidth, dModel], normal(0.02 / Math.sqrt(branches)));
         if (bias) list.other(`${prefix}c_proj.bias`, [dModel], zeros);
         return;
       }
       for (const [name, width] of [
         ['q_proj', qWidth],
-        ['k_proj', kvWidth],
-        ['v_proj', kvWidth],
+        ['k_proj', kWidth],
+        ['v_proj', vWidth],
       ] as const) {
         list.weight(`${prefix}${name}.weight`, [width, dModel], uniform(1 / Math.sqrt(dModel)));
         if (bias) list.other(`${prefix}${name}.bias`, [width], zeros);
       }
-      list.weight(`${prefix}o_proj.weight`, [dModel, qWidth], outputDeviation(qWidth, branches));
+      list.weight(`${prefix}o_proj.weight`, [dModel, oWidth], outputDeviation(oWidth, branches));
       if (bias) list.other(`${prefix}o_proj.bias`, [dModel], zeros);
     },
 
@@ -103,31 +110,31 @@ export function softmaxAttention(
       const parts = fused
         ? t.split(t.matmul({ a: x, b: p.get('c_attn.weight'), bias: p.find('c_attn.bias') }), [
             qWidth,
-            kvWidth,
-            kvWidth,
+            kWidth,
+            vWidth,
           ])
         : [linear(t, p, 'q_proj', x), linear(t, p, 'k_proj', x), linear(t, p, 'v_proj', x)];
       const first = state?.position ?? 0;
       const q = rotate(t, t.reshape(parts[0], [batch, seqLen, nHeads, headDim]), first);
       const k = rotate(t, t.reshape(parts[1], [batch, seqLen, nKvHeads, headDim]), first);
-      const v = t.reshape(parts[2], [batch, seqLen, nKvHeads, headDim]);
+      const v = t.reshape(parts[2], [batch, seqLen, nKvHeads, valueDim]);
       const options = { causal: true, window, sparse, alibiSlopes: slopes(t.k) };
       if (state === undefined)
         return outputLinear(
           t,
           p,
-          t.reshape(t.softmaxAttention({ q, k, v, ...options }).o, [batch, seqLen, qWidth]),
+          t.reshape(t.softmaxAttention({ q, k, v, ...options }).o, [batch, seqLen, oWidth]),
         );
 
       const held = makeRoom(t.k, state, seqLen);
       const capacity = state.tensors.k.shape[1];
-      for (const [name, fresh] of [
-        ['k', k],
-        ['v', v],
+      for (const [name, fresh, width] of [
+        ['k', k, kWidth],
+        ['v', v, vWidth],
       ] as const) {
         for (let b = 0; b < batch; b++) {
-          const rows = fresh.data.subarray(b * seqLen * kvWidth, (b + 1) * seqLen * kvWidth);
-          state.tensors[name].data.set(rows, (b * capacity + held) * kvWidth);
+          const rows = fresh.data.subarray(b * seqLen * width, (b + 1) * seqLen * width);
+          state.tensors[name].data.set(rows, (b * capacity + held) * width);
         }
       }
       state.held = held + seqLen;
@@ -142,12 +149,12 @@ export function softmaxAttention(
       });
       // Room beyond what single steps need, for a long piece at once, is given back.
       if (capacity > limit) resize(t.k, state, Math.min(state.held, inSight), limit);
-      return outputLinear(t, p, t.reshape(o, [batch, seqLen, qWidth]));
+      return outputLinear(t, p, t.reshape(o, [batch, seqLen, oWidth]));
     },
 
     initialState(k: Kernels, batch: number): MixerState {
-      const cache = () => k.zeros([batch, capacityAt(0), nKvHeads, headDim]);
-      return { tensors: { k: cache(), v: cache() }, position: 0, held: 0 };
+      const cache = (width: number) => k.zeros([batch, capacityAt(0), nKvHeads, width]);
+      return { tensors: { k: cache(headDim), v: cache(valueDim) }, position: 0, held: 0 };
     },
 
     step(k: Kernels, p: Scope, x: FloatTensor, state: MixerState): FloatTensor {
@@ -155,7 +162,7 @@ export function softmaxAttention(
       const parts = fused
         ? k.split({
             x: k.matmul({ a: x, b: p.get('c_attn.weight'), bias: p.find('c_attn.bias') }),
-            sizes: [qWidth, kvWidth, kvWidth],
+            sizes: [qWidth, kWidth, vWidth],
           })
         : [linearStep(k, p, 'q_proj', x), linearStep(k, p, 'k_proj', x), linearStep(k, p, 'v_proj', x)];
       const row = (part: FloatTensor, heads: number) =>
@@ -164,7 +171,7 @@ export function softmaxAttention(
       const o = k.softmaxAttentionStep({
         q: row(parts[0], nHeads),
         k: row(parts[1], nKvHeads),
-        v: parts[2].reshape([batch, nKvHeads, headDim]),
+        v: parts[2].reshape([batch, nKvHeads, valueDim]),
         kCache: state.tensors.k,
         vCache: state.tensors.v,
         length,
@@ -173,9 +180,9 @@ export function softmaxAttention(
         alibiSlopes: slopes(k),
       });
       state.held = length + 1;
-      return outputLinear(k, p, o.reshape([batch, qWidth]));
+      return outputLinear(k, p, o.reshape([batch, oWidth]));
     },
 
-    stateBytes: (seqLen) => 8 * capacityAt(seqLen) * kvWidth,
+    stateBytes: (seqLen) => 4 * capacityAt(seqLen) * (kWidth + vWidth),
   };
 }
