@@ -9,8 +9,8 @@
  */
 import { ArgumentError, type Kernels } from '@freelunch/kernels';
 import type { LanguageModel } from '@freelunch/models';
-import { compile, type LookUpMixer, type Plan } from './compile.js';
-import { bitsOf } from './integers.js';
+import { compile, type LookUpMixer, NUMBERED, type Plan } from './compile.js';
+import { bitsOf, lookUpNumber } from './integers.js';
 import { codeBits, Expr, Program } from './program.js';
 
 export interface CopyModelOptions {
@@ -19,37 +19,40 @@ export interface CopyModelOptions {
   length: number;
   /** Different letters. */
   vocabSize: number;
+  /** Softmax attention sees only so many tokens, its own among them: what is further back is not copied. */
+  window?: number;
 }
 
 /** What a copying model will be, before it is made. @throws ArgumentError if an option is out of range */
-export function copyModelPlan({ mixer, length, vocabSize }: CopyModelOptions): Plan {
+export function copyModelPlan({ mixer, length, vocabSize, window }: CopyModelOptions): Plan {
   for (const [name, value] of Object.entries({ length, vocabSize })) {
     if (!Number.isSafeInteger(value) || value < 1)
       throw new ArgumentError(`copyModel: ${name} must be a whole number from 1 up, got ${value}`);
   }
-  const bar = vocabSize + 1;
+  const bar = vocabSize + 1; // letters, then $ = vocabSize, |, and . after it
   const positions = 2 * length + 2; // the last token, `.`, needs no successor
   const p = new Program({ vocabSize: vocabSize + 4, length: positions });
-  const id = p.token((token) => token);
   const at = p.position((t) => t);
-  const [barAt] = p.lookUp({
+  const barAt = lookUpNumber(p, mixer, {
     name: 'the place of |',
     key: p.tokenCode(1, (token) => Number(token === bar)),
     query: [Expr.of(1)],
-    values: [at],
+    value: { position: (t) => t },
     codes: [1],
   });
   const bits = codeBits(positions);
-  const [source] = p.lookUp({
+  const letter = {
     name: 'the letter to copy',
     key: p.positionCode(bits, (t) => t),
     query: bitsOf(p, at.minus(barAt).plus(1), bits),
-    values: [id],
     codes: Array.from({ length: length + 1 }, (_, i) => i + 1),
-  });
-  // ids: letters, then $ = vocabSize, |, and . after it
-  const output = source.plus(p.relu(source.minus(vocabSize)));
-  return compile(p, { mixer, output });
+  };
+  const next = (token: number) => (token === bar ? bar + 1 : token);
+  const output =
+    p.vocabSize > NUMBERED
+      ? p.lookUp({ ...letter, values: p.tokenCode(codeBits(p.vocabSize), next) })
+      : lookUpNumber(p, mixer, { ...letter, value: { token: next } });
+  return compile(p, { mixer, output, window });
 }
 
 /**

@@ -19,3 +19,10 @@ export {
 export type { PredictAccuracyArgs } from './prediction.js';
 export { copyPrice, copyPriceFormulas } from './price.js';
 export type { CopyMixer, CopyPrice, CopyPriceArgs } from './price.js';
+export { compile } from './compile.js';
+export type { CompileOptions, LookUpMixer, Plan } from './compile.js';
+export { copyModel, copyModelPlan } from './copy-model.js';
+export type { CopyModelOptions } from './copy-model.js';
+export { bitOf, codeBits, Expr, Program } from './program.js';
+export type { LookUp, Node, PlacedLookUp, ProgramBlock, Relu } from './program.js';
+export * from './integers.js';

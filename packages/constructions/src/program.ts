@@ -132,6 +132,7 @@ export class Program {
   /** For each channel the least and greatest value that it can have. */
   readonly #ranges: (readonly [number, number])[] = [];
   readonly #nodes = new Map<string, Expr>();
+  readonly #columns = new Map<string, Expr>();
 
   /** @param length positions that the table has rows for */
   constructor({ vocabSize, length }: { vocabSize: number; length: number }) {
@@ -149,20 +150,20 @@ export class Program {
     return this.#ready.length;
   }
 
-  /** A function of the token at the position. */
+  /** A function of the token at the position; the same function again is the same channel. */
   token(of: (id: number) => number): Expr {
-    const column = Float64Array.from({ length: this.vocabSize }, (_, id) => of(id));
-    const { channel, expr } = this.#channel(-1, rangeOf(column));
-    this.tokenColumns.set(channel, column);
-    return expr;
+    return this.#column(
+      'token',
+      Float64Array.from({ length: this.vocabSize }, (_, id) => of(id)),
+    );
   }
 
-  /** A function of the position, from 0. */
+  /** A function of the position, from 0; the same function again is the same channel. */
   position(of: (position: number) => number): Expr {
-    const column = Float64Array.from({ length: this.length }, (_, t) => of(t));
-    const { channel, expr } = this.#channel(-1, rangeOf(column));
-    this.positionColumns.set(channel, column);
-    return expr;
+    return this.#column(
+      'position',
+      Float64Array.from({ length: this.length }, (_, t) => of(t)),
+    );
   }
 
   /** The bits of a code that the position decides, +1 or -1 each. */
@@ -270,6 +271,16 @@ export class Program {
       }
     }
     return rows;
+  }
+
+  #column(kind: 'token' | 'position', column: Float64Array): Expr {
+    const key = `${kind} ${column.join()}`;
+    const known = this.#columns.get(key);
+    if (known !== undefined) return known;
+    const { channel, expr } = this.#channel(-1, rangeOf(column));
+    (kind === 'token' ? this.tokenColumns : this.positionColumns).set(channel, column);
+    this.#columns.set(key, expr);
+    return expr;
   }
 
   #rangeOfNode(relus: readonly Relu[]): [number, number] {
