@@ -47,10 +47,11 @@ export interface Plan {
 }
 
 /** Where sigmoid rounds to 1 and to 0, and e^-x to 0: a power of two, so that nothing is rounded. */
-const OPEN = 128;
+export const OPEN = 128;
 /** Numbers are stored this much higher, where silu(x) = x in float32. */
 const LIFT = 32;
-const WIDTH_STEP = 4;
+/** Widths are multiples of what kernels take at a time. */
+export const WIDTH_STEP = 4;
 /** Most ids that {@link nearestId} tells apart in float32: its logits are squares of them. */
 export const NUMBERED = 2048;
 
@@ -60,7 +61,7 @@ const linearRow = (row: Float32Array, expr: Expr, one: number, factor = 1): void
 };
 
 /** A matrix by rows. */
-class Matrix {
+export class Matrix {
   readonly data: Float32Array;
 
   constructor(
@@ -75,7 +76,7 @@ class Matrix {
   }
 }
 
-type Weights = Map<string, Float32Array>;
+export type Weights = Map<string, Float32Array>;
 
 interface Half {
   parameters: number;
