@@ -150,9 +150,7 @@ export function compile(program: Program, options: CompileOptions): Plan {
         ['backbone.position_embeddings.weight', table(length, dModel, program.positionColumns)],
         [
           'lm_head.weight',
-          output instanceof Expr
-            ? nearestId(vocabSize, output, sizes)
-            : matchingId(vocabSize, output, sizes),
+          output instanceof Expr ? nearestId(vocabSize, output, sizes) : matchingId(vocabSize, output, sizes),
         ],
       ]);
       mixers.forEach((plan, i) => plan.write(weights, `backbone.layers.${i}.mixer.`));
