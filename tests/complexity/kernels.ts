@@ -310,12 +310,16 @@ export function callsOf(k: Kernels): Call[] {
     );
   }
 
-  for (const [batch, seqLen, nHeads, headDim] of [
+  for (const [batch, seqLen, nHeads, headDim, valueDim = headDim] of [
     [1, 64, 2, 16],
     [2, 45, 1, 12],
     [1, 7, 2, 5],
+    [2, 37, 2, 6, 21],
+    [1, 40, 1, 18, 3],
   ]) {
     const row = [batch, seqLen, nHeads, headDim];
+    const valueRow = [batch, seqLen, nHeads, valueDim];
+    const widths = valueDim === headDim ? { headDim } : { headDim, valueDim };
     for (const forget of ['none', 'retention', 'token', 'channel'] as const) {
       for (const featureMap of ['identity', 'relu', 'elu1'] as const) {
         for (const normalize of forget === 'none' ? [false, true] : [false]) {
@@ -328,21 +332,22 @@ export function callsOf(k: Kernels): Call[] {
                   ? { gate: negative(...leading, nHeads, headDim) }
                   : {};
           const options = { featureMap, normalize };
-          const sizes = { batch, seqLen, nHeads, headDim, forget, ...options };
-          const size = `[${row}] ${forget} ${featureMap}${normalize ? ' normalised' : ''}`;
+          const sizes = { batch, seqLen, nHeads, ...widths, forget, ...options };
+          const of = valueDim === headDim ? '' : `, ${valueDim}`;
+          const size = `[${row}${of}] ${forget} ${featureMap}${normalize ? ' normalised' : ''}`;
           const args = {
             q: normal(...row),
             k: normal(...row),
-            v: normal(...row),
+            v: normal(...valueRow),
             ...forgets(batch, seqLen),
             ...options,
           };
           add('linearAttention', size, (g) => ops.linearAttention(g, sizes), args);
           add('linearAttentionBackward', size, (g) => ops.linearAttentionBackward(g, sizes), {
             ...args,
-            do: normal(...row),
+            do: normal(...valueRow),
           });
-          const state = normal(batch, nHeads, headDim, headDim);
+          const state = normal(batch, nHeads, headDim, valueDim);
           const head = [batch, nHeads, headDim];
           const normalizer = normalize ? { normalizer: normal(...head) } : {};
           const step = {
@@ -350,7 +355,7 @@ export function callsOf(k: Kernels): Call[] {
             ...normalizer,
             q: normal(...head),
             k: normal(...head),
-            v: normal(...head),
+            v: normal(batch, nHeads, valueDim),
             ...forgets(batch),
             ...options,
           };
@@ -363,27 +368,33 @@ export function callsOf(k: Kernels): Call[] {
   }
 
   // Wide heads: by chunks.
-  for (const [batch, seqLen, nHeads, headDim, forget, normalize] of [
-    [1, 64, 2, 48, 'token', false],
-    [2, 45, 1, 50, 'retention', false],
-    [1, 8, 1, 64, 'token', true],
-    [1, 33, 1, 256, 'none', true],
+  for (const [batch, seqLen, nHeads, headDim, valueDim, forget, normalize] of [
+    [1, 64, 2, 48, 48, 'token', false],
+    [2, 45, 1, 50, 50, 'retention', false],
+    [1, 8, 1, 64, 64, 'token', true],
+    [1, 33, 1, 256, 256, 'none', true],
+    [2, 47, 1, 33, 70, 'token', true],
+    [1, 41, 2, 81, 35, 'retention', false],
+    [1, 33, 1, 7, 9400, 'none', true],
+    [1, 9, 1, 2, 9400, 'token', false], // by steps
   ] as const) {
     const row = [batch, seqLen, nHeads, headDim];
+    const valueRow = [batch, seqLen, nHeads, valueDim];
     const decay =
       forget === 'none'
         ? {}
         : { decay: forget === 'token' ? negative(...row.slice(0, 3)) : negative(nHeads) };
     const options = { featureMap: 'elu1', normalize } as const;
-    const sizes = { batch, seqLen, nHeads, headDim, forget, ...options };
-    const args = { q: normal(...row), k: normal(...row), v: normal(...row), ...decay, ...options };
-    add('linearAttention', `[${row}] ${forget}`, (g) => ops.linearAttention(g, sizes), args);
-    const initialState = normal(batch, nHeads, headDim, headDim);
+    const sizes = { batch, seqLen, nHeads, headDim, valueDim, forget, ...options };
+    const size = `[${row}, ${valueDim}] ${forget}`;
+    const args = { q: normal(...row), k: normal(...row), v: normal(...valueRow), ...decay, ...options };
+    add('linearAttention', size, (g) => ops.linearAttention(g, sizes), args);
+    const initialState = normal(batch, nHeads, headDim, valueDim);
     const going = { ...sizes, initialState: true };
     const more = { untraceable: 'the normaliser starts from nothing' };
     add(
       'linearAttention',
-      `[${row}] ${forget}, going on`,
+      `${size}, going on`,
       (g) => ops.linearAttention(g, going),
       { ...args, initialState },
       more,
@@ -432,25 +443,31 @@ export function callsOf(k: Kernels): Call[] {
 
   const strided = { pattern: 'strided', stride: 16 } as const;
   const fixed = { pattern: 'fixed', stride: 16, summary: 2 } as const;
-  for (const [batch, seqLen, nHeads, nKvHeads, headDim, options] of [
-    [1, 64, 2, 2, 16, {}],
-    [2, 45, 2, 1, 12, {}],
-    [1, 200, 2, 2, 16, {}],
-    [1, 200, 2, 1, 16, { window: 32 }],
-    [1, 4, 2, 2, 16, {}],
-    [1, 100, 1, 1, 16, { sparse: strided }],
-    [1, 100, 1, 1, 16, { sparse: fixed }],
+  for (const [batch, seqLen, nHeads, nKvHeads, headDim, valueDim, options] of [
+    [1, 64, 2, 2, 16, 16, {}],
+    [2, 45, 2, 1, 12, 12, {}],
+    [1, 200, 2, 2, 16, 16, {}],
+    [1, 200, 2, 1, 16, 16, { window: 32 }],
+    [1, 4, 2, 2, 16, 16, {}],
+    [1, 100, 1, 1, 16, 16, { sparse: strided }],
+    [1, 100, 1, 1, 16, 16, { sparse: fixed }],
+    [2, 77, 2, 1, 6, 21, {}],
+    [1, 150, 2, 2, 19, 3, { window: 32 }],
+    [1, 4, 2, 1, 13, 38, {}],
+    [1, 100, 1, 1, 14, 25, { sparse: strided }],
+    [1, 100, 1, 1, 26, 17, { sparse: fixed }],
   ] as const) {
     for (const alibi of [false, true]) {
       const slopes: Args = alibi ? { alibiSlopes: k.alibiSlopes({ nHeads }) } : {};
-      const kv = [batch, seqLen, nKvHeads, headDim];
       const row = [batch, seqLen, nHeads, headDim];
-      const sizes = { batch, seqLen, nHeads, nKvHeads, headDim, alibi, ...options };
-      const size = `[${row}] over ${nKvHeads} heads${alibi ? ', ALiBi' : ''} ${JSON.stringify(options)}`;
+      const widths = valueDim === headDim ? { headDim } : { headDim, valueDim };
+      const sizes = { batch, seqLen, nHeads, nKvHeads, ...widths, alibi, ...options };
+      const of = valueDim === headDim ? '' : `, ${valueDim}`;
+      const size = `[${row}${of}] over ${nKvHeads} heads${alibi ? ', ALiBi' : ''} ${JSON.stringify(options)}`;
       const args = {
         q: normal(...row),
-        k: normal(...kv),
-        v: normal(...kv),
+        k: normal(batch, seqLen, nKvHeads, headDim),
+        v: normal(batch, seqLen, nKvHeads, valueDim),
         causal: true,
         ...slopes,
         ...options,
@@ -462,21 +479,19 @@ export function callsOf(k: Kernels): Call[] {
         'softmaxAttentionBackward',
         size,
         (g) => ops.softmaxAttentionBackward(g, sizes),
-        { ...args, o, logSumExp, do: normal(...row) },
+        { ...args, o, logSumExp, do: normal(batch, seqLen, nHeads, valueDim) },
         more,
       );
-      const cache = [batch, 256, nKvHeads, headDim];
-      const one = [batch, nKvHeads, headDim];
       add(
         'softmaxAttentionStep',
         size,
         (g) => ops.softmaxAttentionStep(g, sizes, seqLen),
         {
           q: normal(batch, nHeads, headDim),
-          k: normal(...one),
-          v: normal(...one),
-          kCache: normal(...cache),
-          vCache: normal(...cache),
+          k: normal(batch, nKvHeads, headDim),
+          v: normal(batch, nKvHeads, valueDim),
+          kCache: normal(batch, 256, nKvHeads, headDim),
+          vCache: normal(batch, 256, nKvHeads, valueDim),
           length: seqLen,
           ...slopes,
           ...options,

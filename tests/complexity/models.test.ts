@@ -27,6 +27,41 @@ const models: Record<string, { config: ModelConfig; atMost?: boolean }> = {
   'gated a channel': {
     config: { ...base, mixer: { type: 'linear-attention', nHeads: 2, forget: 'channel' } },
   },
+  'linear attention, wide values': {
+    config: {
+      ...base,
+      mixer: { type: 'linear-attention', nHeads: 2, headDim: 6, valueDim: 21 },
+      mlp: 'relu',
+    },
+  },
+  'gated a channel, narrow values': {
+    config: {
+      ...base,
+      mixer: { type: 'linear-attention', nHeads: 3, headDim: 10, valueDim: 3, forget: 'channel' },
+    },
+  },
+  'layers without a mixer': {
+    config: {
+      ...base,
+      nLayers: 4,
+      mixer: [
+        { type: 'none' },
+        { type: 'mamba', dState: 8 },
+        { type: 'none' },
+        { type: 'delta-rule', nHeads: 2 },
+      ],
+      mlp: [{ type: 'relu', dHidden: 37, bias: false }, 'none', 'relu', 'swiglu'],
+    },
+  },
+  'no mixer at all': {
+    config: {
+      ...base,
+      mixer: { type: 'none' },
+      mlp: ['gelu', 'relu'],
+      norm: 'none',
+      position: { type: 'learned', maxLength: 256 },
+    },
+  },
   'delta rule': { config: { ...base, mixer: { type: 'delta-rule', nHeads: 2 } } },
   'gated delta rule': { config: { ...base, mixer: { type: 'delta-rule', nHeads: 2, gated: true } } },
   softmax: {
@@ -53,6 +88,25 @@ const models: Record<string, { config: ModelConfig; atMost?: boolean }> = {
     config: {
       ...base,
       mixer: { type: 'softmax-attention', nHeads: 2 },
+      mlp: 'gelu',
+      norm: 'layer',
+      position: { type: 'learned', maxLength: 256 },
+    },
+    atMost: true,
+  },
+  'softmax, wide values': {
+    config: {
+      ...base,
+      mixer: { type: 'softmax-attention', nHeads: 2, nKvHeads: 1, headDim: 6, valueDim: 21 },
+      position: 'rope',
+      mlp: 'relu',
+    },
+    atMost: true,
+  },
+  'gpt2, narrow values': {
+    config: {
+      ...base,
+      mixer: { type: 'softmax-attention', nHeads: 2, valueDim: 5 },
       mlp: 'gelu',
       norm: 'layer',
       position: { type: 'learned', maxLength: 256 },

@@ -1,9 +1,6 @@
 import type { Sparse } from './softmax-attention.js';
 
-/**
- * What a model consists of. Configs of @freelunch/models are such configs; these here may also have mixtures of
- * experts, and another MLP in each layer.
- */
+/** What a model consists of. Configs of @freelunch/models are such configs; these may also have mixtures of experts. */
 export interface ModelConfig {
   vocabSize: number;
   dModel: number;
@@ -25,7 +22,7 @@ export type PositionConfig =
   | { type: 'rope'; rotaryDim?: number; convention?: 'half' | 'interleaved' };
 
 export interface MlpConfig {
-  type: 'gelu' | 'swiglu' | 'none';
+  type: 'relu' | 'gelu' | 'swiglu' | 'none';
   dHidden?: number;
   bias?: boolean;
   approximate?: 'tanh' | 'none';
@@ -62,6 +59,7 @@ export type MixerConfig =
       type: 'linear-attention';
       nHeads: number;
       headDim?: number;
+      valueDim?: number;
       featureMap?: 'identity' | 'relu' | 'elu1';
       normalize?: boolean;
       forget?: 'none' | 'retention' | 'token' | 'channel';
@@ -72,12 +70,14 @@ export type MixerConfig =
       nHeads: number;
       nKvHeads?: number;
       headDim?: number;
+      valueDim?: number;
       window?: number;
       sparse?: Sparse;
       bias?: boolean;
       /** Whether q, k and v have biases and the output none, as in Qwen. */
       qkvBias?: boolean;
-    };
+    }
+  | { type: 'none' };
 
 export interface ResolvedConfig {
   vocabSize: number;
@@ -94,7 +94,8 @@ export interface ResolvedConfig {
 const typed = <T extends { type: string }>(value: T | T['type'] | undefined, absent: T['type']): T =>
   (typeof value === 'object' ? value : { type: value ?? absent }) as T;
 
-const mixerTypes = ['mamba', 'mamba2', 'linear-attention', 'delta-rule', 'softmax-attention'];
+const mixerTypes = ['mamba', 'mamba2', 'linear-attention', 'delta-rule', 'softmax-attention', 'none'];
+const mlpTypes = ['none', 'relu', 'gelu', 'swiglu'];
 
 function fail(name: string, wanted: string, got: unknown): never {
   throw new RangeError(`cost: ${name} must be ${wanted}, got ${JSON.stringify(got)}`);
@@ -136,7 +137,14 @@ export function resolveConfig(config: ModelConfig): ResolvedConfig {
         mixer.headDim ?? 64,
       );
   });
-  const mlps = each('mlp', config.mlp ?? 'none').map((mlp) => typed<MlpConfig>(mlp, 'none'));
+  const mlps = each('mlp', config.mlp ?? 'none').map((mlp, i) => {
+    const resolved = typed<MlpConfig>(mlp, 'none');
+    const { type } = resolved;
+    if (!mlpTypes.includes(type)) fail(`mlp[${i}].type`, `one of ${mlpTypes.join(', ')}`, type);
+    if (type === 'none' && mixers[i].type === 'none')
+      fail(`mlp[${i}].type`, 'other than none where there is no mixer', type);
+    return resolved;
+  });
   const norm = typed<{ type: NormType }>(config.norm, 'rms').type;
   const position = typed<PositionConfig>(config.position as PositionConfig, 'none');
   const fused =

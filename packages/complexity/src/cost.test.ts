@@ -20,8 +20,10 @@ const mixers = {
   mamba2: (n: number) => ({ type: 'mamba2', dState: n, headDim: 16 }) as const,
   linear: () => ({ type: 'linear-attention', nHeads: 2 }) as const,
   gated: () => ({ type: 'linear-attention', nHeads: 2, forget: 'channel' }) as const,
+  wide: (n: number) => ({ type: 'linear-attention', nHeads: 2, headDim: 4, valueDim: n }) as const,
   delta: () => ({ type: 'delta-rule', nHeads: 2, gated: true }) as const,
   softmax: () => ({ type: 'softmax-attention', nHeads: 2, nKvHeads: 1 }) as const,
+  wideSoftmax: (n: number) => ({ type: 'softmax-attention', nHeads: 2, valueDim: n }) as const,
   window: (n: number) => ({ type: 'softmax-attention', nHeads: 2, window: 4 * n }) as const,
 };
 const modes = ['train', 'prefill', 'decode', 'generate'] as const;
@@ -106,6 +108,46 @@ describe('cost', () => {
     expect(formulas.stateBytes.evaluate(values)).toBe(4 * (64 * (4 + 3) + 64 * (9 + 3) + 2 * 11 * 16));
   });
 
+  it('counts a layer that is its MLP alone as such, and values by their own width', () => {
+    const config: ModelConfig = {
+      ...small,
+      mixer: [
+        { type: 'none' },
+        { type: 'linear-attention', nHeads: 2, headDim: 3, valueDim: 5 },
+        { type: 'none' },
+      ],
+      mlp: ['relu', 'none', 'relu'],
+    };
+    const tree = cost(config, { mode: 'decode', promptLength: 10 });
+    expect(tree.values).toMatchObject({
+      nMlp: 2,
+      nLinearAttention: 1,
+      headDim: 3,
+      valueDim: 5,
+      dHidden: 128,
+    });
+    const layers = tree.children.find(({ name }) => name === 'layers')!.children;
+    expect(layers.map(({ children }) => children.map(({ name }) => name))).toEqual([
+      ['mlp'],
+      ['linear-attention'],
+      ['mlp'],
+    ]);
+    const mlp = 32 + 2 * 32 * 128 + 128 + 32; // norm, weights, biases
+    const mixer = 32 + 2 * 32 * 6 + 2 * 32 * 10; // norm, q and k, v and o
+    expect(layers.map(({ params }) => params)).toEqual([mlp, mixer, mlp]);
+    expect(tree.params).toBe(50 * 32 + 2 * mlp + mixer + 32);
+    expect(tree.stateBytes).toBe(4 * 2 * (3 * 5 + 3));
+    expect(tree.formulas.stateBytes.toString()).toBe(
+      '4 batch headDim nHeads nLinearAttention valueDim + 4 batch headDim nHeads nLinearAttention',
+    );
+
+    const cached = {
+      ...small,
+      mixer: { type: 'softmax-attention', nHeads: 4, nKvHeads: 2, valueDim: 5 },
+    } as const;
+    expect(cost(cached, { mode: 'decode', promptLength: 10 }).stateBytes).toBe(4 * 3 * 11 * 2 * (8 + 5));
+  });
+
   it('knows what grows: the cache of attention, not the state of Mamba', () => {
     expect(grows(mamba, 'stateBytes')).toBe('O(1)');
     expect(grows(gpt2, 'stateBytes')).toBe('O(position)');
@@ -166,6 +208,17 @@ describe('cost', () => {
       { ...small, mixer: { type: 'softmax-attention', nHeads: 5 } },
       {},
       'nHeads must be a divisor of dModel = 32',
+    ],
+    [{ ...small, mixer: mixers.linear(), mlp: 'tanh' }, {}, 'mlp[0].type must be one of none, relu, gelu'],
+    [
+      { ...small, mixer: { type: 'none' }, mlp: ['relu', 'none', 'relu'] },
+      {},
+      'mlp[1].type must be other than none where there is no mixer, got "none"',
+    ],
+    [
+      { ...small, mixer: { ...mixers.linear(), valueDim: 0 } },
+      {},
+      'mixer[0].valueDim must be a whole number from 1 up, got 0',
     ],
     [mamba, { promptLength: NaN }, 'promptLength must be a whole number'],
     [mamba, { dtype: 'int3' }, 'dtype must be one of float64'],

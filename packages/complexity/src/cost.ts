@@ -162,10 +162,10 @@ function pass(c: Context, s: Situation, model: ResolvedConfig, lastOnly: boolean
     if (kind === undefined) {
       const parts = block(s, mixer, mlps[i], model);
       const draft = group('', [
-        group(mixer.type, ops(parts.mixer, c.recompute)),
+        ...(parts.mixer.length > 0 ? [group(mixer.type, ops(parts.mixer, c.recompute))] : []),
         ...(parts.mlp.length > 0 ? [group('mlp', ops(parts.mlp, c.recompute))] : []),
       ]);
-      kind = { draft, layers: [], type: mixer.type };
+      kind = { draft, layers: [], type: mixer.type === 'none' ? 'mlp' : mixer.type };
       kinds.set(key, kind);
     }
     kind.layers.push(i);

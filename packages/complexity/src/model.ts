@@ -182,7 +182,11 @@ class Layer {
 }
 
 /** A mixer in the order of its forward pass. @returns how many times it uses its input */
-function addMixer(layer: Layer, config: MixerConfig, model: ResolvedConfig): number {
+function addMixer(
+  layer: Layer,
+  config: Exclude<MixerConfig, { type: 'none' }>,
+  model: ResolvedConfig,
+): number {
   const { s, rows } = layer;
   const { g, sizes, batch, seqLen, dModel, phase } = s;
   const initialState = phase === 'prefill';
@@ -282,23 +286,26 @@ function addMixer(layer: Layer, config: MixerConfig, model: ResolvedConfig): num
     case 'linear-attention': {
       const { featureMap = 'elu1', forget = 'none' } = config;
       const normalize = config.normalize ?? forget === 'none';
-      const { H, P, width } = heads(layer, config, model);
-      for (const name of ['q_proj', 'k_proj', 'v_proj']) layer.linear(name, width, dModel);
+      const { H, P, V, width, valueWidth } = heads(layer, config, model);
+      layer.linear('q_proj', width, dModel);
+      layer.linear('k_proj', width, dModel);
+      layer.linear('v_proj', valueWidth, dModel);
       const gates = forget === 'token' ? H : width;
       const gated = forget === 'token' || forget === 'channel';
       if (gated) {
         layer.linear('g_proj', gates, dModel, true);
         layer.pointwise('forget', 'logSigmoid', product(rows, gates));
       }
-      const shape = { batch, seqLen, nHeads: H, headDim: P, featureMap, normalize, forget, initialState };
-      const state = product(batch, H, sum(product(P, P), normalize ? P : 0));
+      const widths = { headDim: P, valueDim: V };
+      const shape = { batch, seqLen, nHeads: H, ...widths, featureMap, normalize, forget, initialState };
+      const state = product(batch, H, sum(product(P, V), normalize ? P : 0));
       layer.add('linear_attention', step ? linearAttentionStep(g, shape) : linearAttention(g, shape), {
         tensors: forget === 'retention' ? [H] : [],
         backward: () => linearAttentionBackward(g, shape),
-        outputs: sum(product(rows, width), step ? 0 : state),
+        outputs: sum(product(rows, valueWidth), step ? 0 : state),
         state,
       });
-      layer.linear('o_proj', dModel, width);
+      layer.linear('o_proj', dModel, valueWidth);
       return gated ? 4 : 3;
     }
     case 'delta-rule': {
@@ -326,11 +333,16 @@ function addMixer(layer: Layer, config: MixerConfig, model: ResolvedConfig): num
   }
 }
 
-function heads(layer: Layer, config: { nHeads: number; headDim?: number }, { dModel }: ResolvedConfig) {
+function heads(
+  layer: Layer,
+  config: { nHeads: number; headDim?: number; valueDim?: number },
+  { dModel }: ResolvedConfig,
+) {
   const { sizes } = layer.s;
   const H = sizes.size('nHeads', config.nHeads);
   const P = sizes.size('headDim', config.headDim ?? dModel / config.nHeads);
-  return { H, P, width: H.times(P) };
+  const V = config.valueDim === undefined ? P : sizes.size('valueDim', config.valueDim);
+  return { H, P, V, width: H.times(P), valueWidth: H.times(V) };
 }
 
 function addAttention(
@@ -342,17 +354,17 @@ function addAttention(
   const { g, sizes, batch, seqLen, position, dModel, phase } = s;
   const { fused } = model;
   const bias = config.bias ?? fused;
-  const { H, P, width } = heads(layer, config, model);
+  const { H, P, V, width, valueWidth } = heads(layer, config, model);
   const K = config.nKvHeads === undefined ? H : sizes.size('nKvHeads', config.nKvHeads);
-  const kvWidth = K.times(P);
+  const kvWidth = K.times(sum(P, V));
   if (fused) {
-    layer.linear('c_attn', sum(width, product(2, kvWidth)), dModel, bias, false);
-    layer.split('split', sum(width, product(2, kvWidth)));
+    layer.linear('c_attn', sum(width, kvWidth), dModel, bias, false);
+    layer.split('split', sum(width, kvWidth));
   } else {
     const qkvBias = bias || config.qkvBias;
     layer.linear('q_proj', width, dModel, qkvBias);
-    layer.linear('k_proj', kvWidth, dModel, qkvBias);
-    layer.linear('v_proj', kvWidth, dModel, qkvBias);
+    layer.linear('k_proj', K.times(P), dModel, qkvBias);
+    layer.linear('v_proj', K.times(V), dModel, qkvBias);
   }
   if (model.position.type === 'rope') {
     const { rotaryDim, convention } = model.position;
@@ -377,6 +389,7 @@ function addAttention(
     nHeads: H,
     nKvHeads: K,
     headDim: P,
+    valueDim: V,
     window: config.window === undefined ? undefined : sizes.size('window', config.window),
     sparse: config.sparse,
     stride: config.sparse === undefined ? undefined : sizes.size('stride', config.sparse.stride),
@@ -392,11 +405,11 @@ function addAttention(
     step ? softmaxAttentionStep(g, shape, position) : softmaxAttention(g, shape, phase === 'prefill'),
     {
       backward: () => softmaxAttentionBackward(g, shape),
-      outputs: sum(product(rows, width), step ? 0 : product(batch, H, seqLen)),
-      state: product(2, batch, held, kvWidth),
+      outputs: sum(product(rows, valueWidth), step ? 0 : product(batch, H, seqLen)),
+      state: product(batch, held, kvWidth),
     },
   );
-  layer.linear(fused ? 'c_proj' : 'o_proj', dModel, width, bias, !fused);
+  layer.linear(fused ? 'c_proj' : 'o_proj', dModel, valueWidth, bias, !fused);
   return fused ? 1 : 3;
 }
 
@@ -440,12 +453,13 @@ function addMlp(layer: Layer, config: MlpConfig, { dModel: model, fused }: Resol
   const H = sizes.size('dHidden', config.dHidden ?? 4 * model);
   const { bias = true, approximate = 'tanh' } = config;
   linear(fused ? 'c_fc' : 'fc1', H, dModel, bias, !fused);
-  layer.pointwise('gelu', approximate === 'tanh' ? 'geluTanh' : 'gelu', product(rows, H));
+  if (config.type === 'relu') layer.pointwise('relu', 'relu', product(rows, H));
+  else layer.pointwise('gelu', approximate === 'tanh' ? 'geluTanh' : 'gelu', product(rows, H));
   linear(fused ? 'c_proj' : 'fc2', dModel, H, bias, !fused);
   return 1;
 }
 
-/** A residual block: a norm, a mixer, an addition, and the same with an MLP. */
+/** A residual block: a norm, a mixer, an addition, and the same with an MLP; one of them may be absent. */
 export function block(
   s: Situation,
   mixer: MixerConfig,
@@ -462,7 +476,7 @@ export function block(
     return layer.entries;
   };
   return {
-    mixer: branch((layer) => addMixer(layer, mixer, model)),
+    mixer: mixer.type === 'none' ? [] : branch((layer) => addMixer(layer, mixer, model)),
     mlp: mlp.type === 'none' ? [] : branch((layer) => addMlp(layer, mlp, model)),
   };
 }

@@ -10,7 +10,10 @@ export interface AttentionSizes {
   seqLen: Size;
   nHeads: Size;
   nKvHeads: Size;
+  /** Width of queries and keys. */
   headDim: Size;
+  /** Width of values; headDim if absent. */
+  valueDim?: Size;
   /** Keys that a query sees, itself included. */
   window?: Size;
   sparse?: Sparse;
@@ -165,28 +168,33 @@ function tilesOf({ from, to }: Pass, alibi: boolean): Tiles {
   return tiles;
 }
 
-const elements = ({ batch, seqLen, nHeads, nKvHeads, headDim }: AttentionSizes) => ({
+const elements = ({ batch, seqLen, nHeads, nKvHeads, headDim, valueDim = headDim }: AttentionSizes) => ({
   q: product(batch, seqLen, nHeads, headDim),
-  kv: product(2, batch, seqLen, nKvHeads, headDim),
+  kv: product(batch, seqLen, nKvHeads, sum(headDim, valueDim)),
+  o: product(batch, seqLen, nHeads, valueDim),
   sums: product(batch, nHeads, seqLen),
 });
 
 /** Work of single queries against `keys` keys in all, each pass over `queries` of them. */
 function rowWork(
   g: Grain,
-  { headDim, nHeads, batch }: AttentionSizes,
+  { headDim, valueDim = headDim, nHeads, batch }: AttentionSizes,
   visible: number[],
   continued: boolean,
 ): ReturnType<typeof op> {
   const heads = product(batch, nHeads);
-  const wide = g.round(headDim, 4);
+  const wide = g.round(valueDim, 4);
   const keys = visible.reduce((all, count) => all + count, 0);
   const fours = visible.reduce((all, count) => all + Math.ceil(count / 4) * 4, 0);
   const queries = visible.length;
   return op({
     macs: product(
       heads,
-      sum(product(fours, sum(wide, 1)), product(keys, wide), continued ? product(queries, wide) : 0),
+      sum(
+        product(fours, sum(g.round(headDim, 4), 1)),
+        product(keys, wide),
+        continued ? product(queries, wide) : 0,
+      ),
     ),
     other: product(heads, sum(6 * fours, product(queries, sum(wide, 11)))),
     transcendentals: product(heads, sum(fours, 5 * queries)),
@@ -195,24 +203,23 @@ function rowWork(
 
 /** Causal attention of whole sequences. Scores that a mask takes out are computed in kernels, and not in the formula. */
 export function softmaxAttention(g: Grain, sizes: AttentionSizes, cached = false): Op {
-  const { batch, seqLen, nHeads, nKvHeads, headDim, alibi = false } = sizes;
-  const { q, kv, sums } = elements(sizes);
+  const { batch, seqLen, nHeads, nKvHeads, headDim, valueDim = headDim, alibi = false } = sizes;
+  const { q, kv, o, sums } = elements(sizes);
   const traffic = {
     read: cached ? { activations: q, state: kv } : { activations: sum(q, kv) },
-    written: { activations: sum(q, sums) },
+    written: { activations: sum(o, sums) },
   };
   const heads = product(batch, nHeads);
   if (!g.kernel) {
     const pairs = product(heads, visiblePairs(seqLen, sizes));
     return op({
-      macs: product(pairs, sum(product(2, headDim), alibi ? 1 : 0)),
-      other: sum(product(2, pairs), product(2, q), product(2, heads, seqLen)),
+      macs: product(pairs, sum(headDim, valueDim, alibi ? 1 : 0)),
+      other: sum(product(2, pairs), q, o, product(2, heads, seqLen)),
       transcendentals: sum(pairs, product(heads, seqLen)),
       ...traffic,
     });
   }
-  const four = g.round(headDim, 4);
-  const five = g.round(headDim, 5);
+  const fourValue = g.round(valueDim, 4);
   const parts = passesOf(numberOf(seqLen), sizes).map((pass, i) => {
     const continued = i > 0;
     if (pass.from.length < 5)
@@ -224,15 +231,16 @@ export function softmaxAttention(g: Grain, sizes: AttentionSizes, cached = false
       );
     const { rows, depth, masked, visits, panels, keys, queries } = tilesOf(pass, alibi);
     return op({
-      macs: product(heads, 8, sum(product(rows, headDim), product(depth, five), masked)),
+      macs: product(heads, 8, sum(product(rows, headDim), product(depth, g.round(valueDim, 5)), masked)),
       other: sum(
         // At most: a panel's sums shrink where a tile has a new maximum, which depends on the scores.
-        product(heads, 8, sum(product(2 * rows), product(visits, sum(headDim, 2)))),
+        product(heads, 8, sum(product(2 * rows), product(visits, sum(valueDim, 2)))),
         product(heads, visits),
         // queries in, outputs out, and back in for a pass that goes on
-        product(heads, four, 8 * panels + Math.ceil(queries / 4) * 4 + (continued ? 8 * panels : 0)),
+        product(heads, 8 * panels, g.round(headDim, 4)),
+        product(heads, Math.ceil(queries / 4) * 4 + (continued ? 8 * panels : 0), fourValue),
         product(heads, 2 * queries),
-        product(batch, nKvHeads, keys, four),
+        product(batch, nKvHeads, keys, fourValue),
       ),
       transcendentals: product(heads, sum(8 * rows, 8 * visits, queries)),
     });
@@ -241,40 +249,42 @@ export function softmaxAttention(g: Grain, sizes: AttentionSizes, cached = false
 }
 
 export function softmaxAttentionBackward(g: Grain, sizes: AttentionSizes): Op {
-  const { batch, seqLen, nHeads, nKvHeads, headDim, alibi = false } = sizes;
-  const { q, kv, sums } = elements(sizes);
+  const { batch, seqLen, nHeads, nKvHeads, headDim, valueDim = headDim, alibi = false } = sizes;
+  const { q, kv, o, sums } = elements(sizes);
   const traffic = {
-    read: { activations: sum(product(3, q), kv, sums) },
+    read: { activations: sum(q, product(2, o), kv, sums) },
     written: { activations: sum(q, kv) },
   };
   const heads = product(batch, nHeads);
   if (!g.kernel) {
     const pairs = product(heads, visiblePairs(seqLen, sizes));
     return op({
-      macs: sum(product(pairs, sum(product(5, headDim), alibi ? 1 : 0)), q),
+      macs: sum(product(pairs, sum(product(3, headDim), product(2, valueDim), alibi ? 1 : 0)), o),
       other: sum(product(3, pairs), product(2, q)),
       transcendentals: pairs,
       ...traffic,
     });
   }
-  const four = g.round(headDim, 4);
-  const five = g.round(headDim, 5);
-  const eight = g.round(headDim, 8);
+  const fourKey = g.round(headDim, 4);
+  const fourValue = g.round(valueDim, 4);
+  const eights = sum(g.round(headDim, 8), g.round(valueDim, 8));
   const parts = passesOf(numberOf(seqLen), sizes).map((pass) => {
     const { rows, masked, panels, keys, queries } = tilesOf(pass, alibi);
     return op({
       macs: product(
         heads,
         sum(
-          product(8 * rows, sum(product(2, headDim), five, product(2, eight))),
+          product(8 * rows, sum(headDim, valueDim, g.round(headDim, 5), eights)),
           8 * masked,
-          product(queries, four),
+          product(queries, fourValue),
         ),
       ),
       other: sum(
         product(heads, sum(24 * rows, 5 * queries)),
-        product(heads, four, 2 * queries + 16 * panels + Math.ceil(queries / 4) * 4 + queries),
-        product(3, batch, nKvHeads, keys, four),
+        // queries and upstream in, by rows and by lanes; gradients of queries out
+        product(heads, fourKey, 2 * queries + 8 * panels + Math.ceil(queries / 4) * 4),
+        product(heads, fourValue, queries + 8 * panels),
+        product(batch, nKvHeads, keys, sum(product(2, fourKey), fourValue)),
       ),
       transcendentals: product(heads, 8 * rows),
     });
@@ -284,19 +294,19 @@ export function softmaxAttentionBackward(g: Grain, sizes: AttentionSizes): Op {
 
 /** One new token of each sequence, at `position`: its key and value go into the cache. */
 export function softmaxAttentionStep(g: Grain, sizes: Omit<AttentionSizes, 'seqLen'>, position: Size): Op {
-  const { batch, nHeads, headDim, alibi = false } = sizes;
+  const { batch, nHeads, headDim, valueDim = headDim, alibi = false } = sizes;
   const all = { ...sizes, seqLen: 1 };
-  const { q, kv } = elements(all);
+  const { q, kv, o } = elements(all);
   const keys = visibleKeys(position, sizes);
   const traffic = {
     read: { activations: sum(q, kv), state: product(kv, keys) },
-    written: { activations: q, state: kv },
+    written: { activations: o, state: kv },
   };
   const heads = product(batch, nHeads);
   if (!g.kernel) {
     return op({
-      macs: product(heads, keys, sum(product(2, headDim), alibi ? 1 : 0)),
-      other: sum(product(heads, keys, 3), product(heads, sum(headDim, 2))),
+      macs: product(heads, keys, sum(headDim, valueDim, alibi ? 1 : 0)),
+      other: sum(product(heads, keys, 3), product(heads, sum(valueDim, 2))),
       transcendentals: product(heads, sum(keys, 1)),
       ...traffic,
     });
