@@ -21,7 +21,15 @@ import {
   type MlpConfig,
   type ModelConfig,
 } from '@freelunch/models';
-import { bitOf, codeBits, Expr, type PlacedLookUp, type Program, type ProgramBlock } from './program.js';
+import {
+  bitOf,
+  codeBits,
+  Expr,
+  MISSING,
+  type PlacedLookUp,
+  type Program,
+  type ProgramBlock,
+} from './program.js';
 
 /** Which kernel looks up. */
 export type LookUpMixer = 'softmax-attention' | 'linear-attention' | 'mamba' | 'mamba2';
@@ -103,13 +111,17 @@ const nothing: MixerPlan = {
 
 /** Plans the model of a program. @throws ArgumentError if an option does not fit */
 export function compile(program: Program, options: CompileOptions): Plan {
-  const { output, mixer, window } = options;
+  const { output, mixer, window, beta } = options;
   if (!Object.hasOwn(plans, mixer))
     throw new ArgumentError(
       `compile: mixer must be one of ${Object.keys(plans).join(', ')}, got '${String(mixer)}'`,
     );
   if (window !== undefined && mixer !== 'softmax-attention')
     throw new ArgumentError(`compile: window must be absent for ${mixer}, got ${window}`);
+  if (window !== undefined && (!Number.isSafeInteger(window) || window < 1))
+    throw new ArgumentError(`compile: window must be a whole number from 1 up, got ${window}`);
+  if (beta !== undefined && !(beta > 0 && beta < Infinity))
+    throw new ArgumentError(`compile: beta must be a finite number above 0, got ${beta}`);
   if (mixer === 'mamba2') checkBits(program);
   const { vocabSize, length } = program;
   if (output instanceof Expr && vocabSize > NUMBERED)
@@ -207,7 +219,8 @@ function checkBits(program: Program): void {
     for (const { name, values } of lookUps) {
       for (const value of values) {
         const [least, greatest] = program.range(value);
-        if (least < -1 || greatest > 1)
+        const copied = least === MISSING; // what other look-ups found
+        if ((least < -1 && !copied) || greatest > 1)
           throw new ArgumentError(
             `compile: values of ${name} must be +1 or -1 for mamba2, got numbers from ${least} to ${greatest}`,
           );
@@ -217,8 +230,8 @@ function checkBits(program: Program): void {
 }
 
 /** Nodes as fc1, relu, fc2: equal hidden units are one. */
-function planMlp({ nodes }: ProgramBlock, { dModel, one }: Sizes): Half & { config: MlpConfig } {
-  if (nodes.length === 0)
+function planMlp({ lookUps, nodes }: ProgramBlock, { dModel, one }: Sizes): Half & { config: MlpConfig } {
+  if (nodes.length === 0 && lookUps.length > 0)
     return { config: { type: 'none' }, parameters: 0, floatsKept: () => 0, write: () => {} };
   const units = new Map<string, { of: Expr; outputs: Map<number, number> }>();
   for (const { channel, relus } of nodes) {
@@ -229,7 +242,7 @@ function planMlp({ nodes }: ProgramBlock, { dModel, one }: Sizes): Half & { conf
       unit.outputs.set(channel, (unit.outputs.get(channel) ?? 0) + weight);
     }
   }
-  const dHidden = units.size;
+  const dHidden = Math.max(1, units.size); // a layer must have something
   return {
     config: { type: 'relu', dHidden, bias: false },
     parameters: 2 * dHidden * dModel,

@@ -26,8 +26,13 @@ export const maximum = (p: Program, a: Expr, b: Expr): Expr => a.plus(p.relu(b.m
 
 export const minimum = (p: Program, a: Expr, b: Expr): Expr => a.minus(p.relu(a.minus(b)));
 
-/** Folds a list in a balanced tree, whose depth is the logarithm of its length. */
+/**
+ * Folds a list in a balanced tree, whose depth is the logarithm of its length.
+ *
+ * @throws ArgumentError if the list is empty
+ */
 export function fold(values: readonly Expr[], combine: (a: Expr, b: Expr) => Expr): Expr {
+  if (values.length === 0) throw new ArgumentError('fold: values must be at least one, got none');
   let level = [...values];
   while (level.length > 1) {
     const next: Expr[] = [];

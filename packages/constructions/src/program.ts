@@ -114,7 +114,7 @@ export function codeBits(count: number): number {
 export const bitOf = (code: number, bit: number): 1 | -1 => (Math.floor(code / 2 ** bit) % 2 === 1 ? 1 : -1);
 
 /** What a register that was never written reads as: the least of what look-ups that find nothing give. */
-const MISSING = -32;
+export const MISSING = -32;
 
 /** Most hidden units and channels of a program, to stop a table that nobody can hold. */
 const LIMIT = 2 ** 24;
@@ -216,12 +216,23 @@ export class Program {
   /**
    * The values of the token that is stored under the code of the query, this one and earlier ones among them. If there
    * is none, what comes back is not defined.
+   *
+   * @throws ArgumentError if key and query differ in length, a code does not fit in them, or there is nothing to look up
    */
   lookUp(lookUp: LookUp): Expr[] {
-    const { key, query, values } = lookUp;
+    const { name, key, query, values, codes } = lookUp;
+    if (key.length === 0 || values.length === 0 || codes.length === 0)
+      throw new ArgumentError(
+        `lookUp: ${name} must have bits in its key, values and codes, got ${key.length}, ${values.length} and ${codes.length}`,
+      );
+    const wrong = codes.find((code) => !Number.isSafeInteger(code) || code < 0 || code >= 2 ** key.length);
+    if (wrong !== undefined)
+      throw new ArgumentError(
+        `lookUp: codes of ${name} must be whole numbers from 0 to ${2 ** key.length - 1}, got ${wrong}`,
+      );
     if (key.length !== query.length)
       throw new ArgumentError(
-        `lookUp: query of ${lookUp.name} must have ${key.length} bits as its key has, got ${query.length}`,
+        `lookUp: query of ${name} must have ${key.length} bits as its key has, got ${query.length}`,
       );
     const needed = [...key, ...query, ...values].reduce(
       (latest, expr) => Math.max(latest, this.#readyAt(expr)),
@@ -239,9 +250,20 @@ export class Program {
   /**
    * What the program computes, in double precision: the definition that compiled models are held against.
    *
-   * @returns the channels of each token
+   * @returns the channels of each token; 0 where a look-up finds nothing
+   * @throws ArgumentError for a token that is not of the vocabulary, and for more of them than there are positions
    */
   evaluate(tokens: ArrayLike<number>): Float64Array[] {
+    if (tokens.length > this.length)
+      throw new ArgumentError(
+        `evaluate: tokens must be at most ${this.length}, as there are positions, got ${tokens.length}`,
+      );
+    for (let t = 0; t < tokens.length; t++) {
+      if (!Number.isInteger(tokens[t]) || tokens[t] < 0 || tokens[t] >= this.vocabSize)
+        throw new ArgumentError(
+          `evaluate: tokens must be whole numbers from 0 to ${this.vocabSize - 1}, got ${tokens[t]} at ${t}`,
+        );
+    }
     const rows = Array.from({ length: tokens.length }, (_, t) => {
       const row = new Float64Array(this.width);
       for (const [channel, column] of this.tokenColumns) row[channel] = column[tokens[t]];
@@ -274,6 +296,11 @@ export class Program {
   }
 
   #column(kind: 'token' | 'position', column: Float64Array): Expr {
+    const wrong = column.findIndex((value) => !Number.isFinite(value));
+    if (wrong >= 0)
+      throw new ArgumentError(
+        `Program: a ${kind}'s channel must be a finite number, got ${column[wrong]} for ${wrong}`,
+      );
     const key = `${kind} ${column.join()}`;
     const known = this.#columns.get(key);
     if (known !== undefined) return known;
