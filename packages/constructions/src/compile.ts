@@ -9,6 +9,9 @@
  *   mamba              dState 1, a register for each code: delta = softplus(128 (sum_j +-bit_j - (b - 1))) is 128 on
  *                      the register that is written, where e^-128 erases, and 0 elsewhere, where all is held; the gate
  *                      z opens the register that is read in the same way: silu(128) = 128, silu(-128) = 0
+ *   mamba2             a group a look-up; B and C are unit vectors made in the same way, with 128 for 1, A = -e^-40
+ *                      holds all; nothing is overwritten. Values are +1 and -1: a pair of channels each, 128 and 0 or 0
+ *                      and 128, so that the norm of a group is known beforehand and its weight undoes it
  */
 import { ArgumentError, type Kernels } from '@freelunch/kernels';
 import {
@@ -18,15 +21,23 @@ import {
   type MlpConfig,
   type ModelConfig,
 } from '@freelunch/models';
-import { bitOf, type Expr, type PlacedLookUp, type Program, type ProgramBlock } from './program.js';
+import {
+  bitOf,
+  codeBits,
+  Expr,
+  MISSING,
+  type PlacedLookUp,
+  type Program,
+  type ProgramBlock,
+} from './program.js';
 
 /** Which kernel looks up. */
-export type LookUpMixer = 'softmax-attention' | 'linear-attention' | 'mamba';
+export type LookUpMixer = 'softmax-attention' | 'linear-attention' | 'mamba' | 'mamba2';
 
 export interface CompileOptions {
   mixer: LookUpMixer;
-  /** The id of the next token, as a number that may be off by less than 1/2. */
-  output: Expr;
+  /** The id of the next token: a number that may be off by less than 1/2, or its bits, in proportion to +1 and -1. */
+  output: Expr | readonly Expr[];
   /** Softmax attention sees only so many tokens, its own among them. */
   window?: number;
   /** Softmax attention: the match wins by e^(2 beta); 12 if absent. */
@@ -44,10 +55,13 @@ export interface Plan {
 }
 
 /** Where sigmoid rounds to 1 and to 0, and e^-x to 0: a power of two, so that nothing is rounded. */
-const OPEN = 128;
+export const OPEN = 128;
 /** Numbers are stored this much higher, where silu(x) = x in float32. */
 const LIFT = 32;
-const WIDTH_STEP = 4;
+/** Widths are multiples of what kernels take at a time. */
+export const WIDTH_STEP = 4;
+/** Most ids that {@link nearestId} tells apart in float32: its logits are squares of them. */
+export const NUMBERED = 2048;
 
 const linearRow = (row: Float32Array, expr: Expr, one: number, factor = 1): void => {
   for (const [channel, weight] of expr.terms) row[channel] += factor * weight;
@@ -55,7 +69,7 @@ const linearRow = (row: Float32Array, expr: Expr, one: number, factor = 1): void
 };
 
 /** A matrix by rows. */
-class Matrix {
+export class Matrix {
   readonly data: Float32Array;
 
   constructor(
@@ -70,7 +84,7 @@ class Matrix {
   }
 }
 
-type Weights = Map<string, Float32Array>;
+export type Weights = Map<string, Float32Array>;
 
 interface Half {
   parameters: number;
@@ -97,13 +111,27 @@ const nothing: MixerPlan = {
 
 /** Plans the model of a program. @throws ArgumentError if an option does not fit */
 export function compile(program: Program, options: CompileOptions): Plan {
-  const { output, mixer, window } = options;
-  if (!['softmax-attention', 'linear-attention', 'mamba'].includes(mixer))
+  const { output, mixer, window, beta } = options;
+  if (!Object.hasOwn(plans, mixer))
     throw new ArgumentError(
-      `compile: mixer must be 'softmax-attention', 'linear-attention' or 'mamba', got '${String(mixer)}'`,
+      `compile: mixer must be one of ${Object.keys(plans).join(', ')}, got '${String(mixer)}'`,
     );
   if (window !== undefined && mixer !== 'softmax-attention')
     throw new ArgumentError(`compile: window must be absent for ${mixer}, got ${window}`);
+  if (window !== undefined && (!Number.isSafeInteger(window) || window < 1))
+    throw new ArgumentError(`compile: window must be a whole number from 1 up, got ${window}`);
+  if (beta !== undefined && !(beta > 0 && beta < Infinity))
+    throw new ArgumentError(`compile: beta must be a finite number above 0, got ${beta}`);
+  if (mixer === 'mamba2') checkBits(program);
+  const { vocabSize, length } = program;
+  if (output instanceof Expr && vocabSize > NUMBERED)
+    throw new ArgumentError(
+      `compile: output must be bits where the vocabulary has more than ${NUMBERED} tokens, got a number for ${vocabSize}`,
+    );
+  if (!(output instanceof Expr) && output.length < codeBits(vocabSize))
+    throw new ArgumentError(
+      `compile: output must be at least ${codeBits(vocabSize)} bits for ${vocabSize} tokens, got ${output.length}`,
+    );
   const dModel = Math.ceil(program.width / WIDTH_STEP) * WIDTH_STEP;
   const [one] = program.one.terms.keys();
   const sizes: Sizes = { dModel, one };
@@ -112,7 +140,6 @@ export function compile(program: Program, options: CompileOptions): Plan {
     lookUps.length === 0 ? nothing : plans[mixer](lookUps, sizes, options),
   );
   const mlps = blocks.map((block) => planMlp(block, sizes));
-  const { vocabSize, length } = program;
   const config: ModelConfig = {
     vocabSize,
     dModel,
@@ -133,7 +160,10 @@ export function compile(program: Program, options: CompileOptions): Plan {
       const weights: Weights = new Map([
         ['backbone.embeddings.weight', table(vocabSize, dModel, program.tokenColumns)],
         ['backbone.position_embeddings.weight', table(length, dModel, program.positionColumns)],
-        ['lm_head.weight', nearestId(vocabSize, output, sizes)],
+        [
+          'lm_head.weight',
+          output instanceof Expr ? nearestId(vocabSize, output, sizes) : matchingId(vocabSize, output, sizes),
+        ],
       ]);
       mixers.forEach((plan, i) => plan.write(weights, `backbone.layers.${i}.mixer.`));
       mlps.forEach((plan, i) => plan.write(weights, `backbone.layers.${i}.mlp.`));
@@ -176,9 +206,32 @@ function nearestId(vocabSize: number, output: Expr, { dModel, one }: Sizes): Flo
   return head.data;
 }
 
+/** Logits sum_i +-bit_i: greatest for the id whose bits have the signs of the output. */
+function matchingId(vocabSize: number, output: readonly Expr[], { dModel, one }: Sizes): Float32Array {
+  const head = new Matrix(vocabSize, dModel);
+  for (let id = 0; id < vocabSize; id++)
+    output.forEach((bit, i) => linearRow(head.row(id), bit, one, bitOf(id, i)));
+  return head.data;
+}
+
+function checkBits(program: Program): void {
+  for (const { lookUps } of program.blocks) {
+    for (const { name, values } of lookUps) {
+      for (const value of values) {
+        const [least, greatest] = program.range(value);
+        const copied = least === MISSING; // what other look-ups found
+        if ((least < -1 && !copied) || greatest > 1)
+          throw new ArgumentError(
+            `compile: values of ${name} must be +1 or -1 for mamba2, got numbers from ${least} to ${greatest}`,
+          );
+      }
+    }
+  }
+}
+
 /** Nodes as fc1, relu, fc2: equal hidden units are one. */
-function planMlp({ nodes }: ProgramBlock, { dModel, one }: Sizes): Half & { config: MlpConfig } {
-  if (nodes.length === 0)
+function planMlp({ lookUps, nodes }: ProgramBlock, { dModel, one }: Sizes): Half & { config: MlpConfig } {
+  if (nodes.length === 0 && lookUps.length > 0)
     return { config: { type: 'none' }, parameters: 0, floatsKept: () => 0, write: () => {} };
   const units = new Map<string, { of: Expr; outputs: Map<number, number> }>();
   for (const { channel, relus } of nodes) {
@@ -189,7 +242,7 @@ function planMlp({ nodes }: ProgramBlock, { dModel, one }: Sizes): Half & { conf
       unit.outputs.set(channel, (unit.outputs.get(channel) ?? 0) + weight);
     }
   }
-  const dHidden = units.size;
+  const dHidden = Math.max(1, units.size); // a layer must have something
   return {
     config: { type: 'relu', dHidden, bias: false },
     parameters: 2 * dHidden * dModel,
@@ -373,8 +426,54 @@ const planMamba: Planner = (lookUps, { dModel, one }) => {
   };
 };
 
+/** C2 (a): the address in the state. A group has the head of one look-up, with two channels a value. */
+const planMamba2: Planner = (lookUps, { dModel, one }) => {
+  const nGroups = lookUps.length;
+  const dState = longest(lookUps.map(({ codes }) => codes));
+  const channelsNeeded = 2 * longest(lookUps.map(({ values }) => values));
+  let expand = Math.ceil((nGroups * channelsNeeded) / dModel);
+  while ((expand * dModel) % nGroups !== 0) expand++;
+  const dInner = expand * dModel;
+  const headDim = dInner / nGroups;
+  const dGroups = nGroups * dState;
+  const projected = 2 * dInner + 2 * dGroups + nGroups;
+  return {
+    config: { type: 'mamba2', dState, dConv: 0, expand, headDim, nGroups },
+    parameters: 3 * nGroups + dModel * (projected + dInner) + dInner,
+    floatsKept: () => dInner * dState,
+    write(weights, prefix) {
+      const inProj = new Matrix(projected, dModel); // z, x, B, C, dt
+      const norm = new Float32Array(dInner);
+      const outProj = new Matrix(dModel, dInner);
+      for (let channel = 0; channel < dInner; channel++) inProj.row(channel)[one] = OPEN;
+      lookUps.forEach(({ key, query, values, codes, channels }, group) => {
+        const first = group * headDim;
+        values.forEach((value, i) => {
+          linearRow(inProj.row(dInner + first + 2 * i), value, one, OPEN);
+          linearRow(inProj.row(dInner + first + 2 * i + 1), value, one, -OPEN);
+          outProj.row(channels[i]).set([1, -1], first + 2 * i);
+        });
+        codes.forEach((code, i) => {
+          const B = 2 * dInner + group * dState + i;
+          matchRow(inProj.row(B), key, code, one, OPEN);
+          matchRow(inProj.row(B + dGroups), query, code, one, OPEN);
+        });
+        // One channel of each pair has the size a, the others 0: the mean of squares is a^2 values / headDim.
+        norm.fill(Math.sqrt(values.length / headDim), first, first + headDim);
+      });
+      weights.set(`${prefix}dt_bias`, new Float32Array(nGroups).fill(OPEN)); // dt = 128, always
+      weights.set(`${prefix}A_log`, new Float32Array(nGroups).fill(-40)); // e^(-128 e^-40) rounds to 1
+      weights.set(`${prefix}D`, new Float32Array(nGroups));
+      weights.set(`${prefix}in_proj.weight`, inProj.data);
+      weights.set(`${prefix}norm.weight`, norm);
+      weights.set(`${prefix}out_proj.weight`, outProj.data);
+    },
+  };
+};
+
 const plans: Record<LookUpMixer, Planner> = {
   'softmax-attention': planSoftmax,
   'linear-attention': planLinear,
   mamba: planMamba,
+  mamba2: planMamba2,
 };

@@ -9,8 +9,9 @@
  */
 import { ArgumentError, type Kernels } from '@freelunch/kernels';
 import type { LanguageModel } from '@freelunch/models';
-import { compile, type LookUpMixer, type Plan } from './compile.js';
-import { bitsOf } from './integers.js';
+import { compile, type LookUpMixer, NUMBERED, type Plan } from './compile.js';
+import { type KeyedCopyOptions, keyedCopyPlan } from './keyed-copy-model.js';
+import { bitsOf, lookUpNumber } from './integers.js';
 import { codeBits, Expr, Program } from './program.js';
 
 export interface CopyModelOptions {
@@ -19,37 +20,61 @@ export interface CopyModelOptions {
   length: number;
   /** Different letters. */
   vocabSize: number;
+  /** Softmax attention sees only so many tokens, its own among them: what is further back is not copied. */
+  window?: number;
+  /**
+   * Linear attention and Mamba only: width of keys that come with the positions, then for strings of exactly `length`
+   * letters. Below `length` it does not suffice: see keyed-copy-model.ts and {@link predictAccuracy}.
+   */
+  dState?: number;
+  /** With `dState`: width of a letter's vector; twice the bits of a letter, at least 8, if absent. */
+  dValue?: number;
+  /** With `dState`, Mamba only: what is kept shrinks by e^-rate a token; 0 if absent. */
+  rate?: number;
+  /** With `dState`: of keys and vectors; 0 if absent. */
+  seed?: number;
 }
 
 /** What a copying model will be, before it is made. @throws ArgumentError if an option is out of range */
-export function copyModelPlan({ mixer, length, vocabSize }: CopyModelOptions): Plan {
+export function copyModelPlan(options: CopyModelOptions): Plan {
+  const { mixer, length, vocabSize, window, dState } = options;
   for (const [name, value] of Object.entries({ length, vocabSize })) {
     if (!Number.isSafeInteger(value) || value < 1)
       throw new ArgumentError(`copyModel: ${name} must be a whole number from 1 up, got ${value}`);
   }
-  const bar = vocabSize + 1;
+  if (dState !== undefined) {
+    if (window !== undefined)
+      throw new ArgumentError(`copyModel: window must be absent where dState is given, got ${window}`);
+    return keyedCopyPlan({ ...options, dState } as KeyedCopyOptions);
+  }
+  for (const name of ['dValue', 'rate', 'seed'] as const) {
+    if (options[name] !== undefined)
+      throw new ArgumentError(`copyModel: ${name} must be absent where dState is, got ${options[name]}`);
+  }
+  const bar = vocabSize + 1; // letters, then $ = vocabSize, |, and . after it
   const positions = 2 * length + 2; // the last token, `.`, needs no successor
   const p = new Program({ vocabSize: vocabSize + 4, length: positions });
-  const id = p.token((token) => token);
   const at = p.position((t) => t);
-  const [barAt] = p.lookUp({
+  const barAt = lookUpNumber(p, mixer, {
     name: 'the place of |',
     key: p.tokenCode(1, (token) => Number(token === bar)),
     query: [Expr.of(1)],
-    values: [at],
+    value: { position: (t) => t },
     codes: [1],
   });
   const bits = codeBits(positions);
-  const [source] = p.lookUp({
+  const letter = {
     name: 'the letter to copy',
     key: p.positionCode(bits, (t) => t),
     query: bitsOf(p, at.minus(barAt).plus(1), bits),
-    values: [id],
     codes: Array.from({ length: length + 1 }, (_, i) => i + 1),
-  });
-  // ids: letters, then $ = vocabSize, |, and . after it
-  const output = source.plus(p.relu(source.minus(vocabSize)));
-  return compile(p, { mixer, output });
+  };
+  const next = (token: number) => (token === bar ? bar + 1 : token);
+  const output =
+    p.vocabSize > NUMBERED
+      ? p.lookUp({ ...letter, values: p.tokenCode(codeBits(p.vocabSize), next) })
+      : lookUpNumber(p, mixer, { ...letter, value: { token: next } });
+  return compile(p, { mixer, output, window });
 }
 
 /**

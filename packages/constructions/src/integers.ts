@@ -2,7 +2,9 @@
  * Arithmetic on whole numbers in ReLU layers. Numbers may be off by up to 1/4: comparisons come out as exactly 0 or 1
  * all the same, since each is a ramp that lies between two whole numbers.
  */
-import { Expr, type Program, type Relu } from './program.js';
+import { ArgumentError } from '@freelunch/kernels';
+import type { LookUpMixer } from './compile.js';
+import { bitOf, codeBits, Expr, type LookUp, type Program, type Relu } from './program.js';
 
 /** The two parts of [x >= least], 0 or 1. */
 function ramp(x: Expr, least: number, weight: number): Relu[] {
@@ -24,8 +26,13 @@ export const maximum = (p: Program, a: Expr, b: Expr): Expr => a.plus(p.relu(b.m
 
 export const minimum = (p: Program, a: Expr, b: Expr): Expr => a.minus(p.relu(a.minus(b)));
 
-/** Folds a list in a balanced tree, whose depth is the logarithm of its length. */
+/**
+ * Folds a list in a balanced tree, whose depth is the logarithm of its length.
+ *
+ * @throws ArgumentError if the list is empty
+ */
 export function fold(values: readonly Expr[], combine: (a: Expr, b: Expr) => Expr): Expr {
+  if (values.length === 0) throw new ArgumentError('fold: values must be at least one, got none');
   let level = [...values];
   while (level.length > 1) {
     const next: Expr[] = [];
@@ -85,7 +92,7 @@ export const allOf = (p: Program, conditions: readonly Expr[]): Expr =>
 /** The part that is 1 where bits of +1 and -1 are those of a code, and all conditions, each 0 or 1, hold. */
 export function matching(bits: readonly Expr[], code: number, conditions: readonly Expr[] = []): Expr {
   let sum = Expr.of(1 - bits.length);
-  bits.forEach((bit, i) => (sum = sum.plus(bit.times(Math.floor(code / 2 ** i) % 2 === 1 ? 1 : -1))));
+  bits.forEach((bit, i) => (sum = sum.plus(bit.times(bitOf(code, i)))));
   // A wrong bit takes 2 off, so does a condition that does not hold.
   for (const condition of conditions) sum = sum.plus(condition.minus(1).times(2));
   return sum;
@@ -131,4 +138,36 @@ export function tableOfMany(
       })),
     [Math.min(0, ...given), Math.max(0, ...given)],
   );
+}
+
+/** A whole number from 0 up that the token, or the position, decides. */
+export type WholeNumber = { token: (id: number) => number } | { position: (position: number) => number };
+
+/**
+ * Looks up one whole number, as a number or, where the mixer carries nothing else (Mamba-2, whose gated norm spoils
+ * sizes), as its bits.
+ *
+ * @throws ArgumentError unless all numbers are whole, from 0 up
+ */
+export function lookUpNumber(
+  p: Program,
+  mixer: LookUpMixer,
+  { value, ...lookUp }: Omit<LookUp, 'values'> & { value: WholeNumber },
+): Expr {
+  const [of, count] = 'token' in value ? [value.token, p.vocabSize] : [value.position, p.length];
+  const column = (at: (x: number) => number) => ('token' in value ? p.token(at) : p.position(at));
+  let most = 0;
+  for (let x = 0; x < count; x++) {
+    const number = of(x);
+    if (!Number.isSafeInteger(number) || number < 0)
+      throw new ArgumentError(
+        `lookUpNumber: value of ${lookUp.name} must be whole numbers from 0 up, got ${number} for ${x}`,
+      );
+    most = Math.max(most, number);
+  }
+  if (mixer !== 'mamba2') return p.lookUp({ ...lookUp, values: [column(of)] })[0];
+  const values = Array.from({ length: codeBits(most + 1) }, (_, bit) => column((x) => bitOf(of(x), bit)));
+  return p
+    .lookUp({ ...lookUp, values })
+    .reduce((sum, bit, i) => sum.plus(bit.plus(1).times(2 ** i / 2)), Expr.of(0));
 }

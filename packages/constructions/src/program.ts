@@ -114,7 +114,7 @@ export function codeBits(count: number): number {
 export const bitOf = (code: number, bit: number): 1 | -1 => (Math.floor(code / 2 ** bit) % 2 === 1 ? 1 : -1);
 
 /** What a register that was never written reads as: the least of what look-ups that find nothing give. */
-const MISSING = -32;
+export const MISSING = -32;
 
 /** Most hidden units and channels of a program, to stop a table that nobody can hold. */
 const LIMIT = 2 ** 24;
@@ -132,6 +132,7 @@ export class Program {
   /** For each channel the least and greatest value that it can have. */
   readonly #ranges: (readonly [number, number])[] = [];
   readonly #nodes = new Map<string, Expr>();
+  readonly #columns = new Map<string, Expr>();
 
   /** @param length positions that the table has rows for */
   constructor({ vocabSize, length }: { vocabSize: number; length: number }) {
@@ -149,20 +150,20 @@ export class Program {
     return this.#ready.length;
   }
 
-  /** A function of the token at the position. */
+  /** A function of the token at the position; the same function again is the same channel. */
   token(of: (id: number) => number): Expr {
-    const column = Float64Array.from({ length: this.vocabSize }, (_, id) => of(id));
-    const { channel, expr } = this.#channel(-1, rangeOf(column));
-    this.tokenColumns.set(channel, column);
-    return expr;
+    return this.#column(
+      'token',
+      Float64Array.from({ length: this.vocabSize }, (_, id) => of(id)),
+    );
   }
 
-  /** A function of the position, from 0. */
+  /** A function of the position, from 0; the same function again is the same channel. */
   position(of: (position: number) => number): Expr {
-    const column = Float64Array.from({ length: this.length }, (_, t) => of(t));
-    const { channel, expr } = this.#channel(-1, rangeOf(column));
-    this.positionColumns.set(channel, column);
-    return expr;
+    return this.#column(
+      'position',
+      Float64Array.from({ length: this.length }, (_, t) => of(t)),
+    );
   }
 
   /** The bits of a code that the position decides, +1 or -1 each. */
@@ -215,12 +216,23 @@ export class Program {
   /**
    * The values of the token that is stored under the code of the query, this one and earlier ones among them. If there
    * is none, what comes back is not defined.
+   *
+   * @throws ArgumentError if key and query differ in length, a code does not fit in them, or there is nothing to look up
    */
   lookUp(lookUp: LookUp): Expr[] {
-    const { key, query, values } = lookUp;
+    const { name, key, query, values, codes } = lookUp;
+    if (key.length === 0 || values.length === 0 || codes.length === 0)
+      throw new ArgumentError(
+        `lookUp: ${name} must have bits in its key, values and codes, got ${key.length}, ${values.length} and ${codes.length}`,
+      );
+    const wrong = codes.find((code) => !Number.isSafeInteger(code) || code < 0 || code >= 2 ** key.length);
+    if (wrong !== undefined)
+      throw new ArgumentError(
+        `lookUp: codes of ${name} must be whole numbers from 0 to ${2 ** key.length - 1}, got ${wrong}`,
+      );
     if (key.length !== query.length)
       throw new ArgumentError(
-        `lookUp: query of ${lookUp.name} must have ${key.length} bits as its key has, got ${query.length}`,
+        `lookUp: query of ${name} must have ${key.length} bits as its key has, got ${query.length}`,
       );
     const needed = [...key, ...query, ...values].reduce(
       (latest, expr) => Math.max(latest, this.#readyAt(expr)),
@@ -238,9 +250,20 @@ export class Program {
   /**
    * What the program computes, in double precision: the definition that compiled models are held against.
    *
-   * @returns the channels of each token
+   * @returns the channels of each token; 0 where a look-up finds nothing
+   * @throws ArgumentError for a token that is not of the vocabulary, and for more of them than there are positions
    */
   evaluate(tokens: ArrayLike<number>): Float64Array[] {
+    if (tokens.length > this.length)
+      throw new ArgumentError(
+        `evaluate: tokens must be at most ${this.length}, as there are positions, got ${tokens.length}`,
+      );
+    for (let t = 0; t < tokens.length; t++) {
+      if (!Number.isInteger(tokens[t]) || tokens[t] < 0 || tokens[t] >= this.vocabSize)
+        throw new ArgumentError(
+          `evaluate: tokens must be whole numbers from 0 to ${this.vocabSize - 1}, got ${tokens[t]} at ${t}`,
+        );
+    }
     const rows = Array.from({ length: tokens.length }, (_, t) => {
       const row = new Float64Array(this.width);
       for (const [channel, column] of this.tokenColumns) row[channel] = column[tokens[t]];
@@ -270,6 +293,21 @@ export class Program {
       }
     }
     return rows;
+  }
+
+  #column(kind: 'token' | 'position', column: Float64Array): Expr {
+    const wrong = column.findIndex((value) => !Number.isFinite(value));
+    if (wrong >= 0)
+      throw new ArgumentError(
+        `Program: a ${kind}'s channel must be a finite number, got ${column[wrong]} for ${wrong}`,
+      );
+    const key = `${kind} ${column.join()}`;
+    const known = this.#columns.get(key);
+    if (known !== undefined) return known;
+    const { channel, expr } = this.#channel(-1, rangeOf(column));
+    (kind === 'token' ? this.tokenColumns : this.positionColumns).set(channel, column);
+    this.#columns.set(key, expr);
+    return expr;
   }
 
   #rangeOfNode(relus: readonly Relu[]): [number, number] {
