@@ -4,6 +4,9 @@ import { copyCommand } from './copy-command.js';
 import { compareCommand, costCommand, crossoverCommand, tableCommand } from './cost-command.js';
 import { InputError } from './errors.js';
 import { measureCommand } from './measure-command.js';
+import { reportCommand } from './report-command.js';
+import { runCommand } from './run-command.js';
+import { sweepCommand } from './sweep-command.js';
 import { tasksCommand } from './tasks-command.js';
 
 const help = `Usage: freelunch <command> [options]
@@ -18,6 +21,9 @@ mind, at which size and at which price; and tasks to try models on.
   freelunch crossover A B  from where on one of two models is cheaper
   freelunch table          what COPY and dynamic programs take, mixer by mixer
   freelunch measure        time models, beside what formulas predict
+  freelunch run EXPERIMENT measure what the theory claims, and continue after Ctrl-C
+  freelunch sweep FILE     an experiment over a grid of configurations
+  freelunch report         one page of all experiments: theory says, we measured
 
   freelunch <command> --help    options of a command
   freelunch --version           version
@@ -31,6 +37,9 @@ const commands: Record<string, (args: string[], signal: AbortSignal) => Promise<
   crossover: crossoverCommand,
   table: tableCommand,
   measure: measureCommand,
+  run: runCommand,
+  sweep: sweepCommand,
+  report: reportCommand,
 };
 
 function version(): string {

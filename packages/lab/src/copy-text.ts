@@ -5,6 +5,7 @@ import { type CopyReport, type CopyResult, mixers } from './copy-experiment.js';
 import { bestResults, copyFindings } from './copy-findings.js';
 import { grouped, label, percent, short } from './format.js';
 import { glyphs, NOTHING } from './text.js';
+import { wrap } from './text-table.js';
 
 export interface TextOptions {
   /** Width of the terminal. */
@@ -241,18 +242,4 @@ export function priceFormulas(): string[] {
       copyPriceFormulas[mixer].flops,
     ]),
   ]);
-}
-
-/** Breaks at blanks; `indent` goes before every line but the first. */
-export function wrap(text: string, width: number, indent = ''): string[] {
-  const lines: string[] = [];
-  let line = '';
-  for (const word of text.split(' ')) {
-    const next = line === '' ? word : line.trim() === '' ? line + word : `${line} ${word}`;
-    if (next.length > width && line.trim() !== '') {
-      lines.push(line);
-      line = indent + word;
-    } else line = next;
-  }
-  return [...lines, line];
 }

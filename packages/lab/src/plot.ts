@@ -19,10 +19,12 @@ export interface PlotOptions {
   description: string;
   xLabel: string;
   yLabel: string;
-  /** Ticks on the logarithmic x axis. */
+  /** Ticks on the x axis, where no labels would touch: others go without. */
   xTicks: readonly number[];
   xFormat: (x: number) => string;
   xRange: readonly [number, number];
+  /** Logarithmic if absent. */
+  xScale?: 'log' | 'linear';
   series: readonly Series[];
 }
 
@@ -62,12 +64,52 @@ export function logPlot(options: PlotOptions & { yFormat: (y: number) => string 
   return plot({ ...options, series }, ticks);
 }
 
+/** A plot over a linear y axis. @param yRange  of the values at hand, and 0, if absent */
+export function linearPlot(
+  options: PlotOptions & { yFormat: (y: number) => string; yRange?: readonly [number, number] },
+): string {
+  const values = options.series.flatMap(({ points = [], line = [] }) => [
+    ...points.flatMap(({ y, error = 0 }) => [y - error, y + error]),
+    ...line.map(({ y }) => y),
+  ]);
+  const step = roundStep(
+    (options.yRange ?? [Math.min(0, ...values), Math.max(0, ...values)]) as [number, number],
+  );
+  const low = options.yRange?.[0] ?? Math.floor(Math.min(0, ...values) / step) * step;
+  const high = options.yRange?.[1] ?? Math.max(low + step, Math.ceil(Math.max(0, ...values) / step) * step);
+  const height = (y: number) => (y - low) / (high - low);
+  const first = Math.ceil(low / step - 1e-9);
+  const count = Math.floor(high / step + 1e-9) - first + 1;
+  const ticks = Array.from({ length: count }, (_, i) => (first + i) * step).map((value) => ({
+    at: height(value),
+    label: options.yFormat(Number(value.toPrecision(12))),
+  }));
+  const series = options.series.map((one) => ({
+    ...one,
+    points: one.points?.map(({ error, ...point }) => ({
+      ...point,
+      y: height(point.y),
+      ...(error === undefined ? {} : { error: error / (high - low) }),
+    })),
+    line: one.line?.map((point) => ({ ...point, y: height(point.y) })),
+  }));
+  return plot({ ...options, series }, ticks);
+}
+
+/** 1, 2 or 5 times a power of ten, so that a range has four to nine steps. */
+function roundStep([low, high]: readonly [number, number]): number {
+  const rough = (high > low ? high - low : 1) / 5;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  return power * (rough / power >= 5 ? 5 : rough / power >= 2 ? 2 : 1);
+}
+
 /** @param ticks on the y axis, heights from 0 to 1 */
 function plot(options: PlotOptions, ticks: readonly { at: number; label: string }[]): string {
-  const { xRange, xTicks, series } = options;
-  const logRange = [Math.log2(xRange[0]), Math.log2(xRange[1])];
+  const { xRange, xTicks, xScale = 'log', series } = options;
+  const scale = xScale === 'log' ? Math.log2 : (value: number) => value;
   const x = (value: number) =>
-    LEFT + ((Math.log2(value) - logRange[0]) / (logRange[1] - logRange[0])) * (WIDTH - LEFT - RIGHT);
+    LEFT +
+    ((scale(value) - scale(xRange[0])) / (scale(xRange[1]) - scale(xRange[0]))) * (WIDTH - LEFT - RIGHT);
   const y = (value: number) => TOP + (1 - value) * (HEIGHT - TOP - BOTTOM);
   const parts: string[] = [];
   for (const { at, label } of ticks) {
@@ -76,10 +118,17 @@ function plot(options: PlotOptions, ticks: readonly { at: number; label: string 
       `<text class="tick" x="${LEFT - 10}" y="${f(y(at) + 4)}" text-anchor="end">${escapeHtml(label)}</text>`,
     );
   }
-  for (const tick of xTicks) {
+  let free = -Infinity; // where the next label may begin
+  for (const tick of [...xTicks].sort((a, b) => a - b)) {
+    const label = options.xFormat(tick);
     parts.push(
       `<line class="axis" x1="${f(x(tick))}" x2="${f(x(tick))}" y1="${f(y(0))}" y2="${f(y(0) + 5)}"/>`,
-      `<text class="tick" x="${f(x(tick))}" y="${f(y(0) + 20)}" text-anchor="middle">${escapeHtml(options.xFormat(tick))}</text>`,
+    );
+    const half = label.length * 4; // of its width, in 14 px
+    if (x(tick) - half < free) continue;
+    free = x(tick) + half + 8;
+    parts.push(
+      `<text class="tick" x="${f(x(tick))}" y="${f(y(0) + 20)}" text-anchor="middle">${escapeHtml(label)}</text>`,
     );
   }
   parts.push(

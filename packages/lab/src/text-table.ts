@@ -31,3 +31,17 @@ export function textTable(
     )
     .join('');
 }
+
+/** Breaks at blanks; `indent` goes before every line but the first. */
+export function wrap(text: string, width: number, indent = ''): string[] {
+  const lines: string[] = [];
+  let line = '';
+  for (const word of text.split(' ')) {
+    const next = line === '' ? word : line.trim() === '' ? line + word : `${line} ${word}`;
+    if (next.length > width && line.trim() !== '') {
+      lines.push(line);
+      line = indent + word;
+    } else line = next;
+  }
+  return [...lines, line];
+}
