@@ -155,6 +155,11 @@ it('writes a local program in the window that it needs', async () => {
   expect(await wrongChains(task, { mixer: 'sliding-window', size: 60 }, 5)).toBe(0);
 });
 
+it('sees in its window what says which token to read', async () => {
+  const task = knapsack({ length: 3 });
+  expect(await wrongChains(task, { mixer: 'sliding-window', size: 3 }, 30)).toBe(0);
+});
+
 it('builds for the shape of one problem, with registers that are used again', async () => {
   const task = editDistance({ length: 6 });
   const problem = { a: [0, 1, 2, 3, 4, 5], b: [1, 2, 3, 3, 5, 5] };

@@ -188,10 +188,11 @@ class Builder<Problem, State extends string | number> {
     const { mixer, window } = this.options;
     const p = this.#p;
     const heads = Array.from({ length: this.#heads }, (_, head) => this.#readsOf(head));
-    const needed = 1 + heads.flat().reduce((most, { at, target }) => Math.max(most, at - target), 0);
+    const all = [...heads.flat(), ...heads.flatMap((_, head) => this.#choicesOf(head))];
+    const needed = 1 + all.reduce((most, { at, target }) => Math.max(most, at - target), 0);
     this.reach = needed - 1;
     const seen = window ?? (this.sliding ? needed : undefined);
-    if (seen !== undefined) this.#checkWindow(heads, seen);
+    if (seen !== undefined) this.#checkWindow(all, seen);
     const args = heads.map((reads, head) => this.#argument(head, reads));
     const results = this.#results(args);
     const due = this.#scheduled((step) => (step?.writes === 'token' ? step.value : 0));
@@ -283,9 +284,21 @@ class Builder<Problem, State extends string | number> {
     );
   }
 
-  #checkWindow(heads: readonly Read[][], window: number): void {
+  /** The tokens that say which one a head reads. */
+  #choicesOf(head: number): Read[] {
+    return this.shapes.flatMap(({ promptLength, steps }, shape) =>
+      steps.flatMap((step, i) => {
+        const arg = step.args[head];
+        return arg !== undefined && 'by' in arg
+          ? [{ shape, at: promptLength - 1 + i, target: arg.by, step }]
+          : [];
+      }),
+    );
+  }
+
+  #checkWindow(reads: readonly Read[], window: number): void {
     if (this.options.anyway) return;
-    for (const { at, target, step } of heads.flat()) {
+    for (const { at, target, step } of reads) {
       if (at - target >= window)
         throw new UnsupportedError(
           `dpModel: ${this.task.name}: ${step.name} looks ${at - target} tokens back, to token ${target}; ` +
@@ -360,7 +373,7 @@ class Builder<Problem, State extends string | number> {
         `dpModel: ${this.task.name}: arguments that an input chooses must come with texts of one shape, got ${this.shapes.length}`,
       );
     const ids = [...new Set(chosen.flatMap(({ arg }) => [...arg.cases.keys()]))].sort((a, b) => a - b);
-    const reads = chosen.map(({ step, t, arg }): Read => ({ shape: 0, at: t, target: arg.by, step }));
+    const reads = this.#choicesOf(head);
     const { key, codes, bits, codeAt } = this.#codes(head, reads);
     const by = new Map(chosen.map(({ t, arg }) => [t, arg.by]));
     const [token] = p.lookUp({

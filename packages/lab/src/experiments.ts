@@ -1,4 +1,6 @@
 /** The experiments that `freelunch run` knows. */
+import { dpExact } from './dp-exact.js';
+import { dpLocality } from './dp-locality.js';
 import { InputError } from './errors.js';
 import type { Experiment, Piece, Row } from './experiment.js';
 
@@ -14,7 +16,7 @@ export function anyOf<Config, P extends Piece, R extends Row>(
   return experiment as unknown as AnyExperiment;
 }
 
-const all: readonly AnyExperiment[] = [];
+const all: readonly AnyExperiment[] = [anyOf(dpExact), anyOf(dpLocality)];
 
 export const experiments: Readonly<Record<string, AnyExperiment>> = Object.fromEntries(
   all.map((experiment) => [experiment.name, experiment]),
