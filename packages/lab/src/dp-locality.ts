@@ -66,7 +66,7 @@ const MODULUS = 7;
 
 /** FLOPs that the kernels execute: the counting build of the same source. */
 async function loadCounting(): Promise<{ k: Kernels; flops: () => number }> {
-  const source = await readFile(new URL('./counting.wasm', import.meta.url));
+  const source = await readFile(new URL('../build/counting.wasm', import.meta.url));
   const k = await loadKernels({ variant: 'simd', source });
   const counter = (k.wasm as unknown as { flops: WebAssembly.Global }).flops;
   return { k, flops: () => Number(counter.value as bigint) };
