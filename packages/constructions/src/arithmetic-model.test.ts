@@ -51,6 +51,14 @@ async function write(model: LanguageModel, samples: readonly ArithmeticSample[])
   return written;
 }
 
+/** 1 / ( 3 / ( 1 / 3 ) ) and so on: no expression of so many operators is longer, none looks back further. */
+function nested(operators: number): ArithmeticProblem {
+  const opened = Array.from({ length: operators - 1 }, (_, i) => [1 + 2 * (i % 2), '/', '(']).flat();
+  const closed = Array.from({ length: operators - 1 }, () => ')');
+  const order = Array.from({ length: operators }, (_, k) => Math.max(3 * (operators - 1 - k) - 1, 0));
+  return { expression: [...opened, 1, '/', 3, ...closed], order };
+}
+
 const draw = (task: ReturnType<typeof taskOf>, count: number, seed: number) => {
   const rng = random(seed);
   return Array.from({ length: count }, () => task.sample(rng));
@@ -94,7 +102,8 @@ describe.each(kinds)('a model for arithmetic (%o)', (kind) => {
   it('writes chains of 8 operators and fewer', async () => {
     const task = taskOf([1, 8]);
     using model = arithmeticModel(k, task, { ...kind, size: 8 });
-    const samples = [...draw(task, 15, 32), ...draw(taskOf(8), 5, 33)];
+    const samples = [...draw(task, 15, 32), ...draw(taskOf(8), 5, 33), task.encode(nested(8))];
+    expect(samples[20].tokens.length).toBe(2 * 8 * 8 + 2 * 8 + 2); // as many positions as the model has, and the end
     const written = await write(model, samples);
     expect(samples.filter((sample, i) => !task.check(sample, written[i]).correct)).toEqual([]);
   });
