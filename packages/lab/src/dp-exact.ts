@@ -88,11 +88,12 @@ function build(piece: DpExactPiece): Built {
   const { mixer, half } = piece;
   const program = programOf(piece.task);
   if (program.kind === 'arithmetic') {
-    if (mixer === 'sliding-window' || half)
-      throw new UnsupportedError('arithmetic is built for whole texts only');
+    if (half) throw new UnsupportedError('arithmetic: its model is built for whole texts only');
     const { task, size } = program;
-    const textLength = 1 + (size + 1) * (2 * size + 2);
-    return { plan: arithmeticModelPlan(task, { mixer, size }), textLength, promptLength: 4 * size + 2 };
+    const window = mixer === 'sliding-window';
+    const options = { mixer: window ? ('softmax-attention' as const) : mixer, size, window };
+    const textLength = 2 * size * size + 2 * size + 2;
+    return { plan: arithmeticModelPlan(task, options), textLength, promptLength: 4 * size };
   }
   const { task, size } = program;
   const full = dpModelPlan(task, { mixer, size });

@@ -15,7 +15,7 @@ it('counts no wrong token where models have the size that they need, and many at
   };
   const { rows, findings } = await runExperiment(dpExact, config, { k });
   const whole = rows.filter(({ half, unsupported }) => !half && unsupported === undefined);
-  expect(whole).toHaveLength(15); // a window is not offered for arithmetic
+  expect(whole).toHaveLength(16);
   for (const row of whole) {
     expect(row.wrong).toBe(0);
     expect(row.correct).toBe(8);
