@@ -195,7 +195,7 @@ describe('a rate of decay', () => {
     { rate: 0.02, length: 7 },
     { rate: 0.02, length: 60 },
     { rate: 0.3, length: 21 },
-  ])('of $rate scales what comes back over $length tokens by e^-(rate distance)', ({ rate, length }) => {
+  ])('scales what comes back by e^-(rate distance): %o', ({ rate, length }) => {
     const error = decayError({ rate, distance: length });
     for (const { logits, due } of read(length, rate)) {
       expect(Math.abs(logits[due] - (1 - error))).toBeLessThan(1e-5); // letters are unit vectors
