@@ -5,7 +5,8 @@
  *       [--symbols 1000000] [--batch 32] [--seed 0] [--variant simd]
  *
  * Of the symbols a mixer gets, the longest strings take what the shorter ones leave: each of those has a tenth. A string
- * counts as many symbols as it has letters and one for its end. Prints a line for each mixer and length.
+ * counts as many symbols as it has letters and one for its end. Prints a line for each mixer and length. With Mamba a
+ * batch of 32 strings of 4,096 letters takes 4 GB while the prompt is read.
  */
 import { parseArgs } from 'node:util';
 import { copyModelPlan } from '@freelunch/constructions';

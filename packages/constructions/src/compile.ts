@@ -1,7 +1,7 @@
 /**
  * A {@link Program} as an ordinary model of @freelunch/models: the config, then the weights, written down.
  *
- * Look-ups, one a head, by mixer (theory.md, C2 and C4); b bits a code, `on` for the code that is read:
+ * Look-ups, one a head, by mixer (C2 and C4 of copy.ts); a code has b bits, and 128 is where sigmoid is 1 in float32:
  *
  *   softmax-attention  keys are the bits, +-1, queries beta times them: the match wins by 2 beta
  *   linear-attention   feature map relu: unit i of a key is relu(sum_j +-bit_j - (b - 1)), 1 for code i and 0 else, so

@@ -5,7 +5,8 @@
  *     scored  . . . . . . . * * * * * *
  *
  * One look-up finds where `|` stands, p. Token t then wants its successor from place t - p + 1, whose bits come from
- * log T small blocks; the second look-up copies it. Where that place is p, the text is complete and `.` follows.
+ * log T small blocks; the second look-up copies it. Where that place is p, the text is complete and `.` follows: `|` is
+ * stored as `.`.
  */
 import { ArgumentError, type Kernels } from '@freelunch/kernels';
 import type { LanguageModel } from '@freelunch/models';
@@ -81,7 +82,7 @@ export function copyModelPlan(options: CopyModelOptions): Plan {
  * A model that copies strings of up to `length` letters without a wrong one: `generate($ s |)` gives `s .`.
  *
  * @throws ArgumentError if an option is out of range
- * @see theory.md C2 and C4; Jelassi et al. 2024, https://arxiv.org/abs/2402.01032
+ * @see copy.ts, C2 and C4; Jelassi et al. 2024, https://arxiv.org/abs/2402.01032
  */
 export function copyModel(k: Kernels, options: CopyModelOptions): LanguageModel {
   return copyModelPlan(options).build(k);

@@ -33,4 +33,5 @@ export { recallModel, recallModelPlan } from './recall-model.js';
 export type { RecallModelOptions } from './recall-model.js';
 export { bitOf, codeBits, Expr, Program } from './program.js';
 export type { LookUp, Node, PlacedLookUp, ProgramBlock, Relu } from './program.js';
-export * from './integers.js';
+export * as integers from './integers.js';
+export type { WholeNumber } from './integers.js';

@@ -1,5 +1,5 @@
 /**
- * COPY in a state of any size as a language model: theory.md, C1 and C3, for strings of one length T.
+ * COPY in a state of any size as a language model: C1 and C3 of copy.ts, for strings of one length T.
  *
  *     position  0  1 ..  T  T+1 .. 2T   2T+1
  *     token     $  s1 .. sT |   .. sT-1 sT
@@ -19,7 +19,7 @@
  */
 import { ArgumentError, type Kernels } from '@freelunch/kernels';
 import type { ModelConfig } from '@freelunch/models';
-import { random } from '@freelunch/tasks';
+import { ln, random } from '@freelunch/tasks';
 import { signCodebook } from './codebook.js';
 import { Matrix, OPEN, type Plan, type Weights, WIDTH_STEP, withWeights } from './compile.js';
 import { codeBits } from './program.js';
@@ -208,7 +208,7 @@ function writeMamba(
       if (!orthogonal) row[always] = -scale;
     }
   }
-  const decay = rate === 0 ? -40 : Math.log(rate / OPEN);
+  const decay = rate === 0 ? -40 : ln(rate / OPEN);
   weights.set(`${prefix}A_log`, new Float32Array(dModel * dState).fill(decay));
   weights.set(`${prefix}D`, new Float32Array(dModel));
   weights.set(`${prefix}in_proj.weight`, inProj.data);

@@ -6,7 +6,7 @@
  *   token      a channel that is a function of the token: a column of the embedding
  *   position   a channel that is a function of the position: a column of the position table
  *   node       a channel sum_i w_i relu(Expr_i): rows and a column of a two-layer MLP
- *   lookUp     channels copied from another token: a head of a mixer. This is COPY (theory.md, section 2)
+ *   lookUp     channels copied from another token: a head of a mixer. This is COPY (copy.ts)
  *
  * Everything stands in blocks, a mixer and then an MLP, as soon as what it needs is there: {@link Program.blocks}. The
  * last Expr, {@link ProgramOutput}, is the id of the next token; the head picks the nearest.
