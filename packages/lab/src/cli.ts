@@ -6,6 +6,7 @@ import { InputError } from './errors.js';
 import { measureCommand } from './measure-command.js';
 import { reportCommand } from './report-command.js';
 import { runCommand } from './run-command.js';
+import { storyCommand } from './story-command.js';
 import { sweepCommand } from './sweep-command.js';
 import { tasksCommand } from './tasks-command.js';
 
@@ -14,6 +15,7 @@ const help = `Usage: freelunch <command> [options]
 Experiments on what Mamba, linear attention and softmax attention can keep in
 mind, at which size and at which price; and tasks to try models on.
 
+  freelunch story [file]   all of it in a few minutes, and a report
   freelunch copy [file]    store a text, read it back, see what is forgotten
   freelunch tasks          list, show, export and verify synthetic tasks
   freelunch cost CONFIG    what a model costs, by layer and op
@@ -30,6 +32,7 @@ mind, at which size and at which price; and tasks to try models on.
 `;
 
 const commands: Record<string, (args: string[], signal: AbortSignal) => Promise<void>> = {
+  story: storyCommand,
   copy: copyCommand,
   tasks: tasksCommand,
   cost: costCommand,

@@ -1,6 +1,5 @@
 /** `freelunch copy`: its arguments, and what it does with them. */
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { loadKernels } from '@freelunch/kernels';
 import { parseOptions, wholeNumber } from './arguments.js';
 import { copyExperiment, LARGEST_SIZE } from './copy-experiment.js';
@@ -10,10 +9,9 @@ import { copyText, priceFormulas } from './copy-text.js';
 import { InputError } from './errors.js';
 import { checkFolder, writeFiles } from './output.js';
 import { progressBar } from './progress.js';
-import { readText } from './read-text.js';
+import { DEFAULT_TEXT, readText } from './read-text.js';
 import type { TokenKind } from './text.js';
 
-const DEFAULT_TEXT = fileURLToPath(new URL('../texts/forgetting.txt', import.meta.url));
 const DEFAULT_LENGTHS = [64, 256, 1024];
 const DEFAULT_STATES = [16, 64, 256, 1024];
 

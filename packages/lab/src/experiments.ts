@@ -1,7 +1,9 @@
 /** The experiments that `freelunch run` knows. */
+import { copyExact } from './copy-exact.js';
 import { dpExact } from './dp-exact.js';
 import { dpLocality } from './dp-locality.js';
 import { InputError } from './errors.js';
+import { learnCopy } from './learn-copy.js';
 import type { Experiment, Piece, Row } from './experiment.js';
 
 /** An experiment whose configuration, pieces and rows are known to itself only. */
@@ -16,7 +18,7 @@ export function anyOf<Config, P extends Piece, R extends Row>(
   return experiment as unknown as AnyExperiment;
 }
 
-const all: readonly AnyExperiment[] = [anyOf(dpExact), anyOf(dpLocality)];
+const all: readonly AnyExperiment[] = [anyOf(copyExact), anyOf(dpExact), anyOf(dpLocality), anyOf(learnCopy)];
 
 export const experiments: Readonly<Record<string, AnyExperiment>> = Object.fromEntries(
   all.map((experiment) => [experiment.name, experiment]),

@@ -7,7 +7,15 @@
 import { copy } from '@freelunch/tasks';
 import type { Experiment, Findings, Piece, Verdict } from './experiment.js';
 import { grouped } from './format.js';
-import { checkTraining, learn, type Learned, learnerLabel, testSide, type Training, trainingSide } from './learn.js';
+import {
+  checkTraining,
+  learn,
+  type Learned,
+  learnerLabel,
+  testSide,
+  type Training,
+  trainingSide,
+} from './learn.js';
 import {
   checkOnce,
   checkWhole,
@@ -132,7 +140,8 @@ function findings(config: LearnCopyConfig, rows: LearnCopyRow[]): Findings {
       trainingText(config.training),
       ...byLength.map(({ length, own }) => {
         const shares = [...byLearner(own)].map(
-          ([learner, runs]) => `${learnerLabel(learner)} ${percentText(estimate(finals(asLearned(runs), 'exact')))} %`,
+          ([learner, runs]) =>
+            `${learnerLabel(learner)} ${percentText(estimate(finals(asLearned(runs), 'exact')))} %`,
         );
         return `Strings of ${length} letters wholly right at the end: ${shares.join('; ')}.`;
       }),
@@ -181,11 +190,13 @@ function findings(config: LearnCopyConfig, rows: LearnCopyRow[]): Findings {
 
 const asLearned = (rows: readonly LearnCopyRow[]) => rows as unknown as readonly Learned[];
 
-const agreement = (yes: number, of: number): Verdict['agrees'] => (yes === of ? true : yes === 0 ? false : 'partly');
+const agreement = (yes: number, of: number): Verdict['agrees'] =>
+  yes === of ? true : yes === 0 ? false : 'partly';
 
 /** Softmax attention is there first, at every length. */
 function samplesVerdict(config: LearnCopyConfig, rows: readonly LearnCopyRow[]): Verdict[] {
-  if (!config.learners.includes('softmax') || !config.learners.some((learner) => mambaState(learner))) return [];
+  if (!config.learners.includes('softmax') || !config.learners.some((learner) => mambaState(learner)))
+    return [];
   let first = 0;
   const measured = config.lengths.map((length) => {
     const groups = byLearner(rows.filter((row) => row.length === length));
@@ -193,7 +204,9 @@ function samplesVerdict(config: LearnCopyConfig, rows: readonly LearnCopyRow[]):
     const rivals = [...groups].filter(([learner]) => mambaState(learner) !== undefined);
     const mean = (runs: readonly Learned[]) => {
       const reached = examplesTo(runs, 0.9);
-      return reached.length < runs.length ? Infinity : reached.reduce((sum, count) => sum + count, 0) / runs.length;
+      return reached.length < runs.length
+        ? Infinity
+        : reached.reduce((sum, count) => sum + count, 0) / runs.length;
     };
     const [best] = rivals.toSorted((a, b) => mean(asLearned(a[1])) - mean(asLearned(b[1])));
     if (mean(softmax) < mean(asLearned(best[1]))) first++;
@@ -243,8 +256,12 @@ function lengthVerdict(config: LearnCopyConfig, rows: readonly LearnCopyRow[]): 
   if (config.lengths.length < 2) return [];
   const [short, long] = [Math.min(...config.lengths), Math.max(...config.lengths)];
   const at = (learner: string, length: number) =>
-    estimate(finals(asLearned(rows.filter((row) => row.length === length && row.learner === learner)), 'exact'));
-  const checked = config.learners.filter((learner) => learner === 'softmax' || mambaState(learner) !== undefined);
+    estimate(
+      finals(asLearned(rows.filter((row) => row.length === length && row.learner === learner)), 'exact'),
+    );
+  const checked = config.learners.filter(
+    (learner) => learner === 'softmax' || mambaState(learner) !== undefined,
+  );
   let right = 0;
   let counted = 0;
   for (const learner of checked) {
@@ -264,7 +281,10 @@ function lengthVerdict(config: LearnCopyConfig, rows: readonly LearnCopyRow[]): 
       claim: 'L1',
       theory: 'With the length, Mamba of the same state falls behind, softmax attention does not',
       measured: `Strings right from ${short} to ${long} letters: ${checked
-        .map((learner) => `${learnerLabel(learner)} ${percentText(at(learner, short))} % to ${percentText(at(learner, long))} %`)
+        .map(
+          (learner) =>
+            `${learnerLabel(learner)} ${percentText(at(learner, short))} % to ${percentText(at(learner, long))} %`,
+        )
         .join('; ')}`,
       agrees: agreement(right, counted),
     },

@@ -87,7 +87,8 @@ export const look = (i: number) => ({
 export function decadeTicks([low, high]: readonly [number, number]): number[] {
   const ticks: number[] = [];
   for (let power = 10 ** Math.floor(Math.log10(low)); power <= high; power *= 10)
-    for (const factor of [1, 2, 5]) if (factor * power >= low && factor * power <= high) ticks.push(factor * power);
+    for (const factor of [1, 2, 5])
+      if (factor * power >= low && factor * power <= high) ticks.push(factor * power);
   return ticks;
 }
 
@@ -148,7 +149,9 @@ export function trainingText(training: Training): string {
 export function checkWhole(where: string, name: string, values: readonly number[], least = 1): void {
   const wrong = values.find((value) => !Number.isSafeInteger(value) || value < least);
   if (values.length === 0 || wrong !== undefined)
-    throw new InputError(`${where}: each of ${name} must be a whole number from ${least} up, got ${wrong ?? 'none'}`);
+    throw new InputError(
+      `${where}: each of ${name} must be a whole number from ${least} up, got ${wrong ?? 'none'}`,
+    );
   checkOnce(where, name, values);
 }
 

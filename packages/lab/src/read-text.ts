@@ -1,10 +1,14 @@
 /** A file as a sequence of tokens. */
+import { fileURLToPath } from 'node:url';
 import { readFile, stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { InputError } from './errors.js';
 import { type TokenKind, tokenize, type TokenText } from './text.js';
 
 const LARGEST_BYTES = 16 * 2 ** 20;
+
+/** The text that commands take if they are given none. */
+export const DEFAULT_TEXT = fileURLToPath(new URL('../texts/forgetting.txt', import.meta.url));
 
 /**
  * Reads a file with {@link tokenize}.

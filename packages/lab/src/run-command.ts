@@ -9,7 +9,7 @@ import { completeConfig, runCommandOf, setField } from './experiment-config.js';
 import { experimentPage, type Finished } from './experiment-page.js';
 import { runExperiment } from './experiment-runner.js';
 import { findingsText } from './experiment-text.js';
-import { experimentOf, experiments } from './experiments.js';
+import { type AnyExperiment, experimentOf, experiments } from './experiments.js';
 import { checkFolder, writeFiles } from './output.js';
 import { progressBar } from './progress.js';
 import { wrap } from './text-table.js';
@@ -118,18 +118,7 @@ export async function runCommand(args: string[], signal: AbortSignal): Promise<v
     bar.clear();
   }
   const { rows, findings } = result;
-  const finished: Finished = {
-    name: experiment.name,
-    summary: experiment.summary,
-    command: runCommandOf(experiment, config),
-    machine: machine(),
-    findings,
-  };
-  await writeFiles(
-    folder,
-    { 'findings.json': `${JSON.stringify(finished)}\n`, 'report.html': experimentPage(finished) },
-    signal,
-  );
+  await keepFindings(experiment, config, findings, folder, signal);
   if (values.json) {
     process.stdout.write(
       `${JSON.stringify({ experiment: experiment.name, config, rows, findings: withoutFigures(findings) })}\n`,
@@ -142,6 +131,29 @@ export async function runCommand(args: string[], signal: AbortSignal): Promise<v
     findingsText(experiment, findings, { columns: stdout.columns || terminalColumns(), colour }),
   );
   process.stdout.write(`\n${join(folder, 'report.html')} has the figures; rows.jsonl the data.\n`);
+}
+
+/** Writes what was found into the folder of an experiment: for the report, and as a page. */
+export async function keepFindings(
+  experiment: AnyExperiment,
+  config: Row,
+  findings: Findings,
+  folder: string,
+  signal: AbortSignal,
+): Promise<Finished> {
+  const finished: Finished = {
+    name: experiment.name,
+    summary: experiment.summary,
+    command: runCommandOf(experiment, config),
+    machine: machine(),
+    findings,
+  };
+  await writeFiles(
+    folder,
+    { 'findings.json': `${JSON.stringify(finished)}\n`, 'report.html': experimentPage(finished) },
+    signal,
+  );
+  return finished;
 }
 
 /** Where the output is no terminal, what the shell says of it. */
