@@ -1,4 +1,5 @@
 /** The experiments that `freelunch run` knows. */
+import { copyCapacity } from './copy-capacity.js';
 import { InputError } from './errors.js';
 import type { Experiment, Piece, Row } from './experiment.js';
 
@@ -8,13 +9,11 @@ export type AnyExperiment = Experiment<Row, Piece, Row>;
 /**
  * Forgets the types of an experiment: the runner hands each what it made itself, or what was checked against its presets.
  */
-export function anyOf<Config, P extends Piece, R extends Row>(
-  experiment: Experiment<Config, P, R>,
-): AnyExperiment {
+function anyOf<Config, P extends Piece, R extends Row>(experiment: Experiment<Config, P, R>): AnyExperiment {
   return experiment as unknown as AnyExperiment;
 }
 
-const all: readonly AnyExperiment[] = [];
+const all: readonly AnyExperiment[] = [anyOf(copyCapacity)];
 
 export const experiments: Readonly<Record<string, AnyExperiment>> = Object.fromEntries(
   all.map((experiment) => [experiment.name, experiment]),

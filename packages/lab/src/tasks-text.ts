@@ -9,7 +9,7 @@ import {
   type Task,
   type TaskSource,
 } from '@freelunch/tasks';
-import { wrap } from './copy-text.js';
+import { wrap } from './text-table.js';
 import { grouped } from './format.js';
 
 /** What `freelunch tasks list --json` has of each task. */
