@@ -1,5 +1,7 @@
 /** The experiments that `freelunch run` knows. */
 import { copyCapacity } from './copy-capacity.js';
+import { copyCost } from './copy-cost.js';
+import { copyDistance } from './copy-distance.js';
 import { InputError } from './errors.js';
 import type { Experiment, Piece, Row } from './experiment.js';
 
@@ -13,7 +15,12 @@ function anyOf<Config, P extends Piece, R extends Row>(experiment: Experiment<Co
   return experiment as unknown as AnyExperiment;
 }
 
-const all: readonly AnyExperiment[] = [anyOf(copyCapacity)];
+const all: readonly AnyExperiment[] = [
+  // In the order of reports, one a line.
+  anyOf(copyCapacity),
+  anyOf(copyDistance),
+  anyOf(copyCost),
+];
 
 export const experiments: Readonly<Record<string, AnyExperiment>> = Object.fromEntries(
   all.map((experiment) => [experiment.name, experiment]),
