@@ -73,7 +73,7 @@ export const copyDistance: Experiment<Config, DistancePiece, DistanceRow> = {
       errors: [0.01, 0.1, 0.5],
       distance: 1024,
       keeps: [0.5, 0.8, 0.95],
-      scoreDistances: [1, 2, 4, 8, 16, 32, 64],
+      scoreDistances: [1, 2, 4, 8, 16, 32, 64, 96],
     },
     full: {
       rates: [0.0001, 0.001, 0.01, 0.1, 1],
@@ -241,7 +241,7 @@ export const copyDistance: Experiment<Config, DistancePiece, DistanceRow> = {
             'to win against everything nearer the score of the scan grows like (1/a)^(l-1), that of softmax attention like log l',
           measured:
             `factors a step ${bases.join(', ')}; softmax ${slope.toFixed(3)} log l; ` +
-            `scores within ${(100 * scoreGap).toFixed(3)} % of the sums' closed form`,
+            `scores within ${scoreGap.toExponential(0)} of the sums' closed form, relative`,
           agrees:
             known.length > 0 && baseGap <= 0.02 && Math.abs(slope - 1) <= 0.01
               ? scoreGap <= SCORE_TOLERANCE
