@@ -3,6 +3,7 @@ import { expect, it } from 'vitest';
 import { copyCapacity } from './copy-capacity.js';
 import { copyCost } from './copy-cost.js';
 import { copyDistance } from './copy-distance.js';
+import { copyExact } from './copy-exact.js';
 import { runExperiment } from './experiment-runner.js';
 import { experiments } from './experiments.js';
 
@@ -67,4 +68,20 @@ it('copy-cost: exact ways copy all at T^2, a constant state copies what it holds
   expect(at('constantState', 128).flops / at('constantState', 64).flops).toBe(2);
   expect(findings.figures).toHaveLength(3);
   expect(findings.figures.every(({ svg }) => !svg.includes('NaN'))).toBe(true);
+});
+
+it('copy-exact: states keep as many values as they have slots, to the last bit; softmax stays below its bound', async () => {
+  const config = { lengths: [20, 33], ratios: [0.3, 1], betas: [1, 3, 12] };
+  const { rows, findings } = await runExperiment(copyExact, config, { k });
+  for (const row of rows) {
+    if (row.slots !== null) expect(row).toMatchObject({ exact: row.slots, error: 0 });
+    else expect(row.error).toBeLessThan(row.bound + 1e-6);
+  }
+  // A bound that is met by far says little: at beta = 1 the error is of its size.
+  const blunt = rows.find(({ beta, length }) => beta === 1 && length === 33)!;
+  expect(blunt.error).toBeGreaterThan(0.1 * blunt.bound);
+  expect(findings.verdicts.map(({ claim, agrees }) => [claim, agrees])).toEqual([
+    ['C2', true],
+    ['C4', true],
+  ]);
 });

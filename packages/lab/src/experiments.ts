@@ -1,6 +1,7 @@
 /** The experiments that `freelunch run` knows. */
 import { copyCapacity } from './copy-capacity.js';
 import { copyCost } from './copy-cost.js';
+import { copyExact } from './copy-exact.js';
 import { copyDistance } from './copy-distance.js';
 import { InputError } from './errors.js';
 import type { Experiment, Piece, Row } from './experiment.js';
@@ -18,6 +19,7 @@ function anyOf<Config, P extends Piece, R extends Row>(experiment: Experiment<Co
 const all: readonly AnyExperiment[] = [
   // In the order of reports, one a line.
   anyOf(copyCapacity),
+  anyOf(copyExact),
   anyOf(copyDistance),
   anyOf(copyCost),
 ];
