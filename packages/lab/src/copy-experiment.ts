@@ -281,13 +281,15 @@ function effort(mixer: CopyMixer, length: number, state: number | null): number 
   return length * (weight * (state ?? length) + 200);
 }
 
-function fractionRight(symbols: Int32Array, tokens: Int32Array): number {
+/** The share of tokens that came back right. */
+export function fractionRight(symbols: Int32Array, tokens: Int32Array): number {
   let right = 0;
   for (let t = 0; t < tokens.length; t++) if (symbols[t] === tokens[t]) right++;
   return right / tokens.length;
 }
 
-function statistics(samples: readonly number[]): { mean: number; standardError: number } {
+/** Mean, and the standard error of it: 0 for one sample. */
+export function statistics(samples: readonly number[]): { mean: number; standardError: number } {
   const mean = samples.reduce((sum, sample) => sum + sample, 0) / samples.length;
   if (samples.length === 1) return { mean, standardError: 0 };
   const squares = samples.reduce((sum, sample) => sum + (sample - mean) ** 2, 0);
@@ -295,7 +297,7 @@ function statistics(samples: readonly number[]): { mean: number; standardError: 
 }
 
 /** The greatest |k_i . k_j| over i != j. */
-function coherence(k: Kernels, keys: Tensor<'float32'>): number {
+export function coherence(k: Kernels, keys: Tensor<'float32'>): number {
   const count = keys.shape[0];
   const { data } = k.matmul({ a: keys, b: keys, transposeB: true });
   let greatest = 0;
@@ -314,6 +316,6 @@ function curveStates(states: readonly number[]): number[] {
 }
 
 /** Six decimals: all that means anything, and the same in engines whose exp and log differ in the last bit. */
-function round(value: number): number {
+export function round(value: number): number {
   return Math.round(value * 1e6) / 1e6;
 }

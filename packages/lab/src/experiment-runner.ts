@@ -177,26 +177,35 @@ function ownThread(experiment: AnyExperiment, signal: AbortSignal): Runner {
   const worker = new Worker(new URL('./experiment-worker.js', import.meta.url), {
     workerData: { experiment: experiment.name },
   });
+  let ended: Error | undefined;
+  let current: { onMessage(message: Message): void; fail(cause: Error): void } | undefined;
+  const fail = (cause: Error) => {
+    ended ??= cause;
+    current?.fail(cause);
+  };
+  worker.on('message', (message: Message) => current?.onMessage(message));
+  worker.on('error', fail);
+  worker.on('exit', (code) => fail(new Error(`its thread ended with code ${code}`)));
   return {
     run: ({ piece, folder }, onProgress) =>
       new Promise<Row[]>((resolve, reject) => {
+        const aborted = () => settle(() => reject(signal.reason as Error));
         const settle = (act: () => void) => {
-          worker.removeAllListeners();
+          current = undefined;
           signal.removeEventListener('abort', aborted);
           act();
         };
-        const aborted = () => settle(() => reject(signal.reason as Error));
         if (signal.aborted) return reject(signal.reason as Error);
+        if (ended !== undefined) return reject(failure(experiment, piece, ended));
         signal.addEventListener('abort', aborted);
-        worker.on('message', (message: Message) => {
-          if (message.kind === 'progress') onProgress(message.done, message.label);
-          else if (message.kind === 'done') settle(() => resolve(message.rows));
-          else settle(() => reject(failure(experiment, piece, message)));
-        });
-        worker.on('error', (cause) => settle(() => reject(failure(experiment, piece, cause))));
-        worker.on('exit', (code) =>
-          settle(() => reject(failure(experiment, piece, new Error(`its thread ended with code ${code}`)))),
-        );
+        current = {
+          onMessage(message) {
+            if (message.kind === 'progress') onProgress(message.done, message.label);
+            else if (message.kind === 'done') settle(() => resolve(message.rows));
+            else settle(() => reject(failure(experiment, piece, message)));
+          },
+          fail: (cause) => settle(() => reject(failure(experiment, piece, cause))),
+        };
         worker.postMessage({ piece, folder } satisfies Task);
       }),
     end: () => worker.terminate(),

@@ -34,8 +34,8 @@ export function findingsText(
     const code = { agrees: '32', partly: '33', differs: '31' }[word];
     lines.push(
       `${paint('1', claim)}  ${paint(code, word)}`,
-      ...wrap(`  theory says  ${theory}`, width, '    '),
-      ...wrap(`  we measured  ${measured}`, width, '    '),
+      ...wrap(`theory says: ${theory}`, width - 2, '  ').map((line) => `  ${line}`),
+      ...wrap(`we measured: ${measured}`, width - 2, '  ').map((line) => `  ${line}`),
     );
   }
   return `${lines.join('\n').trimEnd()}\n`;

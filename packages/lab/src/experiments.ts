@@ -1,9 +1,16 @@
 /** The experiments that `freelunch run` knows. */
+import { copyCapacity } from './copy-capacity.js';
+import { copyCost } from './copy-cost.js';
+import { copyDistance } from './copy-distance.js';
 import { copyExact } from './copy-exact.js';
+import { copyModels } from './copy-models.js';
 import { dpExact } from './dp-exact.js';
 import { dpLocality } from './dp-locality.js';
 import { InputError } from './errors.js';
 import { learnCopy } from './learn-copy.js';
+import { learnDp } from './learn-dp.js';
+import { learnMqar } from './learn-mqar.js';
+import { lengthGeneralisation } from './length-generalisation.js';
 import type { Experiment, Piece, Row } from './experiment.js';
 
 /** An experiment whose configuration, pieces and rows are known to itself only. */
@@ -12,13 +19,24 @@ export type AnyExperiment = Experiment<Row, Piece, Row>;
 /**
  * Forgets the types of an experiment: the runner hands each what it made itself, or what was checked against its presets.
  */
-export function anyOf<Config, P extends Piece, R extends Row>(
-  experiment: Experiment<Config, P, R>,
-): AnyExperiment {
+function anyOf<Config, P extends Piece, R extends Row>(experiment: Experiment<Config, P, R>): AnyExperiment {
   return experiment as unknown as AnyExperiment;
 }
 
-const all: readonly AnyExperiment[] = [anyOf(copyExact), anyOf(dpExact), anyOf(dpLocality), anyOf(learnCopy)];
+const all: readonly AnyExperiment[] = [
+  // In the order of reports, one a line.
+  anyOf(copyCapacity),
+  anyOf(copyExact),
+  anyOf(copyModels),
+  anyOf(copyDistance),
+  anyOf(copyCost),
+  anyOf(dpExact),
+  anyOf(dpLocality),
+  anyOf(learnCopy),
+  anyOf(learnMqar),
+  anyOf(learnDp),
+  anyOf(lengthGeneralisation),
+];
 
 export const experiments: Readonly<Record<string, AnyExperiment>> = Object.fromEntries(
   all.map((experiment) => [experiment.name, experiment]),

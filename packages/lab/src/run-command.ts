@@ -127,10 +127,10 @@ export async function runCommand(args: string[], signal: AbortSignal): Promise<v
   }
   const { stdout } = process;
   const colour = stdout.isTTY === true && stdout.hasColors();
-  process.stdout.write(
-    findingsText(experiment, findings, { columns: stdout.columns || terminalColumns(), colour }),
-  );
-  process.stdout.write(`\n${join(folder, 'report.html')} has the figures; rows.jsonl the data.\n`);
+  const columns = stdout.columns || terminalColumns();
+  stdout.write(findingsText(experiment, findings, { columns, colour }));
+  const written = `Page and data: ${join(folder, 'report.html')}, rows.jsonl, findings.json`;
+  stdout.write(`\n${wrap(written, Math.max(30, columns)).join('\n')}\n`);
 }
 
 /** Writes what was found into the folder of an experiment: for the report, and as a page. */

@@ -37,7 +37,7 @@ const chapters: readonly { name: string; title: string; fields: object }[] = [
     fields: { lengths: [64, 256] },
   },
   {
-    name: 'copy-exact',
+    name: 'copy-models',
     title: 'What a state of linear size keeps: weights written down, nothing learned',
     fields: { lengths: [16, 64], symbols: 3000 },
   },

@@ -27,7 +27,7 @@ export function textTable(
   return rows
     .map(
       ([first, ...rest]) =>
-        `${first}\n${rest.map((cell, i) => `  ${header[i + 1].padEnd(indent)}${cell}\n`).join('')}`,
+        `${`${header[0]} ${first}`.trim()}\n${rest.map((cell, i) => `  ${header[i + 1].padEnd(indent)}${cell}\n`).join('')}`,
     )
     .join('');
 }
