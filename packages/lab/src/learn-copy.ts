@@ -7,8 +7,17 @@
 import { copy } from '@freelunch/tasks';
 import type { Experiment, Findings, Piece, Verdict } from './experiment.js';
 import { grouped } from './format.js';
-import { checkTraining, learn, type Learned, learnerLabel, testSide, type Training, trainingSide } from './learn.js';
 import {
+  checkTraining,
+  learn,
+  type Learned,
+  learnerLabel,
+  testSide,
+  type Training,
+  trainingSide,
+} from './learn.js';
+import {
+  agreementOf,
   checkOnce,
   checkWhole,
   clearlyAbove,
@@ -20,6 +29,7 @@ import {
   learningCurves,
   mambaState,
   percentText,
+  type Run,
   trainingText,
 } from './learn-findings.js';
 
@@ -123,7 +133,7 @@ const byLearner = (rows: readonly LearnCopyRow[]) => groupBy(rows, ({ learner })
 function findings(config: LearnCopyConfig, rows: LearnCopyRow[]): Findings {
   const byLength = config.lengths.map((length) => ({
     length,
-    own: rows.filter((row) => row.length === length) as unknown as (LearnCopyRow & Learned)[],
+    own: rows.filter((row) => row.length === length),
   }));
   const bits = (length: number) => length * Math.log2(config.vocabSize);
   const verdicts = [samplesVerdict, stateVerdict, lengthVerdict].flatMap((verdict) => verdict(config, rows));
@@ -132,7 +142,7 @@ function findings(config: LearnCopyConfig, rows: LearnCopyRow[]): Findings {
       trainingText(config.training),
       ...byLength.map(({ length, own }) => {
         const shares = [...byLearner(own)].map(
-          ([learner, runs]) => `${learnerLabel(learner)} ${percentText(estimate(finals(asLearned(runs), 'exact')))} %`,
+          ([learner, runs]) => `${learnerLabel(learner)} ${percentText(estimate(finals(runs, 'exact')))} %`,
         );
         return `Strings of ${length} letters wholly right at the end: ${shares.join('; ')}.`;
       }),
@@ -162,15 +172,14 @@ function findings(config: LearnCopyConfig, rows: LearnCopyRow[]): Findings {
         'examples to 90 % of strings',
       ],
       rows: [...byLearner(own)].map(([learner, runs]) => {
-        const learned = asLearned(runs);
         return [
           learnerLabel(learner),
           grouped(runs[0].parameters),
           grouped(runs[0].stateFloats),
           String(runs[0].learningRate),
-          percentText(estimate(finals(learned, 'exact'))),
-          percentText(estimate(finals(learned, 'tokens'))),
-          examplesText(learned, 0.9),
+          percentText(estimate(finals(runs, 'exact'))),
+          percentText(estimate(finals(runs, 'tokens'))),
+          examplesText(runs, 0.9),
         ];
       }),
       caption: `${grouped(config.training.steps * config.training.batchSize)} examples each. Floats kept: state or cache of one sequence, room for later tokens included.`,
@@ -179,32 +188,31 @@ function findings(config: LearnCopyConfig, rows: LearnCopyRow[]): Findings {
   };
 }
 
-const asLearned = (rows: readonly LearnCopyRow[]) => rows as unknown as readonly Learned[];
-
-const agreement = (yes: number, of: number): Verdict['agrees'] => (yes === of ? true : yes === 0 ? false : 'partly');
-
 /** Softmax attention is there first, at every length. */
 function samplesVerdict(config: LearnCopyConfig, rows: readonly LearnCopyRow[]): Verdict[] {
-  if (!config.learners.includes('softmax') || !config.learners.some((learner) => mambaState(learner))) return [];
+  if (!config.learners.includes('softmax') || !config.learners.some((learner) => mambaState(learner)))
+    return [];
   let first = 0;
   const measured = config.lengths.map((length) => {
     const groups = byLearner(rows.filter((row) => row.length === length));
-    const softmax = asLearned(groups.get('softmax')!);
+    const softmax = groups.get('softmax')!;
     const rivals = [...groups].filter(([learner]) => mambaState(learner) !== undefined);
-    const mean = (runs: readonly Learned[]) => {
+    const mean = (runs: readonly Run[]) => {
       const reached = examplesTo(runs, 0.9);
-      return reached.length < runs.length ? Infinity : reached.reduce((sum, count) => sum + count, 0) / runs.length;
+      return reached.length < runs.length
+        ? Infinity
+        : reached.reduce((sum, count) => sum + count, 0) / runs.length;
     };
-    const [best] = rivals.toSorted((a, b) => mean(asLearned(a[1])) - mean(asLearned(b[1])));
-    if (mean(softmax) < mean(asLearned(best[1]))) first++;
-    return `${length} letters: softmax attention ${examplesText(softmax, 0.9)}, best Mamba ${examplesText(asLearned(best[1]), 0.9)}`;
+    const [best] = rivals.toSorted((a, b) => mean(a[1]) - mean(b[1]));
+    if (mean(softmax) < mean(best[1])) first++;
+    return `${length} letters: softmax attention ${examplesText(softmax, 0.9)}, best Mamba ${examplesText(best[1], 0.9)}`;
   });
   return [
     {
       claim: 'L1',
       theory: 'Softmax attention learns to copy from fewer examples than Mamba',
       measured: `Examples to 90 % of strings: ${measured.join('; ')}`,
-      agrees: agreement(first, config.lengths.length),
+      agrees: agreementOf(first, config.lengths.length),
     },
   ];
 }
@@ -219,7 +227,10 @@ function stateVerdict(config: LearnCopyConfig, rows: readonly LearnCopyRow[]): V
   const measured = config.lengths.map((length) => {
     const at = (learner: string) =>
       estimate(
-        finals(asLearned(rows.filter((row) => row.length === length && row.learner === learner)), 'tokens'),
+        finals(
+          rows.filter((row) => row.length === length && row.learner === learner),
+          'tokens',
+        ),
       );
     const [low, high] = [at(`mamba:${small}`), at(`mamba:${large}`)];
     if (low.mean < 0.99) {
@@ -233,7 +244,7 @@ function stateVerdict(config: LearnCopyConfig, rows: readonly LearnCopyRow[]): V
       claim: 'L1',
       theory: 'Mamba needs a state that grows with what it copies: a larger one gets more right',
       measured: `Tokens right from N = ${small} to N = ${large}, ${measured.join('; ')}`,
-      agrees: counted === 0 ? 'partly' : agreement(above, counted),
+      agrees: counted === 0 ? 'partly' : agreementOf(above, counted),
     },
   ];
 }
@@ -243,8 +254,15 @@ function lengthVerdict(config: LearnCopyConfig, rows: readonly LearnCopyRow[]): 
   if (config.lengths.length < 2) return [];
   const [short, long] = [Math.min(...config.lengths), Math.max(...config.lengths)];
   const at = (learner: string, length: number) =>
-    estimate(finals(asLearned(rows.filter((row) => row.length === length && row.learner === learner)), 'exact'));
-  const checked = config.learners.filter((learner) => learner === 'softmax' || mambaState(learner) !== undefined);
+    estimate(
+      finals(
+        rows.filter((row) => row.length === length && row.learner === learner),
+        'exact',
+      ),
+    );
+  const checked = config.learners.filter(
+    (learner) => learner === 'softmax' || mambaState(learner) !== undefined,
+  );
   let right = 0;
   let counted = 0;
   for (const learner of checked) {
@@ -264,9 +282,12 @@ function lengthVerdict(config: LearnCopyConfig, rows: readonly LearnCopyRow[]): 
       claim: 'L1',
       theory: 'With the length, Mamba of the same state falls behind, softmax attention does not',
       measured: `Strings right from ${short} to ${long} letters: ${checked
-        .map((learner) => `${learnerLabel(learner)} ${percentText(at(learner, short))} % to ${percentText(at(learner, long))} %`)
+        .map(
+          (learner) =>
+            `${learnerLabel(learner)} ${percentText(at(learner, short))} % to ${percentText(at(learner, long))} %`,
+        )
         .join('; ')}`,
-      agrees: agreement(right, counted),
+      agrees: agreementOf(right, counted),
     },
   ];
 }

@@ -1,6 +1,6 @@
 /** What rows of learners say together: means over seeds, tables and curves. */
 import { InputError } from './errors.js';
-import type { Figure, Row } from './experiment.js';
+import type { Figure, Verdict } from './experiment.js';
 import { grouped } from './format.js';
 import { type Learned, learnerLabel, type Training } from './learn.js';
 import { fractionPlot, type Series } from './plot.js';
@@ -56,18 +56,23 @@ export function groupBy<T>(items: readonly T[], key: (item: T) => string): Map<s
   return groups;
 }
 
-export type LearnedRow = Learned & Row;
+/** What rows say of a learner at a seed; tests place by place are only L4's. */
+export type Run = Omit<Learned, 'places'>;
+
+/** Whether all, some or none of the cases are as theory says. */
+export const agreementOf = (yes: number, of: number): Verdict['agrees'] =>
+  yes === of ? true : yes === 0 ? false : 'partly';
 
 /** Accuracies of a test after the last step, one for each seed. */
-export const finals = (rows: readonly Learned[], of: 'exact' | 'tokens', test = 0): number[] =>
+export const finals = (rows: readonly Run[], of: 'exact' | 'tokens', test = 0): number[] =>
   rows.map(({ points }) => points[points.length - 1].tests[test][of]);
 
 /** Examples until a test first shows `share`, for each seed that got there. */
-export const examplesTo = (rows: readonly Learned[], share: number, test = 0): number[] =>
+export const examplesTo = (rows: readonly Run[], share: number, test = 0): number[] =>
   rows.flatMap(({ points }) => points.find(({ tests }) => tests[test].exact >= share)?.examples ?? []);
 
 /** `1,600`, the mean of those that got there, with their number unless all did; or `never`. */
-export function examplesText(rows: readonly Learned[], share: number): string {
+export function examplesText(rows: readonly Run[], share: number): string {
   const reached = examplesTo(rows, share);
   if (reached.length === 0) return 'never';
   const mean = grouped(Math.round(reached.reduce((sum, count) => sum + count, 0) / reached.length));
@@ -87,7 +92,8 @@ export const look = (i: number) => ({
 export function decadeTicks([low, high]: readonly [number, number]): number[] {
   const ticks: number[] = [];
   for (let power = 10 ** Math.floor(Math.log10(low)); power <= high; power *= 10)
-    for (const factor of [1, 2, 5]) if (factor * power >= low && factor * power <= high) ticks.push(factor * power);
+    for (const factor of [1, 2, 5])
+      if (factor * power >= low && factor * power <= high) ticks.push(factor * power);
   return ticks;
 }
 
@@ -95,7 +101,7 @@ export function decadeTicks([low, high]: readonly [number, number]): number[] {
 export function learningCurves(
   title: string,
   caption: string,
-  rows: readonly Learned[],
+  rows: readonly Run[],
   of: 'exact' | 'tokens' = 'exact',
 ): Figure {
   const counts = rows.flatMap(({ points }) => points.map(({ examples }) => examples));
@@ -148,7 +154,9 @@ export function trainingText(training: Training): string {
 export function checkWhole(where: string, name: string, values: readonly number[], least = 1): void {
   const wrong = values.find((value) => !Number.isSafeInteger(value) || value < least);
   if (values.length === 0 || wrong !== undefined)
-    throw new InputError(`${where}: each of ${name} must be a whole number from ${least} up, got ${wrong ?? 'none'}`);
+    throw new InputError(
+      `${where}: each of ${name} must be a whole number from ${least} up, got ${wrong ?? 'none'}`,
+    );
   checkOnce(where, name, values);
 }
 

@@ -10,7 +10,13 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { cosine } from '@freelunch/autograd';
 import type { Kernels } from '@freelunch/kernels';
-import { createModel, type LanguageModel, type MixerConfig, type PositionConfig, train } from '@freelunch/models';
+import {
+  createModel,
+  type LanguageModel,
+  type MixerConfig,
+  type PositionConfig,
+  train,
+} from '@freelunch/models';
 import type { Batch, StreamState, Task } from '@freelunch/tasks';
 import { InputError } from './errors.js';
 import type { ExperimentContext } from './experiment.js';
@@ -121,7 +127,9 @@ export const learnerNames = [
 /** Text such as `mamba:16` in words. */
 export function learnerLabel(learner: string): string {
   const [name, position] = learner.split('@');
-  return position === undefined ? mixerLabel(name) : `${mixerLabel(name)}, ${positionLabels[position] ?? position}`;
+  return position === undefined
+    ? mixerLabel(name)
+    : `${mixerLabel(name)}, ${positionLabels[position] ?? position}`;
 }
 
 const positionLabels: Readonly<Record<string, string>> = {
