@@ -26,6 +26,7 @@ import {
   look,
   percentText,
   trainingText,
+  withoutPlaces,
 } from './learn-findings.js';
 import { fractionPlot, type Series } from './plot.js';
 
@@ -97,7 +98,7 @@ const problems: Readonly<Record<string, Problem>> = {
 const quick: LearnDpConfig = {
   learners: ['softmax', 'linear', 'mamba:16', 'mamba2:16', 'hybrid:16'],
   tasks: ['modular-sum'],
-  sizes: [6, 12],
+  sizes: [5, 10],
   forms: ['direct', 'cot', 'local'],
   dModels: [16, 32],
   training: {
@@ -107,8 +108,8 @@ const quick: LearnDpConfig = {
     expand: 1,
     mlp: 64,
     batchSize: 16,
-    steps: 600,
-    searchSteps: 300,
+    steps: 500,
+    searchSteps: 250,
     learningRates: [0.003, 0.01],
     warmupSteps: 30,
     weightDecay: 0.01,
@@ -191,7 +192,7 @@ export const learnDp: Experiment<LearnDpConfig, LearnDpPiece, LearnDpRow> = {
     const task = make(size, form);
     const position = { type: 'learned', maxLength: longest(size) } as const;
     const setup = { learner, position, task: trainingSide(task), tests: [testSide(task)], training };
-    return (await learn(setup, context)).map(({ places: _, ...row }) => ({
+    return withoutPlaces(await learn(setup, context)).map((row) => ({
       task: name,
       size,
       form,

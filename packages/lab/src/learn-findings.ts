@@ -9,9 +9,9 @@ import { fractionPlot, type Series } from './plot.js';
 export function studentQuantile(degrees: number): number {
   if (!Number.isSafeInteger(degrees) || degrees < 1)
     throw new RangeError(`studentQuantile: degrees must be a whole number from 1 up, got ${degrees}`);
-  if (degrees === 1) return 12.706204736;
-  if (degrees === 2) return 4.30265273;
-  // Cornish and Fisher's expansion about the normal quantile: from 3 degrees on good to 4 digits here.
+  const first = [12.7062047, 4.30265273, 3.18244631];
+  if (degrees <= first.length) return first[degrees - 1];
+  // Cornish and Fisher's expansion about the normal quantile: from 4 degrees on good to 1e-3.
   const z = 1.959963985;
   const n = degrees;
   const terms = [
@@ -58,6 +58,14 @@ export function groupBy<T>(items: readonly T[], key: (item: T) => string): Map<s
 
 /** What rows say of a learner at a seed; tests place by place are only L4's. */
 export type Run = Omit<Learned, 'places'>;
+
+/** Rows without their places. */
+export const withoutPlaces = (learned: readonly Learned[]): Run[] =>
+  learned.map((row) => {
+    const run: Run & Partial<Learned> = { ...row };
+    delete run.places;
+    return run;
+  });
 
 /** Whether all, some or none of the cases are as theory says. */
 export const agreementOf = (yes: number, of: number): Verdict['agrees'] =>

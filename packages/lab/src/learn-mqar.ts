@@ -24,6 +24,7 @@ import {
   mambaState,
   percentText,
   trainingText,
+  withoutPlaces,
 } from './learn-findings.js';
 import { fractionPlot, type Series } from './plot.js';
 
@@ -60,9 +61,9 @@ const quick: LearnMqarConfig = {
     expand: 1,
     mlp: 0,
     batchSize: 16,
-    steps: 1200,
+    steps: 1500,
     searchSteps: 600,
-    learningRates: [0.003, 0.01],
+    learningRates: [0.001, 0.003, 0.01],
     warmupSteps: 50,
     weightDecay: 0.01,
     seeds: 3,
@@ -135,7 +136,7 @@ export const learnMqar: Experiment<LearnMqarConfig, LearnMqarPiece, LearnMqarRow
     const task = mqar({ vocabSize, seqLen, pairs });
     const position = { type: 'learned', maxLength: seqLen } as const;
     const setup = { learner, position, task: trainingSide(task), tests: [testSide(task)], training };
-    return (await learn(setup, context)).map(({ places: _, ...row }) => ({ pairs, ...row }));
+    return withoutPlaces(await learn(setup, context)).map((row) => ({ pairs, ...row }));
   },
 
   findings,

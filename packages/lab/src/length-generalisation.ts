@@ -21,6 +21,7 @@ import {
   agreementOf,
   checkOnce,
   checkWhole,
+  clearlyAbove,
   estimate,
   finals,
   groupBy,
@@ -67,7 +68,7 @@ const quick: LengthGeneralisationConfig = {
     'mamba2:16',
     'hybrid:16@none',
   ],
-  tasks: ['copy'],
+  tasks: ['copy', 'reverse-copy'],
   trainLength: 6,
   testLengths: [4, 6, 8, 12],
   vocabSize: 8,
@@ -229,7 +230,7 @@ function findings(config: LengthGeneralisationConfig, rows: LengthRow[]): Findin
         caption: `The first place that is right in less than ${100 * RIGHT} % of the strings, mean over seeds, with its distance in tokens to what it copies.`,
       },
     ]),
-    verdicts: [...lengthVerdict(config, rows), ...stateVerdict(config, rows)],
+    verdicts: [...lengthVerdict(config, rows), ...reachVerdict(config, rows)],
   };
 }
 
@@ -294,42 +295,42 @@ function lengthVerdict(config: LengthGeneralisationConfig, rows: readonly Length
   ];
 }
 
-/** Decay shortens the reach: a state of constant size should lose the far letters first. */
-function stateVerdict(
+/** Decay shortens the reach: what stands far back, written last, should be lost first. */
+function reachVerdict(
   { tasks, testLengths }: LengthGeneralisationConfig,
   rows: readonly LengthRow[],
 ): Verdict[] {
-  const task = tasks.includes('reverse-copy') ? 'reverse-copy' : tasks[0];
+  if (!tasks.includes('reverse-copy')) return [];
   const longest = testLengths.length - 1;
   const length = testLengths[longest];
-  const recurrent = [...groupBy(rows, ({ learner }) => learner)].filter(
-    ([learner]) => !/^(softmax|hybrid)/.test(learner),
-  );
-  if (recurrent.length === 0) return [];
   const half = Math.floor(length / 2);
-  const measured = recurrent.map(([learner, own]) => {
-    const places = placesOf(
-      own.filter((row) => row.task === task),
-      longest,
-    );
-    const mean = (from: number, to: number) =>
-      places.slice(from, to).reduce((sum, { share }) => sum + share.mean, 0) / (to - from);
-    return { learner, first: mean(0, half), last: mean(length - half, length) };
+  const measured = [
+    ...groupBy(
+      rows.filter(({ task }) => task === 'reverse-copy'),
+      ({ learner }) => learner,
+    ),
+  ].map(([learner, own]) => {
+    const shares = (from: number, to: number) =>
+      estimate(
+        own.map(({ places }) => {
+          const some = places[longest].slice(from, to);
+          return some.reduce((sum, { accuracy }) => sum + accuracy, 0) / some.length;
+        }),
+      );
+    return { learner, near: shares(0, half), far: shares(length - half, length) };
   });
-  const text = measured.map(
-    ({ learner, first, last }) =>
-      `${learnerLabel(learner)} ${(100 * first).toFixed(1)} % of the first half, ${(100 * last).toFixed(1)} % of the last`,
-  );
   return [
     {
       claim: 'L4',
-      theory:
-        task === 'copy'
-          ? 'Every letter stands equally far behind, so a state that forgets gradually should lose all alike, and the last ones no more than the first'
-          : 'A state that forgets loses the far letters, which are written last, more than the near ones',
-      measured: `${task} of ${length} letters: ${text.join('; ')}`,
+      theory: 'A state that forgets loses far letters before near ones',
+      measured: `reverse-copy of ${length} letters, the nearer half and the farther: ${measured
+        .map(
+          ({ learner, near, far }) =>
+            `${learnerLabel(learner)} ${percentText(near)} % and ${percentText(far)} %`,
+        )
+        .join('; ')}`,
       agrees: agreementOf(
-        measured.filter(({ first, last }) => (task === 'copy' ? first - last < 0.1 : first > last)).length,
+        measured.filter(({ near, far }) => clearlyAbove(near, far)).length,
         measured.length,
       ),
     },
