@@ -41,6 +41,8 @@ export interface LearnDpConfig {
   /** `direct`: the answer alone; `cot`: all values before it; `local`: each value after the inputs that it needs. */
   forms: string[];
   dModels: number[];
+  /** Modulus of modular-sum, prime field of arithmetic. */
+  p: number;
   /** Its dModel is not used. */
   training: Training;
 }
@@ -50,13 +52,14 @@ interface LearnDpPiece extends Piece {
   task: string;
   size: number;
   form: Form;
+  p: number;
   training: Training;
 }
 
 type LearnDpRow = Omit<Learned, 'places'> & { task: string; size: number; form: Form; dModel: number };
 
 interface Problem {
-  make(size: number, form: Form): Task;
+  make(size: number, form: Form, p: number): Task;
   /** No text is longer, in tokens. */
   longest(size: number): number;
   /** Whether it has a local chain. */
@@ -68,7 +71,7 @@ const layout = (form: Form) =>
 
 const problems: Readonly<Record<string, Problem>> = {
   'modular-sum': {
-    make: (length, form) => modularSum({ p: 7, length, ...layout(form) }),
+    make: (length, form, p) => modularSum({ p, length, ...layout(form) }),
     longest: (size) => 3 * size + 4,
     local: true,
   },
@@ -88,7 +91,7 @@ const problems: Readonly<Record<string, Problem>> = {
     local: true,
   },
   arithmetic: {
-    make: (length, form) => arithmetic({ length, p: 7, order: 'canonical', form: layout(form).form }),
+    make: (length, form, p) => arithmetic({ length, p, order: 'canonical', form: layout(form).form }),
     // An operator adds itself, a number and at most two brackets; each expression is followed by a mark.
     longest: (size) => 2 * (size + 1) * (size + 1) + 2,
     local: false,
@@ -101,6 +104,7 @@ const quick: LearnDpConfig = {
   sizes: [5, 10],
   forms: ['direct', 'cot', 'local'],
   dModels: [16, 32],
+  p: 3,
   training: {
     dModel: 32,
     nLayers: 2,
@@ -108,8 +112,8 @@ const quick: LearnDpConfig = {
     expand: 1,
     mlp: 64,
     batchSize: 16,
-    steps: 500,
-    searchSteps: 250,
+    steps: 800,
+    searchSteps: 300,
     learningRates: [0.003, 0.01],
     warmupSteps: 30,
     weightDecay: 0.01,
@@ -135,6 +139,7 @@ const full: LearnDpConfig = {
   sizes: [4, 8],
   forms: ['direct', 'cot', 'local'],
   dModels: [32, 64],
+  p: 7,
   training: {
     ...quick.training,
     mlp: 128,
@@ -153,10 +158,11 @@ export const learnDp: Experiment<LearnDpConfig, LearnDpPiece, LearnDpRow> = {
   claims: ['L3'],
   presets: { quick, full },
 
-  pieces({ learners, tasks, sizes, forms, dModels, training }) {
+  pieces({ learners, tasks, sizes, forms, dModels, p, training }) {
     const where = 'learn-dp';
     checkWhole(where, 'sizes', sizes, 3);
     checkWhole(where, 'dModels', dModels);
+    checkWhole(where, 'p', [p], 2);
     for (const [name, values] of Object.entries({ learners, tasks, forms })) checkOnce(where, name, values);
     const unknown = tasks.find((task) => !Object.hasOwn(problems, task));
     if (unknown !== undefined)
@@ -179,6 +185,7 @@ export const learnDp: Experiment<LearnDpConfig, LearnDpPiece, LearnDpRow> = {
                 task,
                 size,
                 form,
+                p,
                 training: { ...training, dModel },
               })),
             ),
@@ -187,9 +194,9 @@ export const learnDp: Experiment<LearnDpConfig, LearnDpPiece, LearnDpRow> = {
     );
   },
 
-  async run({ learner, task: name, size, form, training }, context) {
+  async run({ learner, task: name, size, form, p, training }, context) {
     const { make, longest } = problems[name];
-    const task = make(size, form);
+    const task = make(size, form, p);
     const position = { type: 'learned', maxLength: longest(size) } as const;
     const setup = { learner, position, task: trainingSide(task), tests: [testSide(task)], training };
     return withoutPlaces(await learn(setup, context)).map((row) => ({

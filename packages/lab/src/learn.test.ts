@@ -201,6 +201,7 @@ const smallest = [
       sizes: [3, 4],
       forms: ['direct', 'cot', 'local'],
       dModels: [4, 8],
+      p: 5,
       training: { ...tiny, mlp: 8, steps: 2, searchSteps: 2, evaluations: 1 },
     },
     rows: 2 * 2 * 2 * 8 * 2,
