@@ -1,6 +1,6 @@
 /** What rows of learners say together: means over seeds, tables and curves. */
 import { InputError } from './errors.js';
-import type { Figure, Row } from './experiment.js';
+import type { Figure, Verdict } from './experiment.js';
 import { grouped } from './format.js';
 import { type Learned, learnerLabel, type Training } from './learn.js';
 import { fractionPlot, type Series } from './plot.js';
@@ -9,9 +9,9 @@ import { fractionPlot, type Series } from './plot.js';
 export function studentQuantile(degrees: number): number {
   if (!Number.isSafeInteger(degrees) || degrees < 1)
     throw new RangeError(`studentQuantile: degrees must be a whole number from 1 up, got ${degrees}`);
-  if (degrees === 1) return 12.706204736;
-  if (degrees === 2) return 4.30265273;
-  // Cornish and Fisher's expansion about the normal quantile: from 3 degrees on good to 4 digits here.
+  const first = [12.7062047, 4.30265273, 3.18244631];
+  if (degrees <= first.length) return first[degrees - 1];
+  // Cornish and Fisher's expansion about the normal quantile: from 4 degrees on good to 1e-3.
   const z = 1.959963985;
   const n = degrees;
   const terms = [
@@ -56,18 +56,31 @@ export function groupBy<T>(items: readonly T[], key: (item: T) => string): Map<s
   return groups;
 }
 
-export type LearnedRow = Learned & Row;
+/** What rows say of a learner at a seed; tests place by place are only L4's. */
+export type Run = Omit<Learned, 'places'>;
+
+/** Rows without their places. */
+export const withoutPlaces = (learned: readonly Learned[]): Run[] =>
+  learned.map((row) => {
+    const run: Run & Partial<Learned> = { ...row };
+    delete run.places;
+    return run;
+  });
+
+/** Whether all, some or none of the cases are as theory says. */
+export const agreementOf = (yes: number, of: number): Verdict['agrees'] =>
+  yes === of ? true : yes === 0 ? false : 'partly';
 
 /** Accuracies of a test after the last step, one for each seed. */
-export const finals = (rows: readonly Learned[], of: 'exact' | 'tokens', test = 0): number[] =>
+export const finals = (rows: readonly Run[], of: 'exact' | 'tokens', test = 0): number[] =>
   rows.map(({ points }) => points[points.length - 1].tests[test][of]);
 
 /** Examples until a test first shows `share`, for each seed that got there. */
-export const examplesTo = (rows: readonly Learned[], share: number, test = 0): number[] =>
+export const examplesTo = (rows: readonly Run[], share: number, test = 0): number[] =>
   rows.flatMap(({ points }) => points.find(({ tests }) => tests[test].exact >= share)?.examples ?? []);
 
 /** `1,600`, the mean of those that got there, with their number unless all did; or `never`. */
-export function examplesText(rows: readonly Learned[], share: number): string {
+export function examplesText(rows: readonly Run[], share: number): string {
   const reached = examplesTo(rows, share);
   if (reached.length === 0) return 'never';
   const mean = grouped(Math.round(reached.reduce((sum, count) => sum + count, 0) / reached.length));
@@ -96,7 +109,7 @@ export function decadeTicks([low, high]: readonly [number, number]): number[] {
 export function learningCurves(
   title: string,
   caption: string,
-  rows: readonly Learned[],
+  rows: readonly Run[],
   of: 'exact' | 'tokens' = 'exact',
 ): Figure {
   const counts = rows.flatMap(({ points }) => points.map(({ examples }) => examples));

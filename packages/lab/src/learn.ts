@@ -90,7 +90,7 @@ export interface SearchResult {
 }
 
 /** One learner at one seed. */
-export interface Learned {
+export type Learned = {
   learner: string;
   seed: number;
   parameters: number;
@@ -101,7 +101,7 @@ export interface Learned {
   points: Point[];
   /** Of each test, after the last step: accuracy place by place. */
   places: PlaceResult[][];
-}
+};
 
 const TEST_SHARE = 0.1;
 const TEST_SEED = 1_000_001;
