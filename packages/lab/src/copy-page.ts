@@ -3,10 +3,9 @@ import { copyPriceFormulas } from '@freelunch/constructions';
 import { type CopyReport, type CopyResult, mixers } from './copy-experiment.js';
 import { bestResults, copyFindings } from './copy-findings.js';
 import { grouped, label, percent, short } from './format.js';
+import { htmlPage, shapes } from './page.js';
 import { escapeHtml, fractionPlot, type Series } from './plot.js';
 import { glyphs, NOTHING } from './text.js';
-
-const shapes = ['circle', 'square', 'triangle', 'diamond'] as const;
 
 export function copyPage(report: CopyReport): string {
   const { text, dValue, draws, seed } = report;
@@ -15,18 +14,7 @@ export function copyPage(report: CopyReport): string {
     `${escapeHtml(text.name)}: ${grouped(text.length)} ${text.kind}, ${text.vocabulary.length} different. Each mixer stores ` +
     `the first T of them, one after the other, and then reads every one back from what it has kept: a state of N slots ` +
     `of ${dValue} floats, or a cache.`;
-  return `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>COPY: what a memory of fixed size keeps of a text</title>
-<style>${style}</style>
-</head>
-<body>
-<main>
-<header>
+  const body = `<header>
 <h1>What does a memory of fixed size keep of a text?</h1>
 <p class="lead">${summary}</p>
 <ul class="findings">${copyFindings(report)
@@ -67,11 +55,8 @@ ${boundsTable(report)}
 </section>
 
 <footer><p>freelunch copy, seed ${seed}, kernels: ${report.variant}. The same data: <a href="copy.json">copy.json</a>,
-<a href="copy.csv">copy.csv</a>.</p></footer>
-</main>
-</body>
-</html>
-`;
+<a href="copy.csv">copy.csv</a>.</p></footer>`;
+  return htmlPage({ title: 'COPY: what a memory of fixed size keeps of a text', body, style });
 }
 
 function sizePlot(report: CopyReport, length: number): string {
@@ -329,26 +314,8 @@ show(); // a page that is opened again keeps its choices
 `;
 
 const style = `
-:root {
-  --paper: #fcfcfa; --ink: #1c1e21; --soft: #565b63; --rule: #d9dbdd; --wash: #f1f1ed;
-  --wrong-ink: #9c1c0b; --wrong-paper: #fbe3de;
-  --series-1: #0b62a4; --series-2: #b3490a; --series-3: #1d7a4d; --series-4: #8a3f9c; --series-5: #6b6216;
-}
-@media (prefers-color-scheme: dark) {
-  :root {
-    --paper: #16181b; --ink: #e7e8e6; --soft: #a5abb3; --rule: #383c42; --wash: #1f2226;
-    --wrong-ink: #ffb4a5; --wrong-paper: #4a1f18;
-    --series-1: #6db3ec; --series-2: #f0985a; --series-3: #62c896; --series-4: #cf96e0; --series-5: #cfc25f;
-  }
-}
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--paper); color: var(--ink); font: 17px/1.55 system-ui, sans-serif; }
-main { max-width: 50rem; margin: 0 auto; padding: 2.5rem 1.25rem 4rem; }
-h1 { font-size: 2rem; line-height: 1.2; margin: 0 0 1rem; text-wrap: balance; }
-h2 { font-size: 1.35rem; line-height: 1.3; margin: 3rem 0 0.75rem; }
 h3 { font-size: 1rem; margin: 1.25rem 0 0.25rem; display: flex; justify-content: space-between; gap: 1rem; }
 h3 span { font-variant-numeric: tabular-nums; color: var(--soft); white-space: nowrap; }
-.lead { font-size: 1.1rem; }
 .findings { padding-left: 1.2rem; }
 .findings li { margin: 0.4rem 0; }
 .choices label { margin-right: 1.5rem; font-weight: 600; }
@@ -356,30 +323,6 @@ select { font: inherit; color: inherit; background: var(--wash); border: 1px sol
 .text { font: 15px/1.6 ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; background: var(--wash); padding: 0.6rem 0.8rem; margin: 0; border-radius: 4px; word-break: break-all; white-space: break-spaces; max-height: 15rem; overflow: auto; }
 mark { color: var(--wrong-ink); background: var(--wrong-paper); text-decoration: underline; text-underline-offset: 0.2em; }
 .nothing { color: var(--soft); }
-figure { margin: 0; }
-figure > svg { display: block; width: 100%; height: auto; }
-figcaption, caption { color: var(--soft); font-size: 0.92rem; }
-.grid { stroke: var(--rule); }
-.axis { stroke: var(--soft); }
-.tick, .label { fill: var(--soft); font: 14px system-ui, sans-serif; }
-.label { fill: var(--ink); }
-.line { stroke: var(--c); stroke-width: 2; fill: none; stroke-linejoin: round; }
-.dashed { stroke-dasharray: 7 5; }
-.error { stroke: var(--c); stroke-width: 1.5; }
-.mark { fill: var(--c); stroke: var(--c); stroke-width: 1.6; }
-.hollow { fill: none; stroke-width: 2; }
-.legend { list-style: none; display: flex; flex-wrap: wrap; gap: 0.2rem 1.4rem; padding: 0; margin: 0.25rem 0 0.75rem; font-size: 0.95rem; }
-.legend li { display: flex; align-items: center; gap: 0.5rem; }
-.legend svg { width: 2rem; height: 1rem; }
-.scroll { overflow-x: auto; margin-top: 1.25rem; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; font-size: 0.95rem; }
-caption { text-align: left; padding-bottom: 0.4rem; }
-th, td { padding: 0.35rem 0.6rem; text-align: right; border-bottom: 1px solid var(--rule); white-space: nowrap; vertical-align: top; }
-th[scope=row], td.spanning { text-align: left; font-weight: normal; }
-thead th { font-weight: 600; white-space: normal; min-width: 4.5rem; vertical-align: bottom; }
 .predicted, .tag, td code { color: var(--soft); }
-.tag { font-size: 0.85em; margin-left: 0.3em; }
 td code { font-size: 0.85em; display: inline-block; max-width: 13rem; white-space: normal; }
-a { color: var(--series-1); }
-footer { margin-top: 3rem; color: var(--soft); font-size: 0.92rem; }
 `;
