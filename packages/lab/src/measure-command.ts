@@ -3,10 +3,11 @@ import { join } from 'node:path';
 import { loadKernels } from '@freelunch/kernels';
 import { parseOptions, wholeNumber } from './arguments.js';
 import { InputError } from './errors.js';
-import { measure, type MeasureReport } from './measure.js';
+import { measure, measuredModes, type MeasureReport } from './measure.js';
 import { calibrationFor, defaultModels, type Pair } from './measure-models.js';
 import { measurePage } from './measure-page.js';
 import {
+  crossoverCaption,
   crossoverHeader,
   crossoverRows,
   exponentHeader,
@@ -101,8 +102,12 @@ export async function measureCommand(args: string[], signal: AbortSignal): Promi
     textTable(rateHeader, rateRows(report), columns),
     'None of the following had a part in it: times grow with these powers of the length.\n',
     textTable(exponentHeader, exponentRows(report), columns),
-    'From how many tokens on the second is the cheaper one, or the one that is named:\n',
-    textTable(crossoverHeader, crossoverRows(report), columns),
+    ...measuredModes.map((mode) => {
+      const own = crossoverRows(report).filter((row) => row[1] === mode);
+      const withoutMode = ([pair, , ...rest]: readonly string[]) => [pair, ...rest];
+      const rows = textTable(withoutMode(crossoverHeader), own.map(withoutMode), columns);
+      return `${crossoverCaption}, ${mode}:\n\n${rows}`;
+    }),
     `${verdict(report)}\n`,
   ];
   process.stdout.write(parts.join('\n'));

@@ -2,6 +2,7 @@
 import { grouped } from './format.js';
 import { type Curve, type MeasuredMode, measuredModes, type MeasureReport } from './measure.js';
 import {
+  crossoverCaption,
   crossoverHeader,
   crossoverRows,
   exponentHeader,
@@ -16,8 +17,8 @@ import { escapeHtml, logPlot, type Series } from './plot.js';
 
 const COLOURS = 6;
 const plotTitles: Record<MeasuredMode, string> = {
-  prefill: 'Prompts: seconds over their length',
-  decode: 'Steps: seconds of one token over the tokens before it',
+  prefill: 'Prompts: time a token over their length',
+  decode: 'Steps: time of a token over the tokens before it',
 };
 
 export function measurePage(report: MeasureReport): string {
@@ -35,12 +36,12 @@ export function measurePage(report: MeasureReport): string {
   const title = 'Time: measured and predicted';
   const body = `<header>
 <h1>${title}</h1>
-<p class="lead">${escapeHtml(verdict(report))}</p>
-<p>${escapeHtml(fitNote(report))} None of the models in the plots had a part in the fit.</p>
+<p class="lead">${prose(verdict(report))}</p>
+<p>${prose(fitNote(report))} None of the models in the plots had a part in the fit.</p>
 </header>
 ${plots.join('\n')}
 <section><h2>Crossovers</h2>
-${htmlTable('Tokens from which on the second is the cheaper one, or the one that is named', swapped(crossoverHeader), crossoverRows(report).map(swapped))}
+${htmlTable(crossoverCaption, crossoverHeader, crossoverRows(report))}
 </section>
 <section><h2>Growth</h2>
 ${htmlTable('Powers by which times of the longer half of the lengths grow; how far predicted times are off', exponentHeader, exponentRows(report))}
@@ -52,10 +53,12 @@ ${htmlTable('What the fit found, for each kind of op; a dash: no time that could
   return htmlPage({ title, body, style });
 }
 
-/** The pair first, as rows are named by it. */
-const swapped = ([mode, pair, ...rest]: readonly string[]) => [pair, mode, ...rest];
+/** Numbers and their signs of percent stay together. */
+const prose = (text: string) => escapeHtml(text).replaceAll(' %', '&nbsp;%');
 
 function plot({ curves, crossovers, lengths }: MeasureReport, mode: MeasuredMode, first: string): string {
+  // A prompt's time is spread over its tokens: whole times lie on one another, all growing with the length.
+  const share = (x: number) => (mode === 'prefill' ? 1 / x : 1);
   const own = crossovers.filter((entry) => entry.mode === mode && entry.first === first);
   const curveOf = (name: string) => curves.find((curve) => curve.mode === mode && curve.name === name)!;
   const series = [...new Set([first, ...own.map(({ second }) => second)])].map((name, i): Series => {
@@ -66,10 +69,10 @@ function plot({ curves, crossovers, lengths }: MeasureReport, mode: MeasuredMode
       shape: shapes[i % shapes.length],
       points: points.map(({ length, seconds, predicted }) => ({
         x: length,
-        y: seconds,
+        y: seconds * share(length),
         title: `${name}, ${grouped(length)} tokens: ${duration(seconds)} measured, ${duration(predicted)} predicted`,
       })),
-      line: points.map(({ length, predicted }) => ({ x: length, y: predicted })),
+      line: points.map(({ length, predicted }) => ({ x: length, y: predicted * share(length) })),
     };
   });
   const places = (which: 'measured' | 'predicted', field: 'seconds' | 'predicted') =>
@@ -77,7 +80,7 @@ function plot({ curves, crossovers, lengths }: MeasureReport, mode: MeasuredMode
       const x = entry[which];
       if (x === undefined) return [];
       const title = `${first} and ${entry.second} cost the same at ${grouped(x)}, ${which}`;
-      return [{ x, y: timeAt(curveOf(first), x, field), title }];
+      return [{ x, y: timeAt(curveOf(first), x, field) * share(x), title }];
     });
   const marks: Series[] = [
     {
@@ -99,7 +102,7 @@ function plot({ curves, crossovers, lengths }: MeasureReport, mode: MeasuredMode
   return logPlot({
     description: `${plotTitles[mode]}: ${series.map(({ name }) => name).join(', ')}; the tables below have all figures.`,
     xLabel: mode === 'prefill' ? 'tokens' : 'tokens before the step',
-    yLabel: 'time',
+    yLabel: 'a token',
     xTicks: powers.length > 1 ? powers : lengths,
     xFormat: grouped,
     yFormat: duration,

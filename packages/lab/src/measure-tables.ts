@@ -8,9 +8,15 @@ const percent = (fraction: number) => `${(100 * fraction).toFixed(1)} %`;
 /** What the machine was fitted to, and how well. */
 export function fitNote({ calibration, passes }: MeasureReport): string {
   const { models, lengths, median: middle, worst } = calibration;
+  const parts = (at: 0 | 1) => [...new Set(models.map((name) => name.split('-')[at]))];
+  const [kinds, widths] = [parts(0), parts(1)];
+  const which =
+    kinds.length * widths.length === models.length
+      ? `${kinds.join(', ')}, each of width ${widths.join(', ')}`
+      : models.join(', ');
   return (
-    `Fitted to ${models.length} models (${models.join(', ')}), prompts of ${lengths.map(grouped).join(', ')} tokens and ` +
-    `steps after them, the best of ${passes} passes or more: ${percent(middle)} off in the median, ${percent(worst)} at worst.`
+    `Fitted to ${models.length} models (${which}), prompts of ${lengths.map(grouped).join(', ')} tokens and steps after ` +
+    `them, the best of ${passes} passes or more: ${percent(middle)} off in the median, ${percent(worst)} at worst.`
   );
 }
 
@@ -41,15 +47,18 @@ export const exponentRows = ({ curves }: MeasureReport): string[][] =>
     ];
   });
 
-export const crossoverHeader = ['mode', 'first and second', 'measured', 'predicted', 'off', 'gap'];
+export const crossoverHeader = ['first, second', 'mode', 'measured', 'predicted', 'off', 'gap'];
+export const crossoverCaption = 'From how many tokens on the second is the cheaper one';
 
 export const crossoverRows = ({ crossovers }: MeasureReport): string[][] =>
   crossovers.map(({ mode, first, second, measured, predicted, cheaper, predictedCheaper, off, gap }) => {
-    const place = (at: number | undefined, winner: string) =>
-      at === undefined ? `always ${winner}` : winner === second ? grouped(at) : `${grouped(at)} ${winner}`;
+    const place = (at: number | undefined, winner: string) => {
+      if (at === undefined) return winner === second ? 'always' : 'never';
+      return winner === second ? grouped(at) : `below ${grouped(at)}`;
+    };
     return [
-      mode,
       `${first}, ${second}`,
+      mode,
       place(measured, cheaper),
       place(predicted, predictedCheaper),
       off === undefined ? '-' : signed(off),
@@ -65,7 +74,8 @@ export function verdict({ crossovers }: MeasureReport): string {
       : `Of ${crossovers.length} pairs and modes, ${both} have a crossover that was measured and predicted: ${percent(middle)} off in the median, ` +
         `${percent(worst)} at worst, ${within} within 25 %.`;
   return (
-    `${found} In ${neither} the same one was and should be cheaper at all lengths; ${missed} were missed. ` +
-    'The gap is how far apart the measured times are at the predicted length: what a choice by it costs.'
+    `${found} Neither measured nor predicted, with the same model cheaper at all lengths: ${neither}. Only one of the two, ` +
+    `or another model: ${missed}. The gap is how far apart the measured times are at the predicted length: what a choice ` +
+    'by it costs.'
   );
 }
