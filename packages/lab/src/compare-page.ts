@@ -36,6 +36,7 @@ export function comparePage({ figure, along, lengths, rows }: Comparison, situat
   const body = `<h1>${escapeHtml(title)}</h1>
 <figure>${plot}</figure>
 ${table}
+<h2>What the algorithms need</h2>
 <dl>${formulas.join('')}</dl>`;
   return htmlPage({ title, body, style });
 }

@@ -209,12 +209,12 @@ export const median = (values: readonly number[]): number =>
 const executed = (config: ModelConfig, mode: MeasuredMode, promptLength: number): Cost =>
   cost(config, { mode, promptLength, kind: 'kernel' });
 
-const mixers = ['softmax_attention', 'scan', 'ssd', 'linear_attention', 'delta_rule'];
+const mixers = new Set(['softmax_attention', 'scan', 'ssd', 'linear_attention', 'delta_rule']);
 
 /** Ops that run at about one speed: products of many rows or of one, each mixer, activations, and what passes through. */
 function classOf({ name }: Cost, mode: MeasuredMode): string {
   if (name === 'lm_head') return 'products, decode'; // one row also after a prompt
-  const kind = mixers.includes(name)
+  const kind = mixers.has(name)
     ? name
     : /_proj$|^fc\d|^c_/.test(name)
       ? 'products'

@@ -88,6 +88,7 @@ caption { text-align: left; padding-bottom: 0.4rem; }
 th, td { padding: 0.35rem 0.6rem; text-align: right; border-bottom: 1px solid var(--rule); white-space: nowrap; vertical-align: top; }
 th[scope=row], td.spanning { text-align: left; font-weight: normal; }
 thead th { font-weight: 600; white-space: normal; min-width: 4.5rem; vertical-align: bottom; }
+thead th:first-child { text-align: left; }
 .tag { font-size: 0.85em; margin-left: 0.3em; }
 a { color: var(--series-1); }
 footer { margin-top: 3rem; color: var(--soft); font-size: 0.92rem; }
