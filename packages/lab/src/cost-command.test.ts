@@ -106,7 +106,9 @@ describe('measure', () => {
   it('fits to some models, predicts others, and says which', { timeout: 120_000 }, () => {
     const { stdout, status } = run(`${args} --out measured`);
     expect(status).toBe(0);
-    expect(stdout).toContain('Fitted to 16 models (softmax-64');
+    expect(stdout).toContain(
+      'Fitted to 16 models (softmax, softmax+mlp, window+mlp, mamba, each of width 64',
+    );
     expect(stdout).toMatch(/^scan, decode /m);
     expect(stdout).toMatch(/pairs and modes|No pair has/);
     expect(readdirSync(join(folder, 'measured')).sort()).toEqual(['measure.html', 'measure.json']);
