@@ -14,7 +14,8 @@ export interface CompareOptions extends Omit<CostOptions, 'promptLength'> {
   figure: Figure;
   /**
    * The variable that differs; if absent `seqLen` in training and prefill, `position` in decoding, `newTokens` in
-   * generation. Any size of a model may be named, such as `dState`.
+   * generation. Any size of a model may be named, such as `dState`, but with the kind `kernel`, which knows no sizes by
+   * name: there it is one of these three, or `batch`.
    */
   along?: string;
 }
@@ -24,6 +25,7 @@ export interface Comparison {
   along: string;
   /** What `along` is, column by column. */
   lengths: readonly number[];
+  /** Formulas and orders are those of the algorithm; values of the kind `kernel` are above them, by what fills up tiles. */
   rows: { name: string; values: number[]; formula: Expression; order: string }[];
 }
 
@@ -38,13 +40,22 @@ function curve(
     along = mode === 'generate' ? 'newTokens' : mode === 'decode' ? 'position' : 'seqLen',
   } = options;
   // Sizes of the formula do not matter, but a size of 1 is one of its own.
-  const { formulas, values } = cost(config, {
-    ...options,
-    kind: 'algorithm',
-    promptLength: options.promptLength ?? 1024,
-  });
+  const all: CostOptions = { ...options, promptLength: options.promptLength ?? 1024 };
+  const { formulas, values } = cost(config, { ...all, kind: 'algorithm' });
   const formula = formulas[figure];
-  return { formula, along, at: (x) => formula.evaluate({ ...values, [along]: x }) };
+  if (options.kind !== 'kernel')
+    return { formula, along, at: (x) => formula.evaluate({ ...values, [along]: x }) };
+  const length = mode === 'decode' ? 'position' : 'seqLen';
+  const option = new Map<string, keyof CostOptions>([
+    [length, 'promptLength'],
+    ['batch', 'batch'],
+    ...(mode === 'generate' ? [['newTokens', 'newTokens'] as const] : []),
+  ]).get(along);
+  if (option === undefined)
+    throw new RangeError(
+      `compare: along must be ${length}${mode === 'generate' ? ', newTokens' : ''} or batch with kind kernel, got ${JSON.stringify(along)}`,
+    );
+  return { formula, along, at: (x) => cost(config, { ...all, [option]: x })[figure] };
 }
 
 /**
@@ -73,7 +84,7 @@ export function compare(
 }
 
 export interface CrossoverOptions extends CompareOptions {
-  /** Where to look; 1 to 2^40 if absent. */
+  /** Where to look; 1 to 2^40 if absent, with the kind `kernel`, which is computed anew at each place, 2^16, or 2^9 new tokens. */
   from?: number;
   to?: number;
 }
@@ -94,7 +105,12 @@ export interface Crossover {
  */
 export function crossover(first: ModelConfig, second: ModelConfig, options: CrossoverOptions): Crossover {
   const [a, b] = [curve(first, options), curve(second, options)];
-  return crossing(a.at, b.at, options);
+  const {
+    kind,
+    from,
+    to = kind === 'kernel' ? (a.along === 'newTokens' ? 2 ** 9 : 2 ** 16) : undefined,
+  } = options;
+  return crossing(a.at, b.at, { from, to });
 }
 
 /** The same of any two functions of whole numbers, such as fits of measured times. */

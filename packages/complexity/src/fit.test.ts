@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { Machine } from './compare.js';
 import type { ModelConfig } from './config.js';
 import { cost, type Cost } from './cost.js';
-import { fitExponent, fitMachine, predict } from './fit.js';
+import { fitExponent, fitMachine, fitMachines, predict } from './fit.js';
 
 const shared = { vocabSize: 256, dModel: 64, nLayers: 2 };
 const configs: ModelConfig[] = [
@@ -25,16 +25,6 @@ describe('fitMachine', () => {
     }
   });
 
-  it('leaves ops out whose times are known', () => {
-    const slow: Machine = { flops: 1e9, bytes: 1e9, transcendentals: 1e8, perOp: 1e-5 };
-    const known = (op: Cost) => (op.name === 'softmax_attention' ? slow : undefined);
-    const samples = trees.map((tree) => ({ tree, seconds: predict(tree, (op) => known(op) ?? machine) }));
-    const fitted = fitMachine(samples, known);
-    for (const part of ['flops', 'bytes', 'transcendentals', 'perOp'] as const) {
-      expect(fitted[part]! / machine[part]!, part).toBeCloseTo(1, 6);
-    }
-  });
-
   it('takes no time below 0 for anything, also of noisy samples', () => {
     const noisy = trees.map((tree, i) => ({
       tree,
@@ -48,6 +38,80 @@ describe('fitMachine', () => {
       expect(predict(tree, fitted) / seconds).toBeGreaterThan(0.5);
       expect(predict(tree, fitted) / seconds).toBeLessThan(2);
     }
+  });
+});
+
+describe('fitMachines', () => {
+  const attention: Machine = { flops: 1e9, bytes: 3e9, transcendentals: 1e8, perOp: 1e-5 };
+  const steps: Machine = { flops: 7e9, bytes: 2e9, transcendentals: 1e9, perOp: 1e-6 };
+  const machines: Record<string, Machine> = { attention, steps, rest: machine };
+  const classOf = (op: Cost, { step }: { step: boolean }) =>
+    op.name === 'softmax_attention' && !step ? 'attention' : step ? 'steps' : 'rest';
+  const samples = [...configs, { ...configs[1], dModel: 96 }, { ...configs[2], dModel: 128 }].flatMap(
+    (config) =>
+      [1, 10, 60, 100, 400, 1000].flatMap((promptLength) =>
+        [false, true].map((step) => {
+          const tree = cost(config, { mode: step ? 'decode' : 'prefill', promptLength });
+          return { tree, step, seconds: predict(tree, (op) => machines[classOf(op, { step })]) };
+        }),
+      ),
+  );
+
+  it('finds one machine for each class of ops, also where an op is of another class in another sample', () => {
+    const fitted = fitMachines(samples, classOf);
+    expect(Object.keys(fitted).sort()).toEqual(['attention', 'rest', 'steps']);
+    for (const { tree, step, seconds } of samples)
+      expect(predict(tree, (op) => fitted[classOf(op, { step })]) / seconds).toBeCloseTo(1, 6);
+    for (const part of ['flops', 'bytes', 'transcendentals', 'perOp'] as const)
+      expect(fitted.steps[part]! / steps[part]!, part).toBeCloseTo(1, 4);
+  });
+
+  it('fits a length and a model that no sample had', () => {
+    const fitted = fitMachines(samples, classOf);
+    const tree = cost(
+      { ...shared, dModel: 160, mixer: { type: 'softmax-attention', nHeads: 5 }, mlp: 'swiglu' },
+      { mode: 'prefill', promptLength: 700 },
+    );
+    const at = (all: Record<string, Machine>) => predict(tree, (op) => all[classOf(op, { step: false })]);
+    expect(at(fitted) / at(machines)).toBeCloseTo(1, 4);
+  });
+
+  it('reaches the least squares of all fits from zero up', () => {
+    // At the least, none that is 0 would make the error smaller if it rose, and none above 0 if it moved.
+    const noisy = samples.map((sample, i) => ({
+      ...sample,
+      seconds: sample.seconds * (0.5 + ((i * 37) % 101) / 101),
+    }));
+    const fitted = fitMachines(noisy, classOf);
+    const error = (all: Record<string, Machine>) =>
+      noisy.reduce(
+        (total, { tree, step, seconds }) =>
+          total + (predict(tree, (op) => all[classOf(op, { step })]) / seconds - 1) ** 2,
+        0,
+      );
+    const least = error(fitted);
+    const seconds = (all: Machine) => [1 / all.flops, 1 / all.bytes, 1 / all.transcendentals!, all.perOp!];
+    let zeros = 0;
+    for (const [name, own] of Object.entries(fitted)) {
+      seconds(own).forEach((value, i) => {
+        if (value === 0) zeros++;
+        const scale = seconds(machines[name])[i];
+        for (const change of value === 0 ? [1e-3] : [1e-3, -1e-3]) {
+          const moved = seconds(own).map((part, j) => (j === i ? Math.max(0, part + change * scale) : part));
+          const [flop, byte, exp, perOp] = moved;
+          const other = { flops: 1 / flop, bytes: 1 / byte, transcendentals: 1 / exp, perOp };
+          expect(error({ ...fitted, [name]: other }), `${name} ${i}`).toBeGreaterThanOrEqual(least - 1e-9);
+        }
+      });
+    }
+    expect(zeros).toBeGreaterThan(0); // without one, the bound at 0 would not have been tried
+  });
+
+  it('refuses times that are none', () => {
+    const [{ tree }] = samples;
+    expect(() => fitMachines([{ tree, seconds: 0 }], () => '')).toThrow(
+      /fitMachines: seconds must be above 0/,
+    );
   });
 });
 

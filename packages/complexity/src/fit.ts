@@ -13,52 +13,53 @@ const leavesOf = (tree: Cost): Cost[] =>
 /** What takes time: FLOPs, bytes, exps, calls. */
 const partsOf = (op: Cost): number[] => [op.flops, op.bytesRead + op.bytesWritten, op.transcendentals, 1];
 
+/** {@link fitMachines} with one machine for all ops. */
+export const fitMachine = (samples: readonly Sample[]): Machine => fitMachines(samples, () => '')[''];
+
 /**
- * The machine that fits measured times best: seconds of a FLOP, a byte, an exp and a call of an op, none below 0, by least
- * squares of the relative errors. What samples cannot tell (no exp in any of them, say) costs nothing.
+ * The machines that fit measured times best, one for each class of ops: products with one row run at the speed of memory,
+ * others do not, and a scan is neither. A machine has seconds of a FLOP, a byte, an exp and a call of an op, none below 0;
+ * all are found together, by least squares of the relative errors of the whole times. What samples cannot tell (no exp in
+ * any of them, say) costs nothing.
  *
- *     const attention = fitMachine(samplesOfAttentionAlone);
- *     const machine = (op: Cost) => (op.name === 'softmax_attention' ? attention : undefined);
- *     const rest = fitMachine(samplesOfModels, machine);
- *     predict(tree, (op) => machine(op) ?? rest); // seconds
+ *     const classOf = (op: Cost) => (op.name === 'softmax_attention' ? 'attention' : 'rest');
+ *     const machines = fitMachines(samplesOfSmallModels, classOf);
+ *     predict(treeOfAnotherModel, (op) => machines[classOf(op)]); // seconds
  *
- * @param known  machines of ops whose times are known, and taken off: attention reads its cache at another speed than
- *   products read weights
+ * @param classOf  the class of an op; ops of one name may differ from sample to sample
+ * @throws RangeError if a sample took no time
+ * @see Lawson & Hanson 1974, Solving Least Squares Problems, chapter 23
  */
-export function fitMachine(
-  samples: readonly Sample[],
-  known: (op: Cost) => Machine | undefined = () => undefined,
-): Machine {
-  const rows = samples.flatMap(({ tree, seconds }) => {
-    const row = [0, 0, 0, 0];
-    let left = seconds;
+export function fitMachines<S extends Sample>(
+  samples: readonly S[],
+  classOf: (op: Cost, sample: S) => string,
+): Record<string, Machine> {
+  const parts = samples.map((sample) => {
+    const { tree, seconds } = sample;
+    if (!(seconds > 0 && seconds < Infinity))
+      throw new RangeError(`fitMachines: seconds must be above 0 and finite, got ${seconds}`);
+    const own: Record<string, number[]> = {};
     for (const op of leavesOf(tree)) {
-      const machine = known(op);
-      if (machine === undefined) partsOf(op).forEach((part, i) => (row[i] += part));
-      else left -= predict(op, machine);
+      const total = (own[classOf(op, sample)] ??= [0, 0, 0, 0]);
+      partsOf(op).forEach((part, i) => (total[i] += part / seconds));
     }
-    // Where next to nothing is left, it is the errors of the known times.
-    return left < seconds / 50 ? [] : [row.map((part) => part / left)];
+    return own;
   });
-  // Four columns have fifteen subsets: the best fit that has no negative part is one of them.
-  let best = { error: Infinity, parts: [0, 0, 0, 0] };
-  for (let subset = 1; subset < 16; subset++) {
-    const columns = [0, 1, 2, 3].filter((column) => subset & (1 << column));
-    const solution = leastSquares(rows.map((row) => columns.map((column) => row[column])));
-    if (solution === undefined || solution.some((x) => !(x >= 0))) continue;
-    const parts = [0, 0, 0, 0];
-    columns.forEach((column, i) => (parts[column] = solution[i]));
-    const error = rows.reduce((total, row) => total + (dot(row, parts) - 1) ** 2, 0);
-    if (error < best.error) best = { error, parts };
-  }
-  const [flop, byte, exp, perOp] = best.parts;
-  return { flops: 1 / flop, bytes: 1 / byte, transcendentals: 1 / exp, perOp };
+  const classes = [...new Set(parts.flatMap(Object.keys))];
+  const rows = parts.map((own) => classes.flatMap((name) => own[name] ?? [0, 0, 0, 0]));
+  const x = leastSquaresFromZeroUp(rows);
+  return Object.fromEntries(
+    classes.map((name, i) => {
+      const [flop, byte, exp, perOp] = x.slice(4 * i);
+      return [name, { flops: 1 / flop, bytes: 1 / byte, transcendentals: 1 / exp, perOp }];
+    }),
+  );
 }
 
 /**
  * Seconds on a fitted machine, where all that is done takes its time one after the other.
  *
- * @param machine one for all ops, or for each its own: products with one row run at the speed of memory, others do not
+ * @param machine one for all ops, or for each its own: see {@link fitMachines}
  */
 export function predict(tree: Cost, machine: Machine | ((op: Cost) => Machine)): number {
   if (tree.children.length > 0)
@@ -93,17 +94,49 @@ export function fitExponent(
 const mean = (values: readonly number[]) => values.reduce((total, value) => total + value, 0) / values.length;
 const dot = (a: readonly number[], b: readonly number[]) => a.reduce((total, x, i) => total + x * b[i], 0);
 
-/** x of least squares of rows x - 1, by the normal equations of columns of one size; undefined if they are dependent. */
-function leastSquares(rows: readonly (readonly number[])[]): number[] | undefined {
-  const n = rows[0]?.length ?? 0;
-  const column = (i: number) => rows.map((row) => row[i]);
-  const sizes = Array.from({ length: n }, (_, i) => Math.hypot(...column(i)));
-  if (sizes.some((size) => !(size > 0))) return undefined;
-  const unit = (i: number) => column(i).map((value) => value / sizes[i]);
-  const a = sizes.map((_, i) => [
-    ...sizes.map((__, j) => dot(unit(i), unit(j))),
-    unit(i).reduce((total, x) => total + x, 0),
-  ]);
+/** x, none below 0, of least squares of rows x - 1: the method of active sets of Lawson and Hanson. */
+function leastSquaresFromZeroUp(rows: readonly (readonly number[])[]): number[] {
+  const all = (rows[0] ?? []).map((_, i) => i);
+  const sizes = all.map((i) => Math.hypot(...rows.map((row) => row[i])));
+  // Columns of one size, and of those only products are needed.
+  const unit = rows.map((row) => row.map((value, i) => (sizes[i] > 0 ? value / sizes[i] : 0)));
+  const products = all.map((i) => all.map((j) => unit.reduce((total, row) => total + row[i] * row[j], 0)));
+  const goal = all.map((i) => unit.reduce((total, row) => total + row[i], 0));
+  const x = all.map(() => 0);
+  let free: number[] = [];
+  const dependent = new Set<number>();
+  for (let round = 0; round < 3 * all.length; round++) {
+    const slope = all.map((i) => goal[i] - dot(products[i], x));
+    const candidates = all.filter((i) => !free.includes(i) && !dependent.has(i) && slope[i] > 1e-9);
+    if (candidates.length === 0) break;
+    const next = candidates.reduce((most, i) => (slope[i] > slope[most] ? i : most));
+    free.push(next);
+    while (free.length > 0) {
+      const solution = solve(
+        free.map((i) => free.map((j) => products[i][j])),
+        free.map((i) => goal[i]),
+      );
+      // A column that others make up is left alone from here on.
+      if (solution === undefined || (x[next] === 0 && solution[free.indexOf(next)] <= 0)) {
+        dependent.add(next);
+        free = free.filter((i) => i !== next);
+        break;
+      }
+      // As far towards the solution as none falls below 0; what gets there is held at 0.
+      const reach = free.map((i, at) => (solution[at] > 0 ? Infinity : x[i] / (x[i] - solution[at])));
+      const step = Math.min(1, ...reach);
+      free.forEach((i, at) => (x[i] = reach[at] <= step ? 0 : x[i] + step * (solution[at] - x[i])));
+      if (reach.every((value) => value === Infinity)) break;
+      free = free.filter((_, at) => reach[at] > step);
+    }
+  }
+  return x.map((value, i) => (sizes[i] > 0 ? value / sizes[i] : 0));
+}
+
+/** x of a x = b, by elimination; undefined if rows are dependent. */
+function solve(matrix: readonly (readonly number[])[], b: readonly number[]): number[] | undefined {
+  const n = b.length;
+  const a = matrix.map((row, i) => [...row, b[i]]);
   for (let i = 0; i < n; i++) {
     const pivot = a
       .slice(i)
@@ -116,5 +149,5 @@ function leastSquares(rows: readonly (readonly number[])[]): number[] | undefine
       for (let j = i; j <= n; j++) a[k][j] -= factor * a[i][j];
     }
   }
-  return a.map((row, i) => row[n] / row[i] / sizes[i]);
+  return a.map((row, i) => row[n] / row[i]);
 }

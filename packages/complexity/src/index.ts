@@ -11,7 +11,7 @@ export type {
 } from './compare.js';
 export { leastFloats, mechanisms, table, tasks } from './table.js';
 export type { Mechanism, TableEntry, TableFigure, TableOptions, Task } from './table.js';
-export { fitExponent, fitMachine, predict } from './fit.js';
+export { fitExponent, fitMachine, fitMachines, predict } from './fit.js';
 export type { Sample } from './fit.js';
 export { fromHuggingFace } from './hugging-face.js';
 export type { HuggingFaceConfig } from './hugging-face.js';

@@ -1,13 +1,12 @@
 /** A comparison of models as one HTML page that needs nothing else. */
 import type { Comparison } from '@freelunch/complexity';
 import { grouped } from './format.js';
-import { htmlPage } from './page.js';
+import { htmlPage, htmlTable, shapes } from './page.js';
 import { escapeHtml, logPlot } from './plot.js';
 import { scaled } from './text-table.js';
 
-const shapes = ['circle', 'square', 'triangle', 'diamond'] as const;
-
-export function comparePage({ figure, along, lengths, rows }: Comparison, mode: string): string {
+/** @param situation  the mode, and whose figures they are */
+export function comparePage({ figure, along, lengths, rows }: Comparison, situation: string): string {
   const plot = logPlot({
     description: `${figure} over ${along}`,
     xLabel: along,
@@ -25,20 +24,24 @@ export function comparePage({ figure, along, lengths, rows }: Comparison, mode: 
       return { name, colour: `series-${(i % 5) + 1}`, shape: shapes[i % 4], points, line: points };
     }),
   });
-  const head = ['', ...lengths.map(grouped), 'order'].map(
-    (cell) => `<th scope="col">${escapeHtml(cell)}</th>`,
-  );
-  const cells = rows.map(
-    ({ name, values, order }) =>
-      `<tr><th scope="row">${escapeHtml(name)}</th>${[...values.map(scaled), order].map((cell) => `<td>${escapeHtml(cell)}</td>`).join('')}</tr>`,
-  );
   const formulas = rows.map(
     ({ name, formula }) => `<dt>${escapeHtml(name)}</dt><dd>${escapeHtml(String(formula))}</dd>`,
   );
-  const title = `${figure}, ${mode}, along ${along}`;
+  const title = `${figure}, ${situation}, along ${along}`;
+  const table = htmlTable(
+    title,
+    ['', ...lengths.map(grouped), 'order'],
+    rows.map(({ name, values, order }) => [name, ...values.map(scaled), order]),
+  );
   const body = `<h1>${escapeHtml(title)}</h1>
 <figure>${plot}</figure>
-<div class="scroll" tabindex="0" role="region" aria-label="Figures"><table><thead><tr>${head.join('')}</tr></thead><tbody>${cells.join('')}</tbody></table></div>
+${table}
+<h2>What the algorithms need</h2>
 <dl>${formulas.join('')}</dl>`;
-  return htmlPage({ title, style: 'dd { overflow-wrap: anywhere; color: var(--soft); }', body });
+  return htmlPage({ title, body, style });
 }
+
+const style = `
+dt { margin-top: 0.75rem; }
+dd { overflow-wrap: anywhere; color: var(--soft); }
+`;

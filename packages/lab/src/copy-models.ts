@@ -54,7 +54,11 @@ const names: Record<Mixer, string> = {
 
 async function run(
   { mixer, length, vocabSize, symbols, seed }: CopyModelsPiece,
-  { k, signal, onProgress }: Parameters<Experiment<CopyModelsConfig, CopyModelsPiece, CopyModelsRow>['run']>[1],
+  {
+    k,
+    signal,
+    onProgress,
+  }: Parameters<Experiment<CopyModelsConfig, CopyModelsPiece, CopyModelsRow>['run']>[1],
 ): Promise<CopyModelsRow> {
   const task = copy({ vocabSize, length });
   const plan = copyModelPlan({ mixer, length, vocabSize });

@@ -3,11 +3,9 @@ import { copyPriceFormulas } from '@freelunch/constructions';
 import { type CopyReport, type CopyResult, mixers } from './copy-experiment.js';
 import { bestResults, copyFindings } from './copy-findings.js';
 import { grouped, label, percent, short } from './format.js';
-import { htmlPage } from './page.js';
+import { htmlPage, shapes } from './page.js';
 import { escapeHtml, fractionPlot, type Series } from './plot.js';
 import { glyphs, NOTHING } from './text.js';
-
-const shapes = ['circle', 'square', 'triangle', 'diamond'] as const;
 
 export function copyPage(report: CopyReport): string {
   const { text, dValue, draws, seed } = report;
@@ -58,7 +56,7 @@ ${boundsTable(report)}
 
 <footer><p>freelunch copy, seed ${seed}, kernels: ${report.variant}. The same data: <a href="copy.json">copy.json</a>,
 <a href="copy.csv">copy.csv</a>.</p></footer>`;
-  return htmlPage({ title: 'COPY: what a memory of fixed size keeps of a text', style, body });
+  return htmlPage({ title: 'COPY: what a memory of fixed size keeps of a text', body, style });
 }
 
 function sizePlot(report: CopyReport, length: number): string {
@@ -315,13 +313,16 @@ choice('N').addEventListener('change', show);
 show(); // a page that is opened again keeps its choices
 `;
 
-const style = `h3 { font-size: 1rem; margin: 1.25rem 0 0.25rem; display: flex; justify-content: space-between; gap: 1rem; }
+const style = `
+h3 { font-size: 1rem; margin: 1.25rem 0 0.25rem; display: flex; justify-content: space-between; gap: 1rem; }
 h3 span { font-variant-numeric: tabular-nums; color: var(--soft); white-space: nowrap; }
+.findings { padding-left: 1.2rem; }
+.findings li { margin: 0.4rem 0; }
 .choices label { margin-right: 1.5rem; font-weight: 600; }
 select { font: inherit; color: inherit; background: var(--wash); border: 1px solid var(--soft); border-radius: 4px; padding: 0.2rem 0.4rem; }
 .text { font: 15px/1.6 ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; background: var(--wash); padding: 0.6rem 0.8rem; margin: 0; border-radius: 4px; word-break: break-all; white-space: break-spaces; max-height: 15rem; overflow: auto; }
 mark { color: var(--wrong-ink); background: var(--wrong-paper); text-decoration: underline; text-underline-offset: 0.2em; }
 .nothing { color: var(--soft); }
-.predicted { color: var(--soft); }
+.predicted, .tag, td code { color: var(--soft); }
 td code { font-size: 0.85em; display: inline-block; max-width: 13rem; white-space: normal; }
 `;

@@ -34,10 +34,21 @@ describe('bad input', () => {
     ['compare gpt2', 'takes 2 or more configs, got 1'],
     ['compare gpt2 own.json --figure price', '--figure must be one of params'],
     ['compare gpt2 own.json --lengths 1,x', '--lengths must be a whole number'],
+    ['compare gpt2 own.json --kind kernels', '--kind must be one of algorithm, kernel'],
+    [
+      'compare gpt2 own.json --kind kernel --lengths 65537',
+      '--lengths must be a whole number from 1 to 65536',
+    ],
+    [
+      'crossover gpt2 own.json --kind kernel --along dState',
+      'along must be seqLen or batch with kind kernel',
+    ],
+    ['cost gpt2 --kind kernel --mode generate --new 65537', '--new must be a whole number from 0 to 65536'],
     ['crossover gpt2', 'takes 2 configs, got 1'],
     ['table --T 10 --m 11', '--m must be a whole number from 1 to 10'],
     ['measure gpt2', 'takes no config, or 2 or more'],
     ['measure --lengths 1,2,3', '--lengths must be four different ones'],
+    ['measure --lengths 1,2,3,25', '--lengths must reach so far'],
   ])('freelunch %s', (args, message) => {
     const { status, stderr, stdout } = run(args);
     const lines = stderr.trim().split('\n');
@@ -76,15 +87,59 @@ it('prints the table with what each entry rests on', () => {
     expect([theorem.length > 0, total.value > 0]).toEqual([true, true]);
 });
 
-it('measures', () => {
-  const { curves, crossovers } = json('measure softmax-bare mamba-small --lengths 16,32,64,128 --passes 1');
-  expect(curves).toHaveLength(4);
-  expect(crossovers).toHaveLength(2);
-  for (const { points } of curves)
-    for (const { seconds, predicted } of points) expect([seconds > 0, predicted > 0]).toEqual([true, true]);
+it('compares what kernels execute, if asked to', { timeout: 60_000 }, () => {
+  const models = 'mamba-small softmax-small';
+  const [mamba, softmax] = json(`compare ${models} --mode decode --kind kernel --lengths 100`).rows;
+  for (const { name, values } of [mamba, softmax])
+    expect(values).toEqual([json(`cost ${name} --mode decode --prompt 100 --kind kernel`).flops]);
+  const [algorithm, kernel] = ['algorithm', 'kernel'].map((kind) =>
+    json(`crossover mamba-small softmax-bare --mode decode --kind ${kind}`),
+  );
+  expect([algorithm.kind, kernel.kind]).toEqual(['algorithm', 'kernel']);
+  expect(kernel.at).not.toBe(algorithm.at);
+  expect(run(`compare ${models} --kind kernel`).stdout).toContain('flops, prefill by the kernels');
 });
 
-it('stops when it is interrupted', async () => {
+describe('measure', () => {
+  const args = 'measure softmax-bare mamba-small hybrid-small --lengths 16,32,64,128 --passes 1';
+
+  it('fits to some models, predicts others, and says which', { timeout: 120_000 }, () => {
+    const { stdout, status } = run(`${args} --out measured`);
+    expect(status).toBe(0);
+    expect(stdout).toContain(
+      'Fitted to 16 models (softmax, softmax+mlp, window+mlp, mamba, each of width 64',
+    );
+    expect(stdout).toMatch(/^scan, decode /m);
+    expect(stdout).toMatch(/pairs and modes|No pair has/);
+    expect(readdirSync(join(folder, 'measured')).sort()).toEqual(['measure.html', 'measure.json']);
+    const { calibration, curves, crossovers, lengths } = JSON.parse(
+      readFileSync(join(folder, 'measured/measure.json'), 'utf8'),
+    );
+    expect(calibration.lengths).toEqual([12, 24, 48, 80]);
+    expect(calibration.lengths.filter((length: number) => lengths.includes(length))).toEqual([]);
+    expect(calibration.models).toContain('mamba-96');
+    expect(calibration.models).not.toContain('mamba2-96'); // no model has such a mixer
+    const names = ['softmax-bare', 'mamba-small', 'hybrid-small'];
+    expect(curves.map(({ name }: { name: string }) => name)).toEqual(names.flatMap((name) => [name, name]));
+    expect(calibration.models.filter((name: string) => names.includes(name))).toEqual([]);
+    for (const { points } of curves)
+      for (const { seconds, predicted } of points) expect([seconds > 0, predicted > 0]).toEqual([true, true]);
+    expect(
+      crossovers.map(({ first, second, mode }: Record<string, string>) => [first, second, mode]),
+    ).toEqual(
+      ['prefill', 'decode'].flatMap((mode) => [
+        ['softmax-bare', 'mamba-small', mode],
+        ['softmax-bare', 'hybrid-small', mode],
+      ]),
+    );
+    const page = readFileSync(join(folder, 'measured/measure.html'), 'utf8');
+    expect(page.match(/<figure>/g)).toHaveLength(2);
+    expect(page.match(/<path class="line"[^>]*d="M[^"]*L/g)!.length).toBeGreaterThanOrEqual(6); // a line a model and mode
+    expect(page).not.toMatch(/NaN|undefined|(src|href)="(?!measure\.json)/);
+  });
+});
+
+it('stops when it is interrupted', { timeout: 60_000 }, async () => {
   const child = spawn(process.execPath, [cli, 'measure', '--passes', '1000']);
   setTimeout(() => child.kill('SIGINT'), 1500);
   const code = await new Promise((resolve) => child.on('exit', resolve));

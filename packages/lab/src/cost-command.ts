@@ -37,7 +37,9 @@ const shared = `A CONFIG is a JSON file (of @freelunch/models, or a Hugging Face
                     that is decoded (default 1024)
   --new N           tokens to generate (default 128)
   --dtype TYPE      ${dtypes.join(', ')}
-                    (default float32)`;
+                    (default float32)
+  --kind KIND       algorithm: what the formulas need (default); kernel: what the
+                    kernels of this project execute`;
 const figureHelp = `  --figure FIGURE   flops (default), or one of
                     ${figures.slice(0, 4).join(', ')},
                     ${figures.slice(5).join(', ')}
@@ -56,8 +58,6 @@ parameters, operations, exps and their like, bytes moved, bytes of the state, an
 bytes of the outputs of all ops (kept by training).
 
 ${shared}
-  --kind KIND       algorithm: what the formulas need (default); kernel: what the
-                    kernels of this project execute
   --recompute       training computes each block again in its backward pass
   --formulas        the figures of the whole as expressions, with their values
 ${end}`;
@@ -100,6 +100,7 @@ const situation = {
   prompt: { type: 'string', default: '1024' },
   new: { type: 'string', default: '128' },
   dtype: { type: 'string', default: 'float32' },
+  kind: { type: 'string', default: 'algorithm' },
 } as const;
 const curve = { figure: { type: 'string', default: 'flops' }, along: text } as const;
 
@@ -113,14 +114,20 @@ type Situation = Record<keyof typeof situation, string>;
 
 function costOptions(values: Situation): CostOptions {
   const mode = oneOf('--mode', values.mode, modes);
+  const kind = oneOf('--kind', values.kind, ['algorithm', 'kernel'] as const);
+  const largest = largestOf(kind);
   return {
     mode,
+    kind,
     batch: wholeNumber('--batch', values.batch, 1, LARGEST),
-    promptLength: wholeNumber('--prompt', values.prompt, mode === 'decode' ? 0 : 1, LARGEST),
-    newTokens: wholeNumber('--new', values.new, 0, LARGEST),
+    promptLength: wholeNumber('--prompt', values.prompt, mode === 'decode' ? 0 : 1, largest),
+    newTokens: wholeNumber('--new', values.new, 0, largest),
     dtype: oneOf('--dtype', values.dtype, dtypes),
   };
 }
+
+/** What kernels execute is counted token by token. */
+const largestOf = (kind: CostOptions['kind']) => (kind === 'kernel' ? 65536 : LARGEST);
 
 async function configs(sources: string[], least: number, most: number): Promise<NamedConfig[]> {
   if (sources.length < least || sources.length > most) {
@@ -141,6 +148,9 @@ function checked<T>(run: () => T): T {
   }
 }
 
+/** Mode, and whose figures they are if not the algorithm's. */
+const titleOf = ({ mode, kind }: CostOptions) => (kind === 'kernel' ? `${mode} by the kernels` : mode);
+
 const print = (output: string) => void process.stdout.write(output);
 const printJson = (data: unknown) => print(`${JSON.stringify(data)}\n`);
 const columns = () => process.stdout.columns || 80;
@@ -159,15 +169,11 @@ export async function costCommand(args: string[]): Promise<void> {
   const { values, positionals } = parseOptions('cost', args, {
     ...situation,
     ...common,
-    kind: { type: 'string', default: 'algorithm' },
     recompute: flag,
     formulas: flag,
   });
   if (values.help) return print(costHelp);
-  const kind = oneOf('--kind', values.kind, ['algorithm', 'kernel'] as const);
-  const options = { ...costOptions(values), kind, recompute: values.recompute };
-  if (kind === 'kernel' && options.mode === 'generate' && options.newTokens! > 65536)
-    throw new InputError(`--new must be at most 65536 with --kind kernel, got ${options.newTokens}`);
+  const options = { ...costOptions(values), recompute: values.recompute };
   const [{ name, config }] = await configs(positionals, 1, 1);
   const tree = checked(() => cost(config, options));
   if (values.json)
@@ -229,7 +235,9 @@ export async function compareCommand(args: string[], signal: AbortSignal): Promi
   if (values.help) return print(compareHelp);
   const figure: Figure = oneOf('--figure', values.figure, figures);
   const options = { ...costOptions(values), figure, along: values.along };
-  const lengths = values.lengths.split(',').map((part) => wholeNumber('--lengths', part, 1, LARGEST));
+  const lengths = values.lengths
+    .split(',')
+    .map((part) => wholeNumber('--lengths', part, 1, largestOf(options.kind)));
   if (values.out === '') throw new InputError('--out must name a folder, got an empty name');
   if (values.out !== undefined) await checkFolder(values.out);
   const named = await configs(positionals, 2, Infinity);
@@ -242,18 +250,19 @@ export async function compareCommand(args: string[], signal: AbortSignal): Promi
   const data = {
     ...result,
     mode: options.mode,
+    kind: options.kind,
     rows: result.rows.map((row) => ({ ...row, formula: String(row.formula) })),
   };
   if (values.out !== undefined) {
     const files = {
       'compare.json': `${JSON.stringify(data)}\n`,
       'compare.csv': comparisonCsv(result),
-      'index.html': comparePage(result, options.mode),
+      'index.html': comparePage(result, titleOf(options)),
     };
     await writeFiles(values.out, files, signal);
   }
   if (values.json) return printJson(data);
-  print(`${figure}, ${options.mode}, along ${result.along}\n\n`);
+  print(`${figure}, ${titleOf(options)}, along ${result.along}\n\n`);
   const header = ['', ...lengths.map(grouped), 'order'];
   const rows = result.rows.map(({ name, values: own, order }) => [name, ...own.map(scaled), order]);
   print(textTable(header, rows, columns()));
@@ -268,18 +277,19 @@ export async function crossoverCommand(args: string[]): Promise<void> {
   const options = { ...costOptions(values), figure, along: values.along };
   const [first, second] = await configs(positionals, 2, 2);
   const result = checked(() => crossover(first.config, second.config, options));
-  const along = checked(() => compare({ a: first.config }, [1], options)).along;
+  const along = checked(() => compare({ a: first.config }, [], options)).along;
   const nameOf = (side: string) => (side === 'first' ? first.name : second.name);
   if (values.json)
     return printJson({
       first: first.name,
       second: second.name,
       mode: options.mode,
+      kind: options.kind,
       figure,
       along,
       ...result,
     });
-  const what = `${figure}, ${options.mode}`;
+  const what = `${figure}, ${titleOf(options)}`;
   if (result.cheaper === 'equal')
     print(
       `${what}: both cost the same${result.at === undefined ? '' : ` from ${along} ${grouped(result.at)} on`}\n`,

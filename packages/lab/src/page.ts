@@ -1,16 +1,15 @@
-/** What pages have in common: they load nothing, fit narrow screens, and are light or dark as the reader's system is. */
+/** What pages have in common: they need nothing else, no network and no other file. */
 import { escapeHtml } from './plot.js';
 
-/** @param body HTML between `<main>` and `</main>` */
-export function htmlPage({
-  title,
-  style = '',
-  body,
-}: {
+export interface PageOptions {
   title: string;
-  style?: string;
+  /** HTML of what is on it. */
   body: string;
-}): string {
+  /** CSS of this page alone. */
+  style?: string;
+}
+
+export function htmlPage({ title, body, style = '' }: PageOptions): string {
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -29,17 +28,36 @@ ${body}
 `;
 }
 
+/** A table that scrolls by itself where it is too wide; the first cell of each row is its head. */
+export function htmlTable(
+  caption: string,
+  header: readonly string[],
+  rows: readonly (readonly string[])[],
+): string {
+  const head = header.map((cell) => (cell === '' ? '<td></td>' : `<th scope="col">${escapeHtml(cell)}</th>`));
+  const body = rows.map(
+    ([first, ...rest]) =>
+      `<tr><th scope="row">${escapeHtml(first)}</th>${rest.map((cell) => `<td>${escapeHtml(cell)}</td>`).join('')}</tr>`,
+  );
+  return (
+    `<div class="scroll" tabindex="0" role="region" aria-label="${escapeHtml(caption)}"><table><caption>${escapeHtml(caption)}</caption>` +
+    `<thead><tr>${head.join('')}</tr></thead><tbody>${body.join('')}</tbody></table></div>`
+  );
+}
+
+export const shapes = ['circle', 'square', 'triangle', 'diamond'] as const;
+
 const pageStyle = `
 :root {
   --paper: #fcfcfa; --ink: #1c1e21; --soft: #565b63; --rule: #d9dbdd; --wash: #f1f1ed;
   --wrong-ink: #9c1c0b; --wrong-paper: #fbe3de;
-  --series-1: #0b62a4; --series-2: #b3490a; --series-3: #1d7a4d; --series-4: #8a3f9c; --series-5: #6b6216;
+  --series-1: #0b62a4; --series-2: #b3490a; --series-3: #1d7a4d; --series-4: #8a3f9c; --series-5: #6b6216; --series-6: #a61e4d;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --paper: #16181b; --ink: #e7e8e6; --soft: #a5abb3; --rule: #383c42; --wash: #1f2226;
     --wrong-ink: #ffb4a5; --wrong-paper: #4a1f18;
-    --series-1: #6db3ec; --series-2: #f0985a; --series-3: #62c896; --series-4: #cf96e0; --series-5: #cfc25f;
+    --series-1: #6db3ec; --series-2: #f0985a; --series-3: #62c896; --series-4: #cf96e0; --series-5: #cfc25f; --series-6: #f28bb0;
   }
 }
 * { box-sizing: border-box; }
@@ -71,6 +89,7 @@ caption { text-align: left; padding-bottom: 0.4rem; }
 th, td { padding: 0.35rem 0.6rem; text-align: right; border-bottom: 1px solid var(--rule); white-space: nowrap; vertical-align: top; }
 th[scope=row], td.spanning { text-align: left; font-weight: normal; }
 thead th { font-weight: 600; white-space: normal; min-width: 4.5rem; vertical-align: bottom; }
+thead th:first-child { text-align: left; }
 .tag, td code { color: var(--soft); }
 .tag { font-size: 0.85em; margin-left: 0.3em; }
 a { color: var(--series-1); }
