@@ -192,7 +192,8 @@ export const copyCost: Experiment<Config, CostPiece, CostRow> = {
     let elapsedMs = Infinity;
     let totalMs = 0;
     // The first pass warms up: it is checked, not timed.
-    for (let pass = 0; pass <= passes || totalMs < LEAST_MS; pass++) {
+    for (let pass = 0; ; pass++) {
+      if (pass > passes && totalMs >= LEAST_MS) break;
       await pause(context, Math.min(1, pass / (passes + 1)));
       k.scope(() => {
         const values = encode(k, tokens, codebook, dValue);

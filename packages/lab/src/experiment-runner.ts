@@ -206,6 +206,7 @@ function ownThread(experiment: AnyExperiment, signal: AbortSignal): Runner {
           },
           fail: (cause) => settle(() => reject(failure(experiment, piece, cause))),
         };
+        // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread has no origin
         worker.postMessage({ piece, folder } satisfies Task);
       }),
     end: () => worker.terminate(),

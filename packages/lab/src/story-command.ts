@@ -173,15 +173,18 @@ async function costs(
 ): Promise<void> {
   title(`What it takes by formula: COPY of T = ${grouped(T)}, any program, and one of locality m = ${M}`);
   const entries = table({ T, m: M });
-  const rows = entries.map(({ task, mechanism, size, total }) => [
-    task,
-    mechanism,
-    size.order,
-    grouped(Math.round(size.value)),
-    total.order,
-    total.value.toPrecision(3),
-  ]);
+  const rows = entries
+    .filter(({ mechanism }) => !['block-sparse', 'hybrid'].includes(mechanism))
+    .map(({ task, mechanism, size, total }) => [
+      task,
+      mechanism,
+      size.order,
+      grouped(Math.round(size.value)),
+      total.order,
+      total.value.toPrecision(3),
+    ]);
   say([textTable(['task', 'mixer', 'floats kept', '', 'FLOPs', ''], rows, width).trimEnd()]);
+  say(wrap('Sources of each line, and two mixers more: freelunch table', width));
   const [mamba, gpt2] = await Promise.all(['mamba-130m', 'gpt2'].map(readConfig));
   const sentence = (mode: 'prefill' | 'decode', figure: 'flops' | 'stateBytes', what: string) => {
     const { at, cheaper } = crossover(mamba.config as never, gpt2.config as never, { mode, figure });
