@@ -157,6 +157,11 @@ describe('cost', () => {
     expect(training(gpt2)).toBe('O(seqLen^2)');
   });
 
+  it('refuses a kind of count that there is none of', () => {
+    const options = { mode: 'decode', promptLength: 9, kind: 'kernels' } as unknown as CostOptions;
+    expect(() => cost(gpt2, options)).toThrow("cost: kind must be 'algorithm' or 'kernel', got \"kernels\"");
+  });
+
   it('takes elements as wide as they are', () => {
     const options: CostOptions = { mode: 'decode', promptLength: 99 };
     const full = cost(gpt2, options);

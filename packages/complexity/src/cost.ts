@@ -272,6 +272,8 @@ export function cost(config: ModelConfig, options: CostOptions): Cost {
     throw new RangeError(
       `cost: mode must be 'train', 'prefill', 'decode' or 'generate', got ${JSON.stringify(mode)}`,
     );
+  if (kind !== 'algorithm' && kind !== 'kernel')
+    throw new RangeError(`cost: kind must be 'algorithm' or 'kernel', got ${JSON.stringify(kind)}`);
   const model = resolveConfig(config);
   const g = grains[kind];
   const sizes = new Sizes(!g.kernel);

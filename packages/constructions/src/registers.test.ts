@@ -1,9 +1,9 @@
-import fc from 'fast-check';
+import { array, assert, integer, nat, property, tuple } from 'fast-check';
 import { expect, it } from 'vitest';
 import { assignRegisters, type Use } from './registers.js';
 
-const uses = fc.array(
-  fc.tuple(fc.nat(60), fc.nat(20)).map(([written, later]): Use => ({ written, read: written + later })),
+const uses = array(
+  tuple(nat(60), nat(20)).map(([written, later]): Use => ({ written, read: written + later })),
   { minLength: 1, maxLength: 80 },
 );
 
@@ -20,8 +20,8 @@ function misses(all: readonly Use[], register: (step: number) => number): Use[] 
 }
 
 it('keeps every value to its last read, with no more registers than values in use at once', () => {
-  fc.assert(
-    fc.property(uses, (all) => {
+  assert(
+    property(uses, (all) => {
       const { count, register, overflow } = assignRegisters(all);
       expect(misses(all, register)).toEqual([]);
       expect(overflow).toBeUndefined();
@@ -36,8 +36,8 @@ it('keeps every value to its last read, with no more registers than values in us
 });
 
 it('names a use that does not fit, and gives out no register above the limit', () => {
-  fc.assert(
-    fc.property(uses, fc.integer({ min: 1, max: 4 }), (all, limit) => {
+  assert(
+    property(uses, integer({ min: 1, max: 4 }), (all, limit) => {
       const { count, register, overflow } = assignRegisters(all, limit);
       expect(count > limit).toBe(overflow !== undefined);
       for (const { written } of all) expect(register(written)).toBeLessThan(Math.max(limit, 1));

@@ -271,13 +271,10 @@ export const dpExact: Experiment<DpExactConfig, DpExactPiece, DpExactRow> = {
       seed: 1,
     },
     full: {
-      tasks: [
-        ...['lis:8', 'lis:20', 'lis-pairs:8', 'lis-pairs:16'],
-        ...['edit-distance:6', 'edit-distance:12', 'edit-distance:20', 'lcs:6', 'lcs:12'],
-        ...['knapsack:4', 'knapsack:8', 'recurrence:20', 'recurrence:100', 'recurrence-local:200'],
-        ...['arithmetic:2', 'arithmetic:4', 'prefix-sum:40', 'layered-path:6', 'matrix-chain:6', 'cyk:8'],
-        ...['word-problem:40', 'stairs:12', 'stairs:40'],
-      ],
+      tasks:
+        'lis:8 lis:20 lis-pairs:8 lis-pairs:16 edit-distance:6 edit-distance:12 edit-distance:20 lcs:6 lcs:12 knapsack:4 knapsack:8 recurrence:20 recurrence:100 recurrence-local:200 arithmetic:2 arithmetic:4 prefix-sum:40 layered-path:6 matrix-chain:6 cyk:8 word-problem:40 stairs:12 stairs:40'.split(
+          ' ',
+        ),
       mixers: [...mixers],
       instances: 1000,
       halfInstances: 100,
