@@ -45,6 +45,14 @@ export const percentText = ({ mean, half }: Estimate) =>
 /** Whether `a` is above `b` by more than both intervals together: a cautious test. */
 export const clearlyAbove = (a: Estimate, b: Estimate) => a.mean - b.mean > (a.half ?? 0) + (b.half ?? 0);
 
+/** Which is larger, 1 for `a` and -1 for `b`; 0 where the seeds do not tell. */
+export const orderOf = (a: Estimate, b: Estimate): 1 | 0 | -1 =>
+  clearlyAbove(a, b) ? 1 : clearlyAbove(b, a) ? -1 : 0;
+
+/** True if theory's order is seen in every case, false if the other is in every one, else partly: few seeds leave much open. */
+export const agreementOfOrders = (orders: readonly (1 | 0 | -1)[]): Verdict['agrees'] =>
+  orders.length === 0 || new Set(orders).size > 1 || orders[0] === 0 ? 'partly' : orders[0] === 1;
+
 /** Groups in the order in which they come. */
 export function groupBy<T>(items: readonly T[], key: (item: T) => string): Map<string, T[]> {
   const groups = new Map<string, T[]>();
