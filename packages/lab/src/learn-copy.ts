@@ -199,15 +199,13 @@ function samplesVerdict(config: LearnCopyConfig, rows: readonly LearnCopyRow[]):
     const groups = byLearner(rows.filter((row) => row.length === length));
     const softmax = groups.get('softmax')!;
     const rivals = [...groups].filter(([learner]) => mambaState(learner) !== undefined);
-    const mean = (runs: readonly Run[]) => {
-      const reached = examplesTo(runs, 0.9);
-      return reached.length < runs.length
-        ? Infinity
-        : reached.reduce((sum, count) => sum + count, 0) / runs.length;
-    };
-    const [best] = rivals.toSorted((a, b) => mean(a[1]) - mean(b[1]));
-    if (mean(softmax) < mean(best[1])) first++;
-    return `${length} letters: softmax attention ${examplesText(softmax, 0.9)}, best Mamba ${examplesText(best[1], 0.9)}`;
+    const mean = (runs: readonly Run[]) => estimate(examplesTo(runs, 0.9)).mean; // NaN if none got there
+    // Those who get there more often come first, then those who need less.
+    const compare = (a: readonly Run[], b: readonly Run[]) =>
+      examplesTo(b, 0.9).length - examplesTo(a, 0.9).length || mean(a) - mean(b) || 0;
+    const [best] = rivals.map(([, runs]) => runs).toSorted(compare);
+    if (compare(softmax, best) < 0) first++;
+    return `${length} letters: softmax attention ${examplesText(softmax, 0.9)}, best Mamba ${examplesText(best, 0.9)}`;
   });
   return [
     {

@@ -87,12 +87,17 @@ export const finals = (rows: readonly Run[], of: 'exact' | 'tokens', test = 0): 
 export const examplesTo = (rows: readonly Run[], share: number, test = 0): number[] =>
   rows.flatMap(({ points }) => points.find(({ tests }) => tests[test].exact >= share)?.examples ?? []);
 
-/** `1,600`, the mean of those that got there, with their number unless all did; or `never`. */
+/**
+ * `1,600`, the mean of those that got there, with their number unless all did; `at most` if one was there at its first test
+ * already; or `never`.
+ */
 export function examplesText(rows: readonly Run[], share: number): string {
   const reached = examplesTo(rows, share);
   if (reached.length === 0) return 'never';
   const mean = grouped(Math.round(reached.reduce((sum, count) => sum + count, 0) / reached.length));
-  return reached.length === rows.length ? mean : `${mean} (${reached.length} of ${rows.length} seeds)`;
+  const first = Math.min(...rows.map(({ points }) => points[0].examples));
+  const text = reached.includes(first) ? `at most ${mean}` : mean;
+  return reached.length === rows.length ? text : `${text} (${reached.length} of ${rows.length} seeds)`;
 }
 
 const shapes = ['circle', 'square', 'triangle', 'diamond'] as const;
