@@ -16,14 +16,14 @@ import {
   trainingSide,
 } from './learn.js';
 import {
-  agreementOf,
+  agreementOfOrders,
   checkOnce,
   checkWhole,
-  clearlyAbove,
   type Estimate,
   estimate,
   finals,
   look,
+  orderOf,
   percentText,
   trainingText,
   withoutPlaces,
@@ -318,7 +318,7 @@ function thoughtVerdict(config: LearnDpConfig, rows: readonly LearnDpRow[]): Ver
   if (!config.forms.includes('direct') || chains.length === 0) return [];
   const size = Math.max(...config.sizes);
   const dModel = Math.max(...config.dModels);
-  let better = 0;
+  const orders: (1 | 0 | -1)[] = [];
   const measured: string[] = [];
   for (const task of config.tasks) {
     for (const learner of config.learners) {
@@ -328,7 +328,7 @@ function thoughtVerdict(config: LearnDpConfig, rows: readonly LearnDpRow[]): Ver
         .map(at)
         .sort((a, b) => b.mean - a.mean);
       const direct = at('direct');
-      if (clearlyAbove(best, direct)) better++;
+      orders.push(orderOf(best, direct));
       measured.push(`${task}, ${learnerLabel(learner)}: ${percentText(direct)} % to ${percentText(best)} %`);
     }
   }
@@ -337,7 +337,7 @@ function thoughtVerdict(config: LearnDpConfig, rows: readonly LearnDpRow[]): Ver
       claim: 'L3',
       theory: 'With a chain of thought, programs are learned that direct answers do not learn',
       measured: `Size ${size}, dModel ${dModel}, direct to the better chain: ${measured.join('; ')}`,
-      agrees: agreementOf(better, measured.length),
+      agrees: agreementOfOrders(orders),
     },
   ];
 }
@@ -349,17 +349,13 @@ function localVerdict(config: LearnDpConfig, rows: readonly LearnDpRow[]): Verdi
   if (!config.forms.includes('cot') || !config.forms.includes('local')) return [];
   const size = Math.max(...config.sizes);
   const dModel = Math.max(...config.dModels);
-  let counted = 0;
-  let better = 0;
+  const orders: (1 | 0 | -1)[] = [];
   const measured = tasks.flatMap((task) =>
     constant.map((learner) => {
       const [cot, local] = (['cot', 'local'] as const).map((form) =>
         solved(rows, { task, size, dModel, learner, form }),
       );
-      if (cot.mean < 0.99) {
-        counted++;
-        if (clearlyAbove(local, cot)) better++;
-      }
+      if (cot.mean < 0.99) orders.push(orderOf(local, cot));
       return `${task}, ${learnerLabel(learner)}: ${percentText(cot)} % to ${percentText(local)} %`;
     }),
   );
@@ -370,7 +366,7 @@ function localVerdict(config: LearnDpConfig, rows: readonly LearnDpRow[]): Verdi
       theory:
         'Where the state is constant, a chain that repeats its inputs is learned better than one that must look them up far back',
       measured: `Size ${size}, dModel ${dModel}, plain to local chain: ${measured.join('; ')}`,
-      agrees: counted === 0 ? 'partly' : agreementOf(better, counted),
+      agrees: agreementOfOrders(orders),
     },
   ];
 }

@@ -45,6 +45,14 @@ export const percentText = ({ mean, half }: Estimate) =>
 /** Whether `a` is above `b` by more than both intervals together: a cautious test. */
 export const clearlyAbove = (a: Estimate, b: Estimate) => a.mean - b.mean > (a.half ?? 0) + (b.half ?? 0);
 
+/** Which is larger, 1 for `a` and -1 for `b`; 0 where the seeds do not tell. */
+export const orderOf = (a: Estimate, b: Estimate): 1 | 0 | -1 =>
+  clearlyAbove(a, b) ? 1 : clearlyAbove(b, a) ? -1 : 0;
+
+/** True if theory's order is seen in every case, false if the other is in every one, else partly: few seeds leave much open. */
+export const agreementOfOrders = (orders: readonly (1 | 0 | -1)[]): Verdict['agrees'] =>
+  orders.length === 0 || new Set(orders).size > 1 || orders[0] === 0 ? 'partly' : orders[0] === 1;
+
 /** Groups in the order in which they come. */
 export function groupBy<T>(items: readonly T[], key: (item: T) => string): Map<string, T[]> {
   const groups = new Map<string, T[]>();
@@ -79,12 +87,17 @@ export const finals = (rows: readonly Run[], of: 'exact' | 'tokens', test = 0): 
 export const examplesTo = (rows: readonly Run[], share: number, test = 0): number[] =>
   rows.flatMap(({ points }) => points.find(({ tests }) => tests[test].exact >= share)?.examples ?? []);
 
-/** `1,600`, the mean of those that got there, with their number unless all did; or `never`. */
+/**
+ * `1,600`, the mean of those that got there, with their number unless all did; `at most` if one was there at its first test
+ * already; or `never`.
+ */
 export function examplesText(rows: readonly Run[], share: number): string {
   const reached = examplesTo(rows, share);
   if (reached.length === 0) return 'never';
   const mean = grouped(Math.round(reached.reduce((sum, count) => sum + count, 0) / reached.length));
-  return reached.length === rows.length ? mean : `${mean} (${reached.length} of ${rows.length} seeds)`;
+  const first = Math.min(...rows.map(({ points }) => points[0].examples));
+  const text = reached.includes(first) ? `at most ${mean}` : mean;
+  return reached.length === rows.length ? text : `${text} (${reached.length} of ${rows.length} seeds)`;
 }
 
 const shapes = ['circle', 'square', 'triangle', 'diamond'] as const;

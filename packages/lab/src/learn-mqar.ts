@@ -14,14 +14,15 @@ import {
 } from './learn.js';
 import {
   agreementOf,
+  agreementOfOrders,
   checkOnce,
   checkWhole,
-  clearlyAbove,
   estimate,
   finals,
   groupBy,
   look,
   mambaState,
+  orderOf,
   percentText,
   trainingText,
   withoutPlaces,
@@ -29,13 +30,17 @@ import {
 import { fractionPlot, type Series } from './plot.js';
 
 export interface LearnMqarConfig {
+  /** Softmax attention with positions of its own, as `softmax@rope`: the others are given none. */
   learners: string[];
+  /** Depths that each learner is trained at; what counts is the one with the least loss in the search. */
+  layers: number[];
   /** Key-value pairs in a text. */
   pairs: number[];
   /** Tokens of a text: the same for all numbers of pairs, so that only they change. */
   seqLen: number;
   /** Filler, keys and values. */
   vocabSize: number;
+  /** Its nLayers is not used. */
   training: Training;
 }
 
@@ -47,10 +52,11 @@ interface LearnMqarPiece extends Piece {
   training: Training;
 }
 
-type LearnMqarRow = Omit<Learned, 'places'> & { pairs: number };
+type LearnMqarRow = Omit<Learned, 'places'> & { pairs: number; nLayers: number };
 
 const quick: LearnMqarConfig = {
-  learners: ['softmax', 'mamba:2', 'mamba:8', 'mamba:32'],
+  learners: ['softmax@rope', 'mamba:2', 'mamba:8', 'mamba:32'],
+  layers: [1, 2],
   pairs: [2, 4, 8],
   seqLen: 32,
   vocabSize: 20,
@@ -63,7 +69,7 @@ const quick: LearnMqarConfig = {
     batchSize: 16,
     steps: 1500,
     searchSteps: 600,
-    learningRates: [0.001, 0.003, 0.01],
+    learningRates: [0.003, 0.01],
     warmupSteps: 50,
     weightDecay: 0.01,
     seeds: 3,
@@ -74,7 +80,7 @@ const quick: LearnMqarConfig = {
 
 const full: LearnMqarConfig = {
   learners: [
-    'softmax',
+    'softmax@rope',
     'linear',
     'mamba:2',
     'mamba:4',
@@ -85,6 +91,7 @@ const full: LearnMqarConfig = {
     'mamba2:16',
     'hybrid:16',
   ],
+  layers: [1, 2],
   pairs: [4, 8, 16, 32],
   seqLen: 128,
   vocabSize: 256,
@@ -107,11 +114,12 @@ export const learnMqar: Experiment<LearnMqarConfig, LearnMqarPiece, LearnMqarRow
   claims: ['L2'],
   presets: { quick, full },
 
-  pieces({ learners, pairs, seqLen, vocabSize, training }) {
+  pieces({ learners, layers, pairs, seqLen, vocabSize, training }) {
     checkWhole('learn-mqar', 'pairs', pairs);
     checkOnce('learn-mqar', 'learners', learners);
-    checkTraining('learn-mqar', learners, training);
+    checkWhole('learn-mqar', 'layers', layers);
     const most = Math.max(...pairs);
+    checkTraining('learn-mqar', learners, { ...training, nLayers: Math.max(...layers) });
     if (!(seqLen >= 4 * most && seqLen % 2 === 0))
       throw new InputError(
         `learn-mqar: seqLen must be even and at least 4 pairs = ${4 * most}, got ${seqLen}`,
@@ -121,42 +129,59 @@ export const learnMqar: Experiment<LearnMqarConfig, LearnMqarPiece, LearnMqarRow
         `learn-mqar: vocabSize must be at least 2 pairs + 2 = ${2 * most + 2}, got ${vocabSize}`,
       );
     return pairs.flatMap((count) =>
-      learners.map((learner) => ({
-        key: `${count} pairs, ${learner}`,
-        learner,
-        pairs: count,
-        seqLen,
-        vocabSize,
-        training,
-      })),
+      layers.flatMap((nLayers) =>
+        learners
+          .filter((learner) => nLayers > 1 || !learner.startsWith('hybrid')) // a hybrid has two kinds of layers
+          .map((learner) => ({
+            key: `${count} pairs, ${nLayers === 1 ? '1 layer' : `${nLayers} layers`}, ${learner}`,
+            learner,
+            pairs: count,
+            seqLen,
+            vocabSize,
+            training: { ...training, nLayers },
+          })),
+      ),
     );
   },
 
   async run({ learner, pairs, seqLen, vocabSize, training }, context) {
     const task = mqar({ vocabSize, seqLen, pairs });
-    const position = { type: 'learned', maxLength: seqLen } as const;
+    // Learned positions hold Mamba up: where a pair stands says nothing of where its key comes again.
+    const position = { type: 'none' } as const;
     const setup = { learner, position, task: trainingSide(task), tests: [testSide(task)], training };
-    return withoutPlaces(await learn(setup, context)).map((row) => ({ pairs, ...row }));
+    return withoutPlaces(await learn(setup, context)).map((row) => ({
+      pairs,
+      nLayers: training.nLayers,
+      ...row,
+    }));
   },
 
   findings,
 };
 
+/** The rows of a learner at a number of pairs, at the depth with the least loss in the search. */
+function best(rows: readonly LearnMqarRow[], learner: string, pairs: number): LearnMqarRow[] {
+  const own = rows.filter((row) => row.learner === learner && row.pairs === pairs);
+  // Without a search, of one learning rate only, the first depth counts.
+  const least = (some: readonly LearnMqarRow[]) => Math.min(...some[0].search.map(({ loss }) => loss));
+  return [...groupBy(own, ({ nLayers }) => String(nLayers)).values()].reduce((a, b) =>
+    least(b) < least(a) ? b : a,
+  );
+}
+
 /** Queries answered right at the end, of a learner at a number of pairs. */
 const answered = (rows: readonly LearnMqarRow[], learner: string, pairs: number) =>
-  estimate(
-    finals(
-      rows.filter((row) => row.learner === learner && row.pairs === pairs),
-      'tokens',
-    ),
-  );
+  estimate(finals(best(rows, learner, pairs), 'tokens'));
 
 function findings(config: LearnMqarConfig, rows: LearnMqarRow[]): Findings {
   const { learners, pairs, vocabSize } = config;
   const values = vocabSize - Math.floor(vocabSize / 2);
   return {
     text: [
-      trainingText(config.training),
+      trainingText({ ...config.training, nLayers: Math.max(...config.layers) }) +
+        (config.layers.length > 1
+          ? ` Every learner was trained with ${config.layers.join(' and ')} layers; what counts is the depth with the least loss in the search.`
+          : ''),
       ...learners.map((learner) => {
         const shares = pairs.map(
           (count) => `${count} pairs ${percentText(answered(rows, learner, count))} %`,
@@ -169,20 +194,28 @@ function findings(config: LearnMqarConfig, rows: LearnMqarRow[]): Findings {
       {
         title: 'Queries answered right, %',
         columns: [
-          'learner',
+          'learner, layers',
           'weights',
           'floats kept',
           ...pairs.map((count) => `${count} pairs`),
           'learning rates',
         ],
-        rows: [...groupBy(rows, ({ learner }) => learner)].map(([learner, own]) => [
-          learnerLabel(learner),
-          grouped(own[0].parameters),
-          grouped(own[0].stateFloats),
-          ...pairs.map((count) => percentText(answered(rows, learner, count))),
-          pairs.map((count) => own.find((row) => row.pairs === count)!.learningRate).join(', '),
-        ]),
-        caption: `Texts of ${config.seqLen} tokens, ${values} values to choose from: a guess among those that the text has is right in one of as many cases as it has pairs.`,
+        rows: [...groupBy(rows, ({ learner, nLayers }) => `${learnerLabel(learner)}, ${nLayers}`)].map(
+          ([name, own]) => {
+            const at = (count: number) => own.filter((row) => row.pairs === count);
+            return [
+              name,
+              grouped(own[0].parameters),
+              grouped(own[0].stateFloats),
+              ...pairs.map((count) => {
+                const counts = best(rows, own[0].learner, count)[0].nLayers === own[0].nLayers;
+                return percentText(estimate(finals(at(count), 'tokens'))) + (counts ? ' *' : '');
+              }),
+              pairs.map((count) => at(count)[0].learningRate).join(', '),
+            ];
+          },
+        ),
+        caption: `* The depth that the search chose. Texts of ${config.seqLen} tokens, ${values} values to choose from: a guess among those that the text has is right in one of as many cases as it has pairs.`,
       },
     ],
     verdicts: [...stateVerdict(config, rows), ...pairsVerdict(config, rows), ...softmaxVerdict(config, rows)],
@@ -199,7 +232,7 @@ function stateFigure(config: LearnMqarConfig, rows: readonly LearnMqarRow[], val
         .map((learner) => {
           const share = answered(rows, learner, count);
           return {
-            x: rows.find((row) => row.learner === learner && row.pairs === count)!.stateFloats,
+            x: best(rows, learner, count)[0].stateFloats,
             y: share.mean,
             error: share.half,
             title: `${learnerLabel(learner)}, ${count} pairs: ${percentText(share)} %`,
@@ -244,8 +277,8 @@ function stateVerdict(config: LearnMqarConfig, rows: readonly LearnMqarRow[]): V
   const [small, large] = range;
   // Where the smallest recalls all there is nothing to gain.
   const open = config.pairs.filter((count) => answered(rows, `mamba:${small}`, count).mean < 0.99);
-  const above = open.filter((count) =>
-    clearlyAbove(answered(rows, `mamba:${large}`, count), answered(rows, `mamba:${small}`, count)),
+  const orders = open.map((count) =>
+    orderOf(answered(rows, `mamba:${large}`, count), answered(rows, `mamba:${small}`, count)),
   );
   const measured = config.pairs.map(
     (count) =>
@@ -256,7 +289,7 @@ function stateVerdict(config: LearnMqarConfig, rows: readonly LearnMqarRow[]): V
       claim: 'L2',
       theory: 'Recall gets better with the state',
       measured: `Mamba from N = ${small} to N = ${large}, ${measured.join('; ')}`,
-      agrees: open.length === 0 ? 'partly' : agreementOf(above.length, open.length),
+      agrees: agreementOfOrders(orders),
     },
   ];
 }
@@ -265,8 +298,8 @@ function pairsVerdict({ learners, pairs }: LearnMqarConfig, rows: readonly Learn
   const mambas = learners.filter((learner) => mambaState(learner) !== undefined);
   if (mambas.length === 0 || pairs.length < 2) return [];
   const [few, many] = [Math.min(...pairs), Math.max(...pairs)];
-  const falls = mambas.filter((learner) =>
-    clearlyAbove(answered(rows, learner, few), answered(rows, learner, many)),
+  const orders = mambas.map((learner) =>
+    orderOf(answered(rows, learner, few), answered(rows, learner, many)),
   );
   const measured = mambas.map(
     (learner) =>
@@ -277,20 +310,21 @@ function pairsVerdict({ learners, pairs }: LearnMqarConfig, rows: readonly Learn
       claim: 'L2',
       theory: 'At the same state, recall gets worse with the number of pairs',
       measured: `From ${few} to ${many} pairs: ${measured.join('; ')}`,
-      agrees: agreementOf(falls.length, mambas.length),
+      agrees: agreementOfOrders(orders),
     },
   ];
 }
 
 function softmaxVerdict({ learners, pairs }: LearnMqarConfig, rows: readonly LearnMqarRow[]): Verdict[] {
-  if (!learners.includes('softmax')) return [];
-  const good = pairs.filter((count) => answered(rows, 'softmax', count).mean >= 0.99);
+  const softmax = learners.find((learner) => learner.split('@')[0] === 'softmax');
+  if (softmax === undefined) return [];
+  const good = pairs.filter((count) => answered(rows, softmax, count).mean >= 0.99);
   return [
     {
       claim: 'L2',
       theory: 'Softmax attention recalls whatever the number of pairs',
       measured: pairs
-        .map((count) => `${count} pairs: ${percentText(answered(rows, 'softmax', count))} %`)
+        .map((count) => `${count} pairs: ${percentText(answered(rows, softmax, count))} %`)
         .join('; '),
       agrees: agreementOf(good.length, pairs.length),
     },

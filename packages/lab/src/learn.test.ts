@@ -8,7 +8,7 @@ import type { Experiment, ExperimentContext, Piece, Row } from './experiment.js'
 import { learn, learnerLabel, learnerMixers, testSide, type Training, trainingSide } from './learn.js';
 import { learnCopy, raceConfig } from './learn-copy.js';
 import { learnDp } from './learn-dp.js';
-import { clearlyAbove, estimate, studentQuantile } from './learn-findings.js';
+import { agreementOfOrders, clearlyAbove, estimate, orderOf, studentQuantile } from './learn-findings.js';
 import { learnMqar } from './learn-mqar.js';
 import { lengthGeneralisation } from './length-generalisation.js';
 
@@ -161,6 +161,15 @@ it('estimates a mean with its interval', () => {
   expect(clearlyAbove({ mean: 1, half: 0.3 }, { mean: 0.5, half: 0.2 })).toBe(false);
 });
 
+it('leaves open what the seeds do not tell', () => {
+  const [low, high, wide] = [0.1, 0.9, 0.5].map((mean) => ({ mean, half: mean === 0.5 ? 1 : 0.1 }));
+  expect([orderOf(high, low), orderOf(low, high), orderOf(wide, low)]).toEqual([1, -1, 0]);
+  expect(agreementOfOrders([1, 1])).toBe(true);
+  expect(agreementOfOrders([-1, -1])).toBe(false);
+  for (const open of [[], [0], [1, 0], [1, -1], [0, -1]] as const)
+    expect(agreementOfOrders(open)).toBe('partly');
+});
+
 /** Every experiment with its smallest configuration: rows and findings, twice. */
 async function runAll<Config, P extends Piece, R extends Row>(
   experiment: Experiment<Config, P, R>,
@@ -184,13 +193,14 @@ const smallest = [
   {
     experiment: learnMqar,
     config: {
-      learners: ['softmax', 'mamba:1', 'mamba:2'],
+      learners: ['softmax@rope', 'mamba:1', 'mamba:2', 'hybrid:1'],
+      layers: [1, 2],
       pairs: [1, 2],
       seqLen: 8,
       vocabSize: 12,
       training: tiny,
     },
-    rows: 12,
+    rows: 2 * (3 + 4) * 2,
     claims: ['L2', 'L2', 'L2'],
   },
   {

@@ -19,13 +19,14 @@ import {
 } from './learn.js';
 import {
   agreementOf,
+  agreementOfOrders,
   checkOnce,
   checkWhole,
-  clearlyAbove,
   estimate,
   finals,
   groupBy,
   look,
+  orderOf,
   percentText,
   trainingText,
 } from './learn-findings.js';
@@ -306,7 +307,7 @@ function reachVerdict(
   const half = Math.floor(length / 2);
   const measured = [
     ...groupBy(
-      rows.filter(({ task }) => task === 'reverse-copy'),
+      rows.filter(({ task, learner }) => task === 'reverse-copy' && !/^(softmax|hybrid)/.test(learner)),
       ({ learner }) => learner,
     ),
   ].map(([learner, own]) => {
@@ -329,10 +330,7 @@ function reachVerdict(
             `${learnerLabel(learner)} ${percentText(near)} % and ${percentText(far)} %`,
         )
         .join('; ')}`,
-      agrees: agreementOf(
-        measured.filter(({ near, far }) => clearlyAbove(near, far)).length,
-        measured.length,
-      ),
+      agrees: agreementOfOrders(measured.map(({ near, far }) => orderOf(near, far))),
     },
   ];
 }
