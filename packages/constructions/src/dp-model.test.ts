@@ -1,3 +1,4 @@
+import { cost } from '@freelunch/complexity';
 import { type Kernels, loadKernels } from '@freelunch/kernels';
 import {
   cyk,
@@ -121,6 +122,9 @@ describe.each(Object.entries(cases))('%s', (_, [task, size]) => {
       const plan = dpModelPlan(task, { mixer, size });
       using model = plan.build(k);
       expect(model.parameterCount).toBe(plan.parameters);
+      const formula = cost(plan.config, { mode: 'decode', promptLength: plan.textLength - 1 });
+      expect(formula.params).toBe(plan.parameters);
+      expect(formula.stateBytes / 4).toBe(plan.floatsKept(plan.textLength));
       const floats = model.stateBytes(plan.textLength) / 4;
       // A cache of attention has room for a power of two of tokens, from 64 up.
       if (mixer === 'softmax-attention') {
