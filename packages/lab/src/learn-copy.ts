@@ -95,7 +95,7 @@ export const raceConfig: LearnCopyConfig = {
   ...quick,
   learners: ['softmax', 'mamba:1', 'mamba:16'],
   lengths: [8],
-  training: { ...quick.training, steps: 3500, learningRates: [0.006], seeds: 1, evaluations: 16 },
+  training: { ...quick.training, steps: 3500, learningRates: [0.006], seeds: 1, evaluations: 14 },
 };
 
 export const learnCopy: Experiment<LearnCopyConfig, LearnCopyPiece, LearnCopyRow> = {

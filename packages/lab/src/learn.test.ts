@@ -64,6 +64,7 @@ describe('learn', () => {
     expect(first.map(({ seed }) => seed)).toEqual([1, 2]);
     expect(first[0].points.map(({ examples }) => examples)).toEqual([8, 16, 24]);
     expect(first[0].places[0].map(({ distance }) => distance)).toEqual([5, 5, 5, 5, 0]);
+    expect(first[0].loss).not.toBe(first[1].loss);
     expect(first[0].search).toEqual(first[1].search);
     expect(first[0].search.map(({ learningRate }) => learningRate)).toEqual(tiny.learningRates);
     const [best] = first[0].search.toSorted((a, b) => a.loss - b.loss);

@@ -99,6 +99,8 @@ export type Learned = {
   learningRate: number;
   search: SearchResult[];
   points: Point[];
+  /** Like that of the search, after the last step of this run: to choose between models without a look at the tests. */
+  loss: number;
   /** Of each test, after the last step: accuracy place by place. */
   places: PlaceResult[][];
 };
@@ -484,6 +486,7 @@ export async function learn(setup: Setup, context: ExperimentContext): Promise<L
       learningRate,
       search,
       points,
+      loss: last.loss,
       places: last.places,
     });
   }
