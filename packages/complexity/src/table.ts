@@ -1,5 +1,5 @@
 /**
- * What it takes to COPY, to run any dynamic program, and one that is m-local, mixer by mixer: theory.md, sections 2 and 3.
+ * What it takes to COPY, to run any dynamic program, and one that is m-local, mixer by mixer: claims C and D of docs/results.md.
  *
  *   T  tokens to copy, or steps that are written       m  tokens that a step looks back at most
  *   v  width of a value                                r  look-ups a step (1 for COPY, K + J of a dynamic program)
@@ -61,7 +61,7 @@ export interface TableEntry {
   moved: TableFigure;
   /** Parameters of the layer: its projections from and to the width of the model. */
   params: TableFigure;
-  /** Statements of theory.md. */
+  /** Claims of docs/results.md. */
   theorem: string;
   remark: string;
 }

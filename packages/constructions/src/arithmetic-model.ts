@@ -22,7 +22,7 @@
  * with a window, up to a factor log L. Linear attention, which does not overwrite, needs a code for each position of
  * the text: O(L^2 log L) floats, since the text has up to 2 L^2 + 2 L + 2 tokens.
  *
- * @see theory.md D1 to D3; Feng et al. 2023, https://arxiv.org/abs/2305.15408
+ * @see docs/results.md, D1 to D3; Feng et al. 2023, https://arxiv.org/abs/2305.15408
  */
 import { ArgumentError, type Kernels } from '@freelunch/kernels';
 import type { LanguageModel } from '@freelunch/models';
@@ -66,7 +66,7 @@ export function arithmeticModelPlan(task: ArithmeticTask, options: ArithmeticMod
  *
  * @param task  gives the field, p up to 149, and the vocabulary: order 'canonical', form 'cot'
  * @throws ArgumentError if the task has another order, form or greater p, or an option is out of range
- * @see theory.md D3
+ * @see docs/results.md, D3
  */
 export function arithmeticModel(
   k: Kernels,

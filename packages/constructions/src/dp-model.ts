@@ -1,5 +1,5 @@
 /**
- * Dynamic programming with chain of thought, by weights that are written down (theory.md, D1 to D3).
+ * Dynamic programming with chain of thought, by weights that are written down (docs/results.md, D1 to D3).
  *
  *   look-ups   what a step needs stands in known tokens: each argument is copied by a head. The position table says at
  *              each token which codes to read: the schedule
@@ -107,7 +107,7 @@ export function dpModelPlan<Problem, State extends string | number>(
  *
  * @throws UnsupportedError naming the look-up that does not fit a given window, number of registers or of keys
  * @throws ArgumentError if an option is out of range
- * @see theory.md D1 to D3; Feng et al. 2023, https://arxiv.org/abs/2305.15408
+ * @see docs/results.md, D1 to D3; Feng et al. 2023, https://arxiv.org/abs/2305.15408
  */
 export function dpModel<Problem, State extends string | number>(
   k: Kernels,
