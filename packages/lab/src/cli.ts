@@ -1,14 +1,6 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs';
-import { copyCommand } from './copy-command.js';
-import { compareCommand, costCommand, crossoverCommand, tableCommand } from './cost-command.js';
 import { InputError } from './errors.js';
-import { measureCommand } from './measure-command.js';
-import { reportCommand } from './report-command.js';
-import { runCommand } from './run-command.js';
-import { storyCommand } from './story-command.js';
-import { sweepCommand } from './sweep-command.js';
-import { tasksCommand } from './tasks-command.js';
 
 const help = `Usage: freelunch <command> [options]
 
@@ -31,18 +23,21 @@ mind, at which size and at which price; and tasks to try models on.
   freelunch --version           version
 `;
 
-const commands: Record<string, (args: string[], signal: AbortSignal) => Promise<void>> = {
-  story: storyCommand,
-  copy: copyCommand,
-  tasks: tasksCommand,
-  cost: costCommand,
-  compare: compareCommand,
-  crossover: crossoverCommand,
-  table: tableCommand,
-  measure: measureCommand,
-  run: runCommand,
-  sweep: sweepCommand,
-  report: reportCommand,
+type Command = (args: string[], signal: AbortSignal) => Promise<void>;
+
+/** Each is loaded when it is asked for: until then there is little that could miss a signal. */
+const commands: Record<string, () => Promise<Command>> = {
+  story: async () => (await import('./story-command.js')).storyCommand,
+  copy: async () => (await import('./copy-command.js')).copyCommand,
+  tasks: async () => (await import('./tasks-command.js')).tasksCommand,
+  cost: async () => (await import('./cost-command.js')).costCommand,
+  compare: async () => (await import('./cost-command.js')).compareCommand,
+  crossover: async () => (await import('./cost-command.js')).crossoverCommand,
+  table: async () => (await import('./cost-command.js')).tableCommand,
+  measure: async () => (await import('./measure-command.js')).measureCommand,
+  run: async () => (await import('./run-command.js')).runCommand,
+  sweep: async () => (await import('./sweep-command.js')).sweepCommand,
+  report: async () => (await import('./report-command.js')).reportCommand,
 };
 
 function version(): string {
@@ -53,7 +48,7 @@ function version(): string {
 async function main([name, ...args]: string[], signal: AbortSignal): Promise<void> {
   if (name === undefined || name === '--help' || name === '-h' || name === 'help') process.stdout.write(help);
   else if (name === '--version' || name === '-v') process.stdout.write(`${version()}\n`);
-  else if (Object.hasOwn(commands, name)) await commands[name](args, signal);
+  else if (Object.hasOwn(commands, name)) await (await commands[name]())(args, signal);
   else throw new InputError(`${name} is no command; see freelunch --help`);
 }
 

@@ -146,7 +146,7 @@ export const learnMqar: Experiment<LearnMqarConfig, LearnMqarPiece, LearnMqarRow
 
   async run({ learner, pairs, seqLen, vocabSize, training }, context) {
     const task = mqar({ vocabSize, seqLen, pairs });
-    // Learned positions hold Mamba up: where a pair stands says nothing of where its key comes again.
+    // No learned positions: where a pair stands says nothing of where its key comes again. With them Mamba stayed at chance.
     const position = { type: 'none' } as const;
     const setup = { learner, position, task: trainingSide(task), tests: [testSide(task)], training };
     return withoutPlaces(await learn(setup, context)).map((row) => ({
