@@ -76,7 +76,7 @@ const quick: LearnCopyConfig = {
 };
 
 const full: LearnCopyConfig = {
-  learners: ['softmax', 'linear', 'mamba:1', 'mamba:4', 'mamba:16', 'mamba:64', 'mamba2:16', 'hybrid:16'],
+  learners: ['softmax', 'linear', 'mamba:1', 'mamba:4', 'mamba:16', 'mamba:64', 'mamba2:16'],
   lengths: [4, 8, 16, 32],
   vocabSize: 16,
   training: {
