@@ -36,11 +36,6 @@ export interface Shape {
 const DRAWS = 64; // instances looked at
 const TOKENS = 200_000; // about as many in all, where they are long
 
-export interface Schedule<Problem> {
-  shapes: Shape[];
-  problems: Problem[];
-}
-
 /**
  * Looks at random instances of a size, or at one problem.
  *
