@@ -1,4 +1,4 @@
-import { random } from '@freelunch/tasks';
+import { random } from '@freelunch/random';
 import { describe, expect, it } from 'vitest';
 import { fill, type HostArgs, type HostTensor, normal, run } from './cases/case.ts';
 import { expectClose } from './compare.ts';

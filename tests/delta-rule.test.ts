@@ -1,5 +1,5 @@
 import { ArgumentError, DTypeError, loadKernels, ShapeError } from '@freelunch/kernels';
-import { random } from '@freelunch/tasks';
+import { random } from '@freelunch/random';
 import { describe, expect, it } from 'vitest';
 import { normal, uniform } from './cases/case.ts';
 import { relativeError } from './compare.ts';

@@ -2,7 +2,7 @@ import { gzipSync } from 'node:zlib';
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { loadKernels } from '@freelunch/kernels';
-import { random } from '@freelunch/tasks';
+import { random } from '@freelunch/random';
 import { expect, it } from 'vitest';
 import { normal, uniform } from './cases/case.ts';
 

@@ -1,5 +1,5 @@
 import type { Array64 } from '@freelunch/kernels/reference';
-import { random } from '@freelunch/tasks';
+import { random } from '@freelunch/random';
 import { describe, expect, it } from 'vitest';
 import {
   argsOf,

@@ -3,7 +3,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { random } from '@freelunch/tasks';
+import { random } from '@freelunch/random';
 import { afterAll, expect, it } from 'vitest';
 
 const child = fileURLToPath(new URL('kill-child.mjs', import.meta.url));

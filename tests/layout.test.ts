@@ -1,5 +1,5 @@
 import { concat } from '@freelunch/kernels/reference';
-import { random } from '@freelunch/tasks';
+import { random } from '@freelunch/random';
 import { expect, it } from 'vitest';
 import { normal } from './cases/case.ts';
 import { guarded } from './kernels.ts';

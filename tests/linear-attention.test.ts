@@ -7,7 +7,7 @@ import {
   type Tensor,
 } from '@freelunch/kernels';
 import { linearAttention } from '@freelunch/kernels/reference';
-import { random } from '@freelunch/tasks';
+import { random } from '@freelunch/random';
 import { describe, expect, it } from 'vitest';
 import { normal, uniform } from './cases/case.ts';
 import { relativeError } from './compare.ts';

@@ -1,4 +1,4 @@
-import { random } from '@freelunch/tasks';
+import { random } from '@freelunch/random';
 import { describe, expect, it } from 'vitest';
 import { integers, normal } from './cases/case.ts';
 import { relativeError } from './compare.ts';

@@ -1,6 +1,6 @@
 import type { Kernels } from '@freelunch/kernels';
 import { ArgumentError, DisposedError, DTypeError, ShapeError } from '@freelunch/kernels';
-import { random } from '@freelunch/tasks';
+import { random } from '@freelunch/random';
 import { describe, expect, it } from 'vitest';
 import { type HostArgs, normal, run, runReference } from './cases/case.ts';
 import { relativeError } from './compare.ts';

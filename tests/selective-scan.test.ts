@@ -6,7 +6,7 @@ import {
   ShapeError,
   type Tensor,
 } from '@freelunch/kernels';
-import { random } from '@freelunch/tasks';
+import { random } from '@freelunch/random';
 import { describe, expect, it } from 'vitest';
 import {
   type HostArgs,

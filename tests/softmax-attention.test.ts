@@ -1,7 +1,7 @@
 import type { Kernels, Tensor } from '@freelunch/kernels';
 import { loadKernels } from '@freelunch/kernels';
 import * as references from '@freelunch/kernels/reference';
-import { random } from '@freelunch/tasks';
+import { random } from '@freelunch/random';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { type HostTensor, normal, runReference } from './cases/case.ts';
 import { expectClose } from './compare.ts';

@@ -1,5 +1,5 @@
 import type { Kernels, Tensor } from '@freelunch/kernels';
-import { random } from '@freelunch/tasks';
+import { random } from '@freelunch/random';
 import { describe, expect, it } from 'vitest';
 import { fill, type HostArgs, type HostTensor, normal, run, runReference, uniform } from './cases/case.ts';
 import { expectClose, relativeError } from './compare.ts';

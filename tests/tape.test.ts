@@ -1,7 +1,7 @@
 import { createTape, type Differentiable, rules } from '@freelunch/autograd';
 import { type Tensor, Tensor as TensorClass } from '@freelunch/kernels';
 import type { Array64 } from '@freelunch/kernels/reference';
-import { random } from '@freelunch/tasks';
+import { random } from '@freelunch/random';
 import { afterEach, describe, expect, it } from 'vitest';
 import {
   argsOf,

@@ -7,7 +7,7 @@ import {
   type TrainingBatch,
 } from '@freelunch/models';
 import { cosine } from '@freelunch/autograd';
-import { random } from '@freelunch/tasks';
+import { random } from '@freelunch/random';
 
 declare module 'vitest' {
   export interface ProvidedContext {

@@ -1,7 +1,7 @@
 import type { Kernels } from '@freelunch/kernels';
 import * as references from '@freelunch/kernels/reference';
 import type { Array64 } from '@freelunch/kernels/reference';
-import { random, type Random } from '@freelunch/tasks';
+import { random, type Random } from '@freelunch/random';
 import { type Tensor, Tensor as TensorClass } from '@freelunch/kernels';
 
 /** A tensor outside WASM memory. */

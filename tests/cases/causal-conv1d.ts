@@ -1,4 +1,4 @@
-import type { Random } from '@freelunch/tasks';
+import type { Random } from '@freelunch/random';
 import { type Case, type HostArgs, normal, type Size } from './case.ts';
 
 function inputs(size: Size, rng: Random): HostArgs {

@@ -1,4 +1,4 @@
-import type { Random } from '@freelunch/tasks';
+import type { Random } from '@freelunch/random';
 import { type Case, fill, type HostArgs, type HostTensor, normal, type Size, uniform } from './case.ts';
 
 /** Rows of length 1, as the delta rule wants its keys. */

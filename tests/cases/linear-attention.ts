@@ -1,4 +1,4 @@
-import type { Random } from '@freelunch/tasks';
+import type { Random } from '@freelunch/random';
 import {
   type Case,
   fill,

@@ -1,4 +1,4 @@
-import type { Random } from '@freelunch/tasks';
+import type { Random } from '@freelunch/random';
 import { type Case, normal, type Size } from './case.ts';
 
 /** One size as numbers: `batch` and `heads` are leading axes, 0 if absent. */

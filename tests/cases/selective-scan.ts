@@ -1,5 +1,5 @@
 import { type Case, type HostArgs, normal, type Size, uniform } from './case.ts';
-import type { Random } from '@freelunch/tasks';
+import type { Random } from '@freelunch/random';
 
 /** Rates from -0.2 to -2.2, so that states neither vanish at once nor stay for ever. */
 const rates = (rng: Random, dInner: number, dState: number) => uniform(rng, [dInner, dState], -2.2, -0.2);

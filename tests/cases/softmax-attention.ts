@@ -1,4 +1,4 @@
-import type { Random } from '@freelunch/tasks';
+import type { Random } from '@freelunch/random';
 import { type Case, type HostArgs, normal, type Size, uniform } from './case.ts';
 
 /** q, k, v of a size; kLen, nKvHeads and valueDim as qLen, nHeads and headDim where absent. */

@@ -1,4 +1,4 @@
-import type { Random } from '@freelunch/tasks';
+import type { Random } from '@freelunch/random';
 import { type Case, type HostArgs, normal, type Size, uniform } from './case.ts';
 
 /** Every option on, each switched off by a flag of the size. */

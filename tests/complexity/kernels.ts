@@ -1,7 +1,7 @@
 /** Calls of kernels at many sizes, beside what the formulas of @freelunch/complexity say about each. */
 import { type Grain, type Op, ops } from '@freelunch/complexity';
 import type { Kernels, Tensor } from '@freelunch/kernels';
-import { random } from '@freelunch/tasks';
+import { random } from '@freelunch/random';
 
 export interface Call {
   name: string;

@@ -1,5 +1,5 @@
 import { ArgumentError, FormatError, loadKernels } from '@freelunch/kernels';
-import { random } from '@freelunch/tasks';
+import { random } from '@freelunch/random';
 import { afterEach, describe, expect, it } from 'vitest';
 import { adamW, type Optimizer, type ParameterGroup, sgd } from './index.js';
 

@@ -1,5 +1,5 @@
 import { FreelunchError, loadKernels, ShapeError, type Tensor } from '@freelunch/kernels';
-import { random } from '@freelunch/tasks';
+import { random } from '@freelunch/random';
 import { afterEach, describe, expect, it } from 'vitest';
 import { createTape, type Tape } from './index.js';
 

@@ -1,4 +1,4 @@
-import type { Sparse } from './softmax-attention.js';
+import type { Sparse } from './ops/softmax-attention.js';
 
 /** What a model consists of. Configs of @freelunch/models are such configs; these may also have mixtures of experts. */
 export interface ModelConfig {

@@ -1,6 +1,6 @@
 import { type ModelConfig, resolveConfig, type ResolvedConfig, whole } from './config.js';
-import { adamW } from './embedding.js';
-import { crossEntropy, crossEntropyBackward } from './embedding.js';
+import { adamW } from './ops/embedding.js';
+import { crossEntropy, crossEntropyBackward } from './ops/embedding.js';
 import { Expression, maximum, product, type Size, sum, type Values } from './expression.js';
 import { block, embed, type Entry, head, type Phase, type Situation, Sizes } from './model.js';
 import {
@@ -11,7 +11,7 @@ import {
   type Grain,
   grains,
   type Op,
-} from './op.js';
+} from './ops/op.js';
 
 export type Mode = Phase | 'generate';
 

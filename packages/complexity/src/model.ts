@@ -2,14 +2,14 @@
  * A model as a list of ops, in the order and with the shapes in which @freelunch/models runs them: whole sequences to
  * learn from, whole sequences that go into a state, and single steps.
  */
-import { accumulate, activation, copy, type PointwiseOp } from './activation.js';
-import { causalConv1d, causalConv1dBackward, causalConv1dStep } from './causal-conv1d.js';
+import { accumulate, activation, copy, type PointwiseOp } from './ops/activation.js';
+import { causalConv1d, causalConv1dBackward, causalConv1dStep } from './ops/causal-conv1d.js';
 import type { MixerConfig, MlpConfig, ResolvedConfig } from './config.js';
-import { deltaRule, deltaRuleBackward, deltaRuleStep } from './delta-rule.js';
-import { embedding, embeddingBackward, rope } from './embedding.js';
+import { deltaRule, deltaRuleBackward, deltaRuleStep } from './ops/delta-rule.js';
+import { embedding, embeddingBackward, rope } from './ops/embedding.js';
 import { Expression, minimum, product, type Size, sum, variable } from './expression.js';
-import { linearAttention, linearAttentionBackward, linearAttentionStep } from './linear-attention.js';
-import { matmul, matmulBackward } from './matmul.js';
+import { linearAttention, linearAttentionBackward, linearAttentionStep } from './ops/linear-attention.js';
+import { matmul, matmulBackward } from './ops/matmul.js';
 import {
   gatedRmsNorm,
   gatedRmsNormBackward,
@@ -17,11 +17,11 @@ import {
   layerNormBackward,
   rmsNorm,
   rmsNormBackward,
-} from './norm.js';
-import { type Elements, type Grain, op, type Op } from './op.js';
-import { selectiveScan, selectiveScanBackward, selectiveScanStep } from './selective-scan.js';
-import { softmaxAttention, softmaxAttentionBackward, softmaxAttentionStep } from './softmax-attention.js';
-import { ssd, ssdBackward, ssdStep } from './ssd.js';
+} from './ops/norm.js';
+import { type Elements, type Grain, op, type Op } from './ops/op.js';
+import { selectiveScan, selectiveScanBackward, selectiveScanStep } from './ops/selective-scan.js';
+import { softmaxAttention, softmaxAttentionBackward, softmaxAttentionStep } from './ops/softmax-attention.js';
+import { ssd, ssdBackward, ssdStep } from './ops/ssd.js';
 
 export type Phase = 'train' | 'prefill' | 'decode';
 

@@ -1,5 +1,5 @@
-export { arithmeticModel, arithmeticModelPlan } from './arithmetic-model.js';
-export type { ArithmeticModelOptions } from './arithmetic-model.js';
+export { arithmeticModel, arithmeticModelPlan } from './models/arithmetic.js';
+export type { ArithmeticModelOptions } from './models/arithmetic.js';
 export {
   copyAddressed,
   copyLinearAttention,
@@ -7,9 +7,9 @@ export {
   copySelectiveScan,
   copySoftmaxAttention,
   positionBits,
-} from './copy.js';
-export type { CopyArgs, KeyedCopyArgs } from './copy.js';
-export { decode, encode, randomUnitKeys, signCodebook } from './codebook.js';
+} from './mixers/copy.js';
+export type { CopyArgs, KeyedCopyArgs } from './mixers/copy.js';
+export { decode, encode, randomUnitKeys, signCodebook } from './mixers/codebook.js';
 export {
   chiSquared,
   decayError,
@@ -17,21 +17,21 @@ export {
   informationBits,
   predictAccuracy,
   welchBound,
-} from './prediction.js';
-export type { PredictAccuracyArgs } from './prediction.js';
-export { copyPrice, copyPriceFormulas } from './price.js';
-export type { CopyMixer, CopyPrice, CopyPriceArgs } from './price.js';
-export { compile } from './compile.js';
-export type { CompileOptions, LookUpMixer, Plan } from './compile.js';
-export { copyModel, copyModelPlan } from './copy-model.js';
-export type { CopyModelOptions } from './copy-model.js';
-export { dpModel, dpModelPlan } from './dp-model.js';
-export type { DpModelOptions, DpPlan } from './dp-model.js';
-export type { Arg, FixedArg, Transition } from './dp-transition.js';
-export { copyCodebook } from './keyed-copy-model.js';
-export { recallModel, recallModelPlan } from './recall-model.js';
-export type { RecallModelOptions } from './recall-model.js';
-export { bitOf, codeBits, Expr, Program } from './program.js';
-export type { LookUp, Node, PlacedLookUp, ProgramBlock, Relu } from './program.js';
-export * as integers from './integers.js';
-export type { WholeNumber } from './integers.js';
+} from './mixers/prediction.js';
+export type { PredictAccuracyArgs } from './mixers/prediction.js';
+export { copyPrice, copyPriceFormulas } from './mixers/price.js';
+export type { CopyMixer, CopyPrice, CopyPriceArgs } from './mixers/price.js';
+export { compile } from './program/compile.js';
+export type { CompileOptions, LookUpMixer, Plan } from './program/compile.js';
+export { copyModel, copyModelPlan } from './models/copy.js';
+export type { CopyModelOptions } from './models/copy.js';
+export { dpModel, dpModelPlan } from './dp/model.js';
+export type { DpModelOptions, DpPlan } from './dp/model.js';
+export type { Arg, FixedArg, Transition } from './dp/transition.js';
+export { copyCodebook } from './models/keyed-copy.js';
+export { recallModel, recallModelPlan } from './models/recall.js';
+export type { RecallModelOptions } from './models/recall.js';
+export { bitOf, codeBits, Expr, Program } from './program/program.js';
+export type { LookUp, Node, PlacedLookUp, ProgramBlock, Relu } from './program/program.js';
+export * as integers from './program/integers.js';
+export type { WholeNumber } from './program/integers.js';

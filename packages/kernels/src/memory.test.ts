@@ -1,4 +1,4 @@
-import { random } from '@freelunch/tasks';
+import { random } from '@freelunch/random';
 import { describe, expect, it } from 'vitest';
 import { FreelunchError, OutOfMemoryError } from './errors.js';
 import { Allocator } from './memory.js';

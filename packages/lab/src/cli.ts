@@ -27,17 +27,17 @@ type Command = (args: string[], signal: AbortSignal) => Promise<void>;
 
 /** Each is loaded when it is asked for: until then there is little that could miss a signal. */
 const commands: Record<string, () => Promise<Command>> = {
-  story: async () => (await import('./story-command.js')).storyCommand,
-  copy: async () => (await import('./copy-command.js')).copyCommand,
-  tasks: async () => (await import('./tasks-command.js')).tasksCommand,
-  cost: async () => (await import('./cost-command.js')).costCommand,
-  compare: async () => (await import('./cost-command.js')).compareCommand,
-  crossover: async () => (await import('./cost-command.js')).crossoverCommand,
-  table: async () => (await import('./cost-command.js')).tableCommand,
-  measure: async () => (await import('./measure-command.js')).measureCommand,
-  run: async () => (await import('./run-command.js')).runCommand,
-  sweep: async () => (await import('./sweep-command.js')).sweepCommand,
-  report: async () => (await import('./report-command.js')).reportCommand,
+  story: async () => (await import('./commands/story.js')).storyCommand,
+  copy: async () => (await import('./commands/copy.js')).copyCommand,
+  tasks: async () => (await import('./commands/tasks.js')).tasksCommand,
+  cost: async () => (await import('./commands/cost.js')).costCommand,
+  compare: async () => (await import('./commands/cost.js')).compareCommand,
+  crossover: async () => (await import('./commands/cost.js')).crossoverCommand,
+  table: async () => (await import('./commands/cost.js')).tableCommand,
+  measure: async () => (await import('./commands/measure.js')).measureCommand,
+  run: async () => (await import('./commands/run.js')).runCommand,
+  sweep: async () => (await import('./commands/sweep.js')).sweepCommand,
+  report: async () => (await import('./commands/report.js')).reportCommand,
 };
 
 function version(): string {

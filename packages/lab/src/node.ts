@@ -1,5 +1,5 @@
 /** Experiments, for programs in Node: threads and files. */
-export { claims } from './experiment.js';
+export { claims } from './experiments/experiment.js';
 export type {
   Claim,
   Experiment,
@@ -10,11 +10,11 @@ export type {
   Row,
   TableData,
   Verdict,
-} from './experiment.js';
-export { experimentPage, reportPage } from './experiment-page.js';
-export type { Finished, Missing } from './experiment-page.js';
-export { runExperiment } from './experiment-runner.js';
-export type { RunOptions } from './experiment-runner.js';
-export { findingsText } from './experiment-text.js';
-export { experimentOf, experiments } from './experiments.js';
-export type { AnyExperiment } from './experiments.js';
+} from './experiments/experiment.js';
+export { experimentPage, reportPage } from './report/findings-page.js';
+export type { Finished, Missing } from './report/findings-page.js';
+export { runExperiment } from './running/runner.js';
+export type { RunOptions } from './running/runner.js';
+export { findingsText } from './report/findings-text.js';
+export { experimentOf, experiments } from './running/registry.js';
+export type { AnyExperiment } from './running/registry.js';

@@ -2,8 +2,8 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
-import { type CopyReport, mixers } from './copy-experiment.js';
-import { percent } from './format.js';
+import { type CopyReport, mixers } from './copy-text/experiment.js';
+import { percent } from './report/format.js';
 
 const folder = fileURLToPath(new URL('..', import.meta.url));
 const readme = readFileSync(`${folder}README.md`, 'utf8');

@@ -7,9 +7,9 @@
  * every runtime.
  */
 import { ArgumentError, FreelunchError, type Kernels, ShapeError } from '@freelunch/kernels';
-import { type Random, random } from '@freelunch/tasks';
+import { type Random, random } from '@freelunch/random';
 import type { LanguageModel } from './language-model.js';
-import { type FloatTensor } from './parameters.js';
+import { type FloatTensor } from './mixers/parameters.js';
 import { createPacer } from './pacer.js';
 
 export interface GenerateOptions {

@@ -9,7 +9,7 @@
  */
 import { FormatError, UnsupportedError } from '@freelunch/kernels';
 import type { MixerConfig, ModelConfig, PositionConfig, ResolvedConfig } from './config.js';
-import { isObject, shown } from './json.js';
+import { isObject, shown } from './checkpoints/json.js';
 
 /** A config read from a file, and what tensors of its checkpoint are called here. */
 export interface Published {

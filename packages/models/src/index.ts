@@ -4,7 +4,7 @@ export type { ForwardOptions, LossOptions, ModelState, Tokens } from './language
 export type { GenerateOptions } from './generate.js';
 export { train } from './train.js';
 export type { Batches, OptimizerConfig, StepMetrics, TrainingBatch, TrainOptions } from './train.js';
-export * from './byte-source.js';
+export * from './checkpoints/byte-source.js';
 export {
   encodeSafetensors,
   loadSafetensors,
@@ -12,8 +12,8 @@ export {
   readTensor,
   safetensorsChunks,
   saveSafetensors,
-} from './safetensors.js';
-export type { ByteProgress, ReadOptions, SaveOptions } from './safetensors.js';
-export { configJson, loadPretrained, savePretrained } from './checkpoint.js';
-export type { LoadPretrainedOptions, SavePretrainedOptions } from './checkpoint.js';
-export type { FolderSource } from './folder.js';
+} from './checkpoints/safetensors.js';
+export type { ByteProgress, ReadOptions, SaveOptions } from './checkpoints/safetensors.js';
+export { configJson, loadPretrained, savePretrained } from './checkpoints/checkpoint.js';
+export type { LoadPretrainedOptions, SavePretrainedOptions } from './checkpoints/checkpoint.js';
+export type { FolderSource } from './checkpoints/folder.js';

@@ -1,6 +1,6 @@
 import { createTape } from '@freelunch/autograd';
 import { ArgumentError, DisposedError, loadKernels, ShapeError } from '@freelunch/kernels';
-import { random } from '@freelunch/tasks';
+import { random } from '@freelunch/random';
 import { afterEach, describe, expect, it } from 'vitest';
 import { createModel, type LanguageModel, type MixerConfig, type ModelConfig } from './index.js';
 

@@ -7,16 +7,16 @@
  */
 import { createTape, type Tape } from '@freelunch/autograd';
 import { ArgumentError, DisposedError, type Kernels, ShapeError, Tensor } from '@freelunch/kernels';
-import { random } from '@freelunch/tasks';
+import { random } from '@freelunch/random';
 import { type MixerConfig, type ModelConfig, type ResolvedConfig, resolveConfig } from './config.js';
-import { deltaRule } from './delta-rule.js';
+import { deltaRule } from './mixers/delta-rule.js';
 import { type GenerateOptions, generateRow, generateRows } from './generate.js';
-import { linearAttention } from './linear-attention.js';
-import { mamba } from './mamba.js';
-import { mamba2 } from './mamba2.js';
-import type { Mixer, MixerState } from './mixer.js';
-import { createMlp, type Mlp } from './mlp.js';
-import { type Names, namesOf } from './names.js';
+import { linearAttention } from './mixers/linear-attention.js';
+import { mamba } from './mixers/mamba.js';
+import { mamba2 } from './mixers/mamba2.js';
+import type { Mixer, MixerState } from './mixers/mixer.js';
+import { createMlp, type Mlp } from './mixers/mlp.js';
+import { type Names, namesOf } from './checkpoints/names.js';
 import {
   createParameters,
   type FloatTensor,
@@ -26,8 +26,8 @@ import {
   type ParameterSpec,
   Scope,
   zeros,
-} from './parameters.js';
-import { softmaxAttention } from './softmax-attention.js';
+} from './mixers/parameters.js';
+import { softmaxAttention } from './mixers/softmax-attention.js';
 
 /** Token ids: int32 `[batch, seqLen]`, one row of them, or rows of one length. */
 export type Tokens = Tensor | Int32Array | readonly number[] | readonly (readonly number[])[];

@@ -4,8 +4,8 @@
  */
 import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers';
 import { FormatError } from '@freelunch/kernels';
-import { type FolderSource, openFolder, readJson } from './folder.js';
-import { isObject, shown } from './json.js';
+import { type FolderSource, openFolder, readJson } from './checkpoints/folder.js';
+import { isObject, shown } from './checkpoints/json.js';
 
 const MAXIMUM_BYTES = 200_000_000;
 

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { cosine } from '@freelunch/autograd';
 import { ArgumentError, FreelunchError, loadKernels, ShapeError } from '@freelunch/kernels';
-import { random } from '@freelunch/tasks';
+import { random } from '@freelunch/random';
 import { afterEach, describe, expect, it } from 'vitest';
 import {
   type Batches,

@@ -14,13 +14,13 @@ import {
 import { ArgumentError, FreelunchError, ShapeError, type Tensor } from '@freelunch/kernels';
 import type { LanguageModel } from './language-model.js';
 import { createPacer } from './pacer.js';
-import type { FloatTensor } from './parameters.js';
+import type { FloatTensor } from './mixers/parameters.js';
 import {
   CheckpointFolder,
   encodeCheckpoint,
   type Progress,
   restoreCheckpoint,
-} from './training-checkpoint.js';
+} from './checkpoints/training-checkpoint.js';
 
 /** What a model learns from in one pass, as the tasks of `@freelunch/tasks` give it. Arrays are row-major. */
 export interface TrainingBatch {

@@ -1,6 +1,6 @@
 import { refuse, TaskError } from './errors.js';
 import { checkBoolean, checkChoice, checkInteger, takeOptions } from './options.js';
-import { type Random, random } from './random.js';
+import { type Random, random } from '@freelunch/random';
 import type { Sample, Task } from './task.js';
 
 /** Where a stream stands; plain numbers, fit for JSON. */

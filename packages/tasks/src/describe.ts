@@ -1,4 +1,4 @@
-import { random } from './random.js';
+import { random } from '@freelunch/random';
 import type { Sample, Task } from './task.js';
 
 const LINE = 100;

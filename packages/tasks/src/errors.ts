@@ -1,5 +1,7 @@
-/** What every function of this package throws: the function, the argument, what was wanted and what came. */
-export class TaskError extends Error {
+import { FreelunchError, show } from '@freelunch/errors';
+
+/** What every function of this package throws: the function, the argument, what was expected and what came. */
+export class TaskError extends FreelunchError {
   override name = 'TaskError';
 }
 
@@ -8,11 +10,4 @@ export function refuse(where: string, argument: string, wanted: string, got: unk
   throw new TaskError(`${where}: ${argument} must be ${wanted}, got ${show(got)}`);
 }
 
-/** A value as it reads in a message, cut if long. */
-export function show(value: unknown): string {
-  let text: string;
-  if (typeof value === 'string') text = `'${value}'`;
-  else if (typeof value === 'object' && value !== null) text = JSON.stringify(value);
-  else text = String(value);
-  return text.length > 80 ? `${text.slice(0, 77)}...` : text;
-}
+export { show };

@@ -1,5 +1,6 @@
+import { checkOptions } from '@freelunch/errors';
 import { refuse, show, TaskError } from './errors.js';
-import type { Random } from './random.js';
+import type { Random } from '@freelunch/random';
 
 /**
  * How large a sample is: one size, all sizes from the first to the second equally often, or sizes with whole-number
@@ -15,14 +16,7 @@ export type Size =
  */
 export function takeOptions<T extends object>(where: string, given: Partial<T> | undefined, defaults: T): T {
   if (given === undefined) return { ...defaults };
-  if (given === null || typeof given !== 'object') refuse(where, 'options', 'an object', given);
-  for (const name of Object.keys(given)) {
-    if (!Object.hasOwn(defaults, name)) {
-      throw new TaskError(
-        `${where}: ${show(name)} is not an option; there are ${Object.keys(defaults).join(', ')}`,
-      );
-    }
-  }
+  checkOptions(where, given, Object.keys(defaults), TaskError);
   const options = { ...defaults };
   for (const name of Object.keys(given) as (keyof T)[]) {
     const value = given[name];

@@ -4,7 +4,7 @@ import { describe } from './describe.js';
 import { refuse, TaskError } from './errors.js';
 import { Metrics } from './metrics.js';
 import { checkChoice, checkInteger, checkNumber } from './options.js';
-import { random, type Random } from './random.js';
+import { random, type Random } from '@freelunch/random';
 import type { Vocabulary } from './vocabulary.js';
 
 /** A problem written out in tokens. */

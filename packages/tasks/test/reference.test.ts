@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { packRow } from '../src/batches.js';
-import { collapsible } from '../src/arithmetic.js';
+import { collapsible } from '../src/programs/arithmetic.js';
 import { defineDp, type DpDefinition, type DpTask, type Sample, type Task } from '../src/index.js';
 import {
   counterpart,

@@ -1,0 +1,42 @@
+/**
+ * The base of all errors that freelunch throws. Each message names the function, the argument, what was expected and
+ * what came: `selectiveScan: D must be [dInner] = [5], got [5, 8]`.
+ */
+export class FreelunchError extends Error {
+  override name = 'FreelunchError';
+}
+
+/** A tensor has the wrong shape. */
+export class ShapeError extends FreelunchError {
+  override name = 'ShapeError';
+}
+
+/** A tensor or array has the wrong element type, for instance float32 where int32 is expected. */
+export class DTypeError extends FreelunchError {
+  override name = 'DTypeError';
+}
+
+/** A number or option is invalid: out of range, NaN, an unknown name. */
+export class ArgumentError extends FreelunchError {
+  override name = 'ArgumentError';
+}
+
+/** A tensor was used after it had been disposed. */
+export class DisposedError extends FreelunchError {
+  override name = 'DisposedError';
+}
+
+/** WASM memory cannot grow as far as needed. */
+export class OutOfMemoryError extends FreelunchError {
+  override name = 'OutOfMemoryError';
+}
+
+/** This runtime, or this combination of options, cannot do what was asked. */
+export class UnsupportedError extends FreelunchError {
+  override name = 'UnsupportedError';
+}
+
+/** A file or byte sequence is not in the expected format. */
+export class FormatError extends FreelunchError {
+  override name = 'FormatError';
+}

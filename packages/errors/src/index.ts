@@ -1,0 +1,13 @@
+export {
+  ArgumentError,
+  DisposedError,
+  DTypeError,
+  FormatError,
+  FreelunchError,
+  OutOfMemoryError,
+  ShapeError,
+  UnsupportedError,
+} from './errors.js';
+export { nearest } from './nearest.js';
+export { checkOptions } from './options.js';
+export { show } from './show.js';

@@ -1,0 +1,76 @@
+/** Configs of models: built in, or from JSON files. */
+import { basename } from 'node:path';
+import { fromHuggingFace, type ModelConfig } from '@freelunch/complexity';
+import { InputError } from '../errors.js';
+import { readText } from './read-text.js';
+
+const small = { vocabSize: 256, dModel: 128, nLayers: 2 } as const;
+/** Makes layers of attention have about as many parameters as those of Mamba. */
+const mlp = { type: 'gelu', dHidden: 192 } as const;
+const heads = { type: 'softmax-attention', nHeads: 4 } as const;
+
+export const presets: Readonly<Record<string, ModelConfig>> = {
+  'mamba-small': { ...small, mixer: { type: 'mamba' } },
+  'mamba2-small': { ...small, mixer: { type: 'mamba2', dState: 32, headDim: 32 } },
+  'linear-small': { ...small, mixer: { type: 'linear-attention', nHeads: 4 }, mlp },
+  'softmax-small': { ...small, mixer: heads, mlp },
+  'softmax-bare': { ...small, mixer: heads },
+  'window-small': { ...small, mixer: { ...heads, window: 128 }, mlp },
+  'delta-small': { ...small, mixer: { type: 'delta-rule', nHeads: 4 }, mlp },
+  'hybrid-small': { ...small, mixer: [{ type: 'mamba' }, heads] },
+  'mamba-130m': { vocabSize: 50280, dModel: 768, nLayers: 24, mixer: { type: 'mamba' } },
+  'mamba2-130m': { vocabSize: 50288, dModel: 768, nLayers: 24, mixer: { type: 'mamba2' } },
+  gpt2: {
+    vocabSize: 50257,
+    dModel: 768,
+    nLayers: 12,
+    mixer: { type: 'softmax-attention', nHeads: 12, bias: true },
+    mlp: { type: 'gelu', approximate: 'tanh' },
+    norm: 'layer',
+    position: { type: 'learned', maxLength: 1024 },
+  },
+  'llama-small': {
+    vocabSize: 32000,
+    dModel: 768,
+    nLayers: 12,
+    mixer: { type: 'softmax-attention', nHeads: 12, nKvHeads: 4 },
+    mlp: { type: 'swiglu', dHidden: 2048 },
+    position: 'rope',
+    tieEmbeddings: false,
+  },
+};
+
+export interface NamedConfig {
+  name: string;
+  config: ModelConfig;
+}
+
+/**
+ * A built-in config by its name, or one from a file: of @freelunch/models, or a config.json of the Hugging Face hub.
+ *
+ * @throws InputError if it is neither
+ */
+export async function readConfig(source: string): Promise<NamedConfig> {
+  if (Object.hasOwn(presets, source)) return { name: source, config: presets[source] };
+  if (source === '') throw new InputError('the name of a config is empty');
+  if (!/[./\\]/.test(source))
+    throw new InputError(
+      `${source} is no built-in model (${Object.keys(presets).join(', ')}) and no JSON file`,
+    );
+  const { tokens, vocabulary } = await readText(source, 'bytes');
+  const text = new TextDecoder().decode(Uint8Array.from(tokens, (symbol) => vocabulary[symbol]));
+  let json: unknown;
+  try {
+    json = JSON.parse(text.replace(/([:,[]\s*-?)Infinity\b/g, '$11e999'));
+  } catch (cause) {
+    throw new InputError(`${source} is no JSON: ${(cause as Error).message.split('\n')[0]}`, { cause });
+  }
+  if (typeof json !== 'object' || json === null || Array.isArray(json))
+    throw new InputError(`${source} must hold a config, an object`);
+  try {
+    const config = 'vocabSize' in json ? (json as ModelConfig) : fromHuggingFace(json as object as never);
+    return { name: basename(source), config };
+  } catch (cause) {
+    throw new InputError(`${source}: ${(cause as Error).message}`, { cause });
+  }
+}

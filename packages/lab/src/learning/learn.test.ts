@@ -1,0 +1,268 @@
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { loadKernels } from '@freelunch/kernels';
+import { copy } from '@freelunch/tasks';
+import { afterEach, describe, expect, it } from 'vitest';
+import type { Experiment, ExperimentContext, Piece, Row } from '../experiments/experiment.js';
+import { learn, learnerLabel, learnerMixers, testSide, type Training, trainingSide } from './learn.js';
+import { learnCopy, raceConfig } from './copy.js';
+import { learnDp } from './programs.js';
+import { agreementOfOrders, clearlyAbove, estimate, orderOf, studentQuantile } from './findings.js';
+import { learnMqar } from './mqar.js';
+import { lengthGeneralisation } from './length-generalisation.js';
+
+const k = await loadKernels({ variant: 'simd' });
+afterEach(() => expect(k.memory.tensors).toBe(0));
+
+const tiny: Training = {
+  dModel: 8,
+  nLayers: 1,
+  nHeads: 2,
+  expand: 1,
+  mlp: 0,
+  batchSize: 4,
+  steps: 6,
+  searchSteps: 3,
+  learningRates: [0.01, 0.03],
+  warmupSteps: 2,
+  weightDecay: 0.01,
+  seeds: 2,
+  evaluations: 3,
+  testSamples: 5,
+};
+
+const context = (more: Partial<ExperimentContext> = {}): ExperimentContext => ({
+  k,
+  signal: new AbortController().signal,
+  onProgress: () => {},
+  ...more,
+});
+
+async function inFolder<T>(use: (folder: string) => Promise<T>): Promise<T> {
+  const folder = await mkdtemp(join(tmpdir(), 'freelunch-'));
+  try {
+    return await use(folder);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
+const task = copy({ vocabSize: 5, length: 4 });
+const setup = {
+  learner: 'mamba:2',
+  position: { type: 'learned', maxLength: 10 } as const,
+  task: trainingSide(task),
+  tests: [testSide(task)],
+  training: tiny,
+};
+
+describe('learn', () => {
+  it('gives the same for the same setup, another for another seed', async () => {
+    const first = await learn(setup, context());
+    expect(await learn(setup, context())).toEqual(first);
+    expect(first.map(({ seed }) => seed)).toEqual([1, 2]);
+    expect(first[0].points.map(({ examples }) => examples)).toEqual([8, 16, 24]);
+    expect(first[0].places[0].map(({ distance }) => distance)).toEqual([5, 5, 5, 5, 0]);
+    expect(first[0].loss).not.toBe(first[1].loss);
+    expect(first[0].search).toEqual(first[1].search);
+    expect(first[0].search.map(({ learningRate }) => learningRate)).toEqual(tiny.learningRates);
+    const [best] = first[0].search.toSorted((a, b) => a.loss - b.loss);
+    expect(first[0].learningRate).toBe(best.learningRate);
+  });
+
+  it.each([1, 5, 8, 13, 17])('gives the same after a stop at step %i of all', async (stopAt) => {
+    const whole = await learn(setup, context());
+    await inFolder(async (folder) => {
+      const stop = new AbortController();
+      let steps = 0;
+      const onProgress = () => {
+        if (++steps === stopAt) stop.abort(new Error('enough'));
+      };
+      await expect(learn(setup, context({ folder, signal: stop.signal, onProgress }))).rejects.toThrow(
+        'enough',
+      );
+      expect(await learn(setup, context({ folder }))).toEqual(whole);
+      // Finished runs leave their results, not their weights.
+      expect((await readdir(folder)).filter((name) => !name.endsWith('.json'))).toEqual([]);
+    });
+  });
+
+  it('reports every step once, up to 1', async () => {
+    const seen: number[] = [];
+    await learn(setup, context({ onProgress: (done) => seen.push(done) }));
+    const total = 2 * 3 + 2 * 6;
+    expect(seen).toEqual(Array.from({ length: total }, (_, i) => (i + 1) / total));
+  });
+
+  it('learns: three letters lie within the reach of a convolution', async () => {
+    const short = copy({ vocabSize: 4, length: 3 });
+    const [{ points }] = await learn(
+      {
+        ...setup,
+        task: trainingSide(short),
+        tests: [testSide(short)],
+        training: {
+          ...tiny,
+          dModel: 32,
+          batchSize: 16,
+          steps: 200,
+          seeds: 1,
+          learningRates: [0.01],
+          testSamples: 32,
+        },
+      },
+      context(),
+    );
+    expect(points[0].tests[0].exact).toBeLessThanOrEqual(points.at(-1)!.tests[0].exact);
+    expect(points.at(-1)!.tests[0].exact).toBeGreaterThan(0.95);
+  });
+
+  it('draws no test from what is trained on', () => {
+    const trained = new Set<string>();
+    const stream = setup.task.batches({ batchSize: 32, seed: 1 });
+    for (let i = 0; i < 100; i++)
+      for (const { tokens } of stream.next().value.samples) trained.add(tokens.join());
+    const tested = testSide(task).batches({ batchSize: 64, seed: 1 }).next().value.samples;
+    expect(tested.filter(({ tokens }) => trained.has(tokens.join()))).toEqual([]);
+  });
+});
+
+it.each(['mamba', 'mamba:0', 'mamba:x', 'softmax:2', 'rnn', 'softmax@learned', ''])(
+  'refuses %j',
+  (learner) => {
+    expect(() => learnerMixers(learner, tiny)).toThrow('a learner must be one of');
+  },
+);
+
+it('makes a hybrid of Mamba with softmax attention last', () => {
+  const mixers = learnerMixers('hybrid:3', { ...tiny, nLayers: 3 });
+  expect(mixers.map(({ type }) => type)).toEqual(['mamba', 'mamba', 'softmax-attention']);
+  expect(() => learnerMixers('hybrid:3', tiny)).toThrow('at least 2 layers');
+  expect(learnerLabel('softmax@rope')).toBe('softmax attention, rotary');
+});
+
+it.each([
+  [1, 12.7062],
+  [2, 4.3027],
+  [3, 3.1824],
+  [4, 2.7764],
+  [9, 2.2622],
+  [30, 2.0423],
+])('knows the quantile of Student at %i degrees of freedom', (degrees, wanted) => {
+  expect(Math.abs(studentQuantile(degrees) - wanted)).toBeLessThan(1e-3);
+});
+
+it('estimates a mean with its interval', () => {
+  const { mean, half } = estimate([1, 2, 3]);
+  expect(mean).toBe(2);
+  expect(half).toBeCloseTo(4.3027 / Math.sqrt(3), 3);
+  expect(estimate([5])).toEqual({ mean: 5, half: undefined });
+  expect(clearlyAbove({ mean: 1, half: 0.2 }, { mean: 0.5, half: 0.2 })).toBe(true);
+  expect(clearlyAbove({ mean: 1, half: 0.3 }, { mean: 0.5, half: 0.2 })).toBe(false);
+});
+
+it('leaves open what the seeds do not tell', () => {
+  const [low, high, wide] = [0.1, 0.9, 0.5].map((mean) => ({ mean, half: mean === 0.5 ? 1 : 0.1 }));
+  expect([orderOf(high, low), orderOf(low, high), orderOf(wide, low)]).toEqual([1, -1, 0]);
+  expect(agreementOfOrders([1, 1])).toBe(true);
+  expect(agreementOfOrders([-1, -1])).toBe(false);
+  for (const open of [[], [0], [1, 0], [1, -1], [0, -1]] as const)
+    expect(agreementOfOrders(open)).toBe('partly');
+});
+
+/** Every experiment with its smallest configuration: rows and findings, twice. */
+async function runAll<Config, P extends Piece, R extends Row>(
+  experiment: Experiment<Config, P, R>,
+  config: Config,
+) {
+  const rows: R[] = [];
+  for (const piece of experiment.pieces(config)) {
+    const result = await experiment.run(piece, context());
+    rows.push(...(JSON.parse(JSON.stringify(Array.isArray(result) ? result : [result])) as R[]));
+  }
+  return { rows, findings: experiment.findings(config, rows) };
+}
+
+const smallest = [
+  {
+    experiment: learnCopy,
+    config: { learners: ['softmax', 'mamba:1', 'mamba:2'], lengths: [2, 4], vocabSize: 4, training: tiny },
+    rows: 12,
+    claims: ['L1', 'L1', 'L1'],
+  },
+  {
+    experiment: learnMqar,
+    config: {
+      learners: ['softmax@rope', 'mamba:1', 'mamba:2', 'hybrid:1'],
+      layers: [1, 2],
+      pairs: [1, 2],
+      seqLen: 8,
+      vocabSize: 12,
+      training: tiny,
+    },
+    rows: 2 * (3 + 4) * 2,
+    claims: ['L2', 'L2', 'L2'],
+  },
+  {
+    experiment: learnDp,
+    config: {
+      learners: ['linear', 'mamba2:2'],
+      tasks: ['lis', 'edit-distance', 'arithmetic'],
+      sizes: [3, 4],
+      forms: ['direct', 'cot', 'local'],
+      dModels: [4, 8],
+      p: 5,
+      training: { ...tiny, mlp: 8, steps: 2, searchSteps: 2, evaluations: 1 },
+    },
+    rows: 2 * 2 * 2 * 8 * 2,
+    claims: ['L3', 'L3'],
+  },
+  {
+    experiment: lengthGeneralisation,
+    config: {
+      learners: ['softmax@rope', 'gated-linear', 'delta', 'window:2', 'hybrid:2@alibi'],
+      tasks: ['copy', 'reverse-copy'],
+      trainLength: 4,
+      testLengths: [4, 7],
+      vocabSize: 4,
+      training: { ...tiny, nLayers: 2 },
+    },
+    rows: 20,
+    claims: ['L4', 'L4'],
+  },
+] as unknown as { experiment: Experiment<Row, Piece, Row>; config: Row; rows: number; claims: string[] }[];
+
+describe.each(smallest)('$experiment.name', ({ experiment, config, rows: count, claims }) => {
+  it('gives the same rows for the same configuration, and findings of them', async () => {
+    const { rows, findings } = await runAll(experiment, config);
+    expect(rows).toHaveLength(count);
+    expect((await runAll(experiment, config)).rows).toEqual(rows);
+    expect(findings.verdicts.map(({ claim }) => claim)).toEqual(claims);
+    expect(findings.figures.length).toBeGreaterThan(0);
+    for (const { columns, rows: lines } of findings.tables)
+      for (const line of lines) expect(line).toHaveLength(columns.length);
+    expect(JSON.stringify(findings)).not.toMatch(/NaN|Infinity|undefined|null/);
+  });
+
+  it('has presets whose pieces have keys of their own', () => {
+    for (const preset of Object.values(experiment.presets)) {
+      const keys = experiment.pieces(preset).map(({ key }) => key);
+      expect(new Set(keys).size).toBe(keys.length);
+    }
+  });
+
+  it('refuses what cannot be trained', () => {
+    const training = { ...(config.training as Training), evaluations: 7 };
+    expect(() => experiment.pieces({ ...config, training })).toThrow(
+      'training.evaluations must be at most steps',
+    );
+    expect(() => experiment.pieces({ ...config, learners: ['rnn'] })).toThrow('a learner must be one of');
+    expect(() => experiment.pieces({ ...config, learners: ['linear', 'linear'] })).toThrow('linear twice');
+  });
+});
+
+it('races one string length at one seed', () => {
+  const pieces = learnCopy.pieces(raceConfig);
+  expect(pieces.map(({ training }) => training.seeds)).toEqual(pieces.map(() => 1));
+});

@@ -1,0 +1,122 @@
+/** What experiments found, as one HTML page that needs nothing else. */
+import {
+  type Claim,
+  claims,
+  type Findings,
+  type TableData,
+  type Verdict,
+} from '../experiments/experiment.js';
+import { agreement } from './findings-text.js';
+import { htmlPage } from './page.js';
+import { escapeHtml } from './plot.js';
+
+/** One experiment that was run to its end. */
+export interface Finished {
+  name: string;
+  summary: string;
+  /** What runs it again. */
+  command: string;
+  /** The machine: for what was timed. */
+  machine: string;
+  findings: Findings;
+}
+
+/** A claim that nothing was run for, or not to its end. */
+export interface Missing {
+  claim: Claim;
+  /** What would run it; none if no experiment does. */
+  command?: string;
+}
+
+/** The page of one experiment. */
+export function experimentPage(experiment: Finished): string {
+  const body = `<header>
+<h1>${escapeHtml(experiment.summary)}</h1>
+</header>
+${verdictTable(experiment.findings.verdicts.map((verdict) => ({ verdict, anchor: '' })))}
+${section(experiment)}`;
+  return htmlPage({ title: `${experiment.name}: ${experiment.summary}`, style, body });
+}
+
+/** All experiments on one page, at its top what theory says of every claim and what was measured. */
+export function reportPage(finished: readonly Finished[], missing: readonly Missing[]): string {
+  const order = Object.keys(claims);
+  const verdicts = finished
+    .flatMap(({ name, findings }) => findings.verdicts.map((verdict) => ({ verdict, anchor: `#${name}` })))
+    .sort((a, b) => order.indexOf(a.verdict.claim) - order.indexOf(b.verdict.claim));
+  const notRun = missing.map(
+    ({ claim, command }) =>
+      `<li><b>${claim}</b> ${escapeHtml(claims[claim])}. Not run: ${command === undefined ? 'no experiment yet' : `<code>${escapeHtml(command)}</code>`}</li>`,
+  );
+  const contents = finished.map(
+    ({ name, summary }) => `<li><a href="#${name}">${escapeHtml(name)}</a>: ${escapeHtml(summary)}</li>`,
+  );
+  const body = `<header>
+<h1>What a mixer keeps, and at which price: theory and measurement</h1>
+<p class="lead">Claims C are on COPY, D on dynamic programs with chain of thought, L on what training finds. Every figure comes from the
+kernels, by the command that stands with it.</p>
+</header>
+<section aria-labelledby="verdicts">
+<h2 id="verdicts">Theory says, we measured</h2>
+${verdictTable(verdicts)}
+${notRun.length > 0 ? `<h3>Not run</h3>\n<ul class="findings">${notRun.join('\n')}</ul>` : ''}
+</section>
+<nav aria-label="Experiments"><ul class="findings">${contents.join('')}</ul></nav>
+${finished.map((one) => `<section aria-labelledby="${one.name}">\n<h2 id="${one.name}">${escapeHtml(one.summary)}</h2>\n${section(one)}\n</section>`).join('\n')}`;
+  return htmlPage({ title: 'Theory says, we measured', style, body });
+}
+
+function verdictTable(verdicts: readonly { verdict: Verdict; anchor: string }[]): string {
+  if (verdicts.length === 0) return '<p>Nothing was run to its end.</p>';
+  const rows = verdicts.map(({ verdict: { claim, theory, measured, agrees }, anchor }) => {
+    const name = `<abbr title="${escapeHtml(claims[claim])}">${claim}</abbr>`;
+    return (
+      `<tr><th scope="row">${anchor === '' ? name : `<a href="${anchor}">${name}</a>`}</th><td>${escapeHtml(theory)}</td>` +
+      `<td>${escapeHtml(measured)}</td><td class="${agreement(agrees)}">${agreement(agrees)}</td></tr>`
+    );
+  });
+  return (
+    `<div class="scroll" tabindex="0" role="region" aria-label="Theory says, we measured"><table class="verdicts"><thead><tr><th scope="col">claim</th>` +
+    `<th scope="col">theory says</th><th scope="col">we measured</th><th scope="col"></th></tr></thead><tbody>${rows.join('')}</tbody></table></div>`
+  );
+}
+
+function section({ name, command, machine, findings }: Finished): string {
+  const heading = (title: string) => `<h3>${escapeHtml(title)}</h3>`;
+  return [
+    `<p class="made"><b>${escapeHtml(name)}</b>, made by <code>${escapeHtml(command)}</code> on ${escapeHtml(machine)}</p>`,
+    `<ul class="findings">${findings.text.map((line) => `<li>${escapeHtml(line)}</li>`).join('')}</ul>`,
+    ...findings.figures.map(
+      ({ title, caption, svg }) =>
+        `${heading(title)}<figure>${svg}<figcaption>${escapeHtml(caption)}</figcaption></figure>`,
+    ),
+    ...findings.tables.map(dataTable),
+  ].join('\n');
+}
+
+function dataTable({ title, columns, rows, caption }: TableData): string {
+  const head = columns.map((cell) => `<th scope="col">${escapeHtml(cell)}</th>`).join('');
+  const body = rows
+    .map(
+      ([first, ...rest]) =>
+        `<tr><th scope="row">${escapeHtml(first)}</th>${rest.map((cell) => `<td>${escapeHtml(cell)}</td>`).join('')}</tr>`,
+    )
+    .join('');
+  return (
+    `<h3>${escapeHtml(title)}</h3><div class="scroll" tabindex="0" role="region" aria-label="${escapeHtml(title)}"><table>` +
+    `<caption>${escapeHtml(caption ?? '')}</caption><thead><tr>${head}</tr></thead><tbody>${body}</tbody></table></div>`
+  );
+}
+
+const style = `
+h3 { font-size: 1rem; margin: 2rem 0 0.25rem; }
+.scroll { margin-top: 0.5rem; }
+.made { color: var(--soft); font-size: 0.92rem; overflow-wrap: anywhere; }
+code { font-size: 0.9em; overflow-wrap: anywhere; }
+abbr { text-decoration: none; }
+.verdicts th, .verdicts td { text-align: left; white-space: normal; }
+.verdicts td:nth-child(2), .verdicts td:nth-child(3) { min-width: 14rem; }
+.agrees { color: var(--series-3); font-weight: 600; }
+.partly { color: var(--series-2); font-weight: 600; }
+.differs { color: var(--wrong-ink); font-weight: 600; }
+`;

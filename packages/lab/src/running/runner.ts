@@ -1,0 +1,276 @@
+/** Runs experiments: pieces spread over threads, every finished one kept, an interrupted run continued. */
+import { existsSync, readFileSync } from 'node:fs';
+import { mkdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Worker } from 'node:worker_threads';
+import { type Kernels, loadKernels } from '@freelunch/kernels';
+import { InputError } from '../errors.js';
+import type { Experiment, Findings, Piece, Row } from '../experiments/experiment.js';
+import { completeConfig, differingFields } from './config.js';
+import { plainRows, RowFile } from './rows.js';
+import type { Message, Task } from './worker.js';
+import { type AnyExperiment, experiments } from './registry.js';
+import { writeFiles } from '../files/write.js';
+
+export interface RunOptions {
+  /** Where rows.jsonl and config.json are kept, to continue from; in memory only if absent. */
+  folder?: string;
+  /** Pieces at a time; 1 if absent, and then in this thread. More take an experiment of the registry. */
+  workers?: number;
+  /** A thread also for one worker: it can be stopped in the middle of a piece. */
+  ownThread?: boolean;
+  /** Forget what the folder holds. */
+  restart?: boolean;
+  signal?: AbortSignal;
+  /** @param done from 0 to 1 */
+  onProgress?(done: number, label?: string): void;
+  /** Kernels of the variant `simd` for this thread; loaded if absent. */
+  k?: Kernels;
+}
+
+/** A piece to run under a key that is its own among all of a run. */
+export interface Job {
+  key: string;
+  piece: Piece;
+  /** Fields put before those of its rows. */
+  fields?: Row;
+}
+
+/**
+ * Runs an experiment, or what is left of it.
+ *
+ * Every finished piece is in `rows.jsonl` at once. To continue after whatever ended the program, call it again with the same
+ * configuration. Rows are the same, and in the same order, whatever the number of workers and of interruptions, but for
+ * what is timed.
+ *
+ * @param config  fields of a configuration; those that are missing come from the preset `quick`
+ * @returns the whole configuration, all rows in the order of the pieces, and what the experiment finds in them
+ * @throws InputError if the configuration is wrong or the folder holds another, the signal's reason if it is aborted, Error
+ *   that names the piece if one fails; all that is finished is kept
+ */
+export async function runExperiment<Config extends object, P extends Piece, R extends Row>(
+  experiment: Experiment<Config, P, R>,
+  config: Partial<Config>,
+  options: RunOptions = {},
+): Promise<{ config: Config; rows: R[]; findings: Findings }> {
+  const any = experiment as unknown as AnyExperiment;
+  const whole = completeConfig(any, 'quick', config);
+  const jobs = any.pieces(whole).map((piece) => ({ key: piece.key, piece }));
+  const rows = (await runJobs(any, jobs, { experiment: any.name, config: whole }, options)).flat();
+  return { config: whole as Config, rows: rows as R[], findings: any.findings(whole, rows) };
+}
+
+/**
+ * Runs jobs of one experiment: what {@link runExperiment} and sweeps share.
+ *
+ * @param description  what config.json says; a folder whose config.json says another thing is refused
+ * @returns the rows of each job
+ */
+export async function runJobs(
+  experiment: AnyExperiment,
+  jobs: readonly Job[],
+  description: { experiment: string } & Row,
+  options: RunOptions,
+): Promise<Row[][]> {
+  const { folder, signal, restart = false, onProgress = () => {} } = options;
+  const keys = jobs.map(({ key }) => key);
+  if (new Set(keys).size !== keys.length) {
+    const twice = keys.find((key, i) => keys.indexOf(key) !== i);
+    throw new Error(`${experiment.name}: keys of pieces must differ, '${twice}' comes twice`);
+  }
+  signal?.throwIfAborted();
+  let file: RowFile | undefined;
+  if (folder !== undefined) {
+    if (restart) await forget(folder);
+    await claim(folder, description);
+    file = await RowFile.open(folder, keys);
+  }
+  const results = new Map<string, Row[]>(file?.complete);
+  const left = jobs.map((job, index) => ({ ...job, index })).filter(({ key }) => !results.has(key));
+  const fractions = new Map<string, number>();
+  const report = (label?: string) => {
+    const running = [...fractions.values()].reduce((total, done) => total + done, 0);
+    onProgress(Math.min(1, (results.size + running) / Math.max(1, jobs.length)), label);
+  };
+
+  const count = experiment.timed === true ? 1 : Math.max(1, Math.min(options.workers ?? 1, left.length));
+  const inThread = count === 1 && options.ownThread !== true;
+  if (!inThread && experiments[experiment.name] !== experiment)
+    throw new Error(`${experiment.name} is not in the registry, so it runs in one thread only`);
+
+  const stop = new AbortController(); // by the caller, or by the first failure
+  const stopped = () => stop.abort(signal!.reason);
+  signal?.addEventListener('abort', stopped, { once: true });
+  let next = 0;
+  const work = async () => {
+    const runner = inThread
+      ? await thisThread(experiment, options.k, stop.signal)
+      : ownThread(experiment, stop.signal);
+    try {
+      for (let job = left[next++]; job !== undefined; job = left[next++]) {
+        const { key, piece, fields, index } = job;
+        report(key);
+        const scratch =
+          folder === undefined ? undefined : join(folder, 'scratch', scratchName(index, piece.key));
+        if (scratch !== undefined) await mkdir(scratch, { recursive: true });
+        const rows = await runner.run({ piece, folder: scratch }, (done, label) => {
+          fractions.set(key, Math.min(1, Math.max(0, done)));
+          report(label ?? key);
+        });
+        const own = fields === undefined ? rows : rows.map((row) => ({ ...fields, ...row }));
+        file?.append(key, own);
+        results.set(key, own);
+        fractions.delete(key);
+        report(key);
+        if (scratch !== undefined) await rm(scratch, { recursive: true, force: true });
+      }
+    } finally {
+      await runner.end();
+    }
+  };
+  try {
+    const ended = await Promise.allSettled(
+      Array.from({ length: left.length === 0 ? 0 : count }, () =>
+        work().catch((cause: unknown) => {
+          stop.abort(cause); // the others stop, and say the same
+          throw cause;
+        }),
+      ),
+    );
+    if (ended.some(({ status }) => status === 'rejected')) throw stop.signal.reason;
+    await file?.rewrite(keys);
+    if (folder !== undefined) await rm(join(folder, 'scratch'), { recursive: true, force: true });
+  } finally {
+    signal?.removeEventListener('abort', stopped);
+    file?.close();
+  }
+  return keys.map((key) => results.get(key)!);
+}
+
+interface Runner {
+  run(task: Task, onProgress: (done: number, label?: string) => void): Promise<Row[]>;
+  end(): Promise<unknown>;
+}
+
+async function thisThread(
+  experiment: AnyExperiment,
+  given: Kernels | undefined,
+  signal: AbortSignal,
+): Promise<Runner> {
+  const k = given ?? (await loadKernels({ variant: 'simd' }));
+  return {
+    async run({ piece, folder }, onProgress) {
+      await new Promise((resolve) => setTimeout(resolve, 0)); // signals come in between
+      signal.throwIfAborted();
+      try {
+        return plainRows(await experiment.run(piece, { k, signal, onProgress, folder }));
+      } catch (cause) {
+        if (signal.aborted) throw signal.reason;
+        throw failure(experiment, piece, cause as Error);
+      }
+    },
+    end: () => Promise.resolve(),
+  };
+}
+
+function ownThread(experiment: AnyExperiment, signal: AbortSignal): Runner {
+  const worker = new Worker(new URL('./worker.js', import.meta.url), {
+    workerData: { experiment: experiment.name },
+  });
+  let ended: Error | undefined;
+  let current: { onMessage(message: Message): void; fail(cause: Error): void } | undefined;
+  const fail = (cause: Error) => {
+    ended ??= cause;
+    current?.fail(cause);
+  };
+  worker.on('message', (message: Message) => current?.onMessage(message));
+  worker.on('error', fail);
+  worker.on('exit', (code) => fail(new Error(`its thread ended with code ${code}`)));
+  return {
+    run: ({ piece, folder }, onProgress) =>
+      new Promise<Row[]>((resolve, reject) => {
+        const aborted = () => settle(() => reject(signal.reason as Error));
+        const settle = (act: () => void) => {
+          current = undefined;
+          signal.removeEventListener('abort', aborted);
+          act();
+        };
+        if (signal.aborted) return reject(signal.reason as Error);
+        if (ended !== undefined) return reject(failure(experiment, piece, ended));
+        signal.addEventListener('abort', aborted);
+        current = {
+          onMessage(message) {
+            if (message.kind === 'progress') onProgress(message.done, message.label);
+            else if (message.kind === 'done') settle(() => resolve(message.rows));
+            else settle(() => reject(failure(experiment, piece, message)));
+          },
+          fail: (cause) => settle(() => reject(failure(experiment, piece, cause))),
+        };
+        // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread has no origin
+        worker.postMessage({ piece, folder } satisfies Task);
+      }),
+    end: () => worker.terminate(),
+  };
+}
+
+function failure(
+  { name }: AnyExperiment,
+  { key }: Piece,
+  cause: { name: string; message: string; stack?: string },
+): Error {
+  const message = `${name}, piece '${key}': ${cause.message}`;
+  if (cause.name === 'InputError') return new InputError(message, { cause });
+  const error = new Error(message, { cause });
+  if (cause.stack !== undefined) error.stack = `Error: ${message}\n${cause.stack}`;
+  return error;
+}
+
+/** Deterministic and a fit name for a folder. */
+const scratchName = (index: number, key: string) =>
+  `${String(index).padStart(4, '0')}-${key.replace(/[^\w.=-]+/g, '_').slice(0, 80)}`;
+
+/** What a run writes into its folder. */
+const OWN_FILES = ['config.json', 'rows.jsonl', 'rows.csv', 'findings.json', 'report.html', 'scratch'];
+
+async function forget(folder: string): Promise<void> {
+  for (const name of OWN_FILES) await rm(join(folder, name), { recursive: true, force: true });
+}
+
+/** Makes the folder this run's own. @throws InputError if it is another's */
+async function claim(folder: string, description: { experiment: string } & Row): Promise<void> {
+  const path = join(folder, 'config.json');
+  if (!existsSync(path)) {
+    if (existsSync(join(folder, 'rows.jsonl')))
+      throw new InputError(`${folder} has a rows.jsonl without its config.json; --restart starts anew`);
+    await writeFiles(folder, { 'config.json': `${JSON.stringify(description, undefined, 2)}\n` });
+    return;
+  }
+  const there = readDescription(path);
+  const advice = '--restart starts anew, another --out leaves it';
+  if (there.experiment !== description.experiment)
+    throw new InputError(`${folder} holds ${there.experiment}, not ${description.experiment}; ${advice}`);
+  if (JSON.stringify(there) === JSON.stringify(description)) return;
+  const field = (['config', 'grid', 'set', 'preset'] as const).find(
+    (name) => JSON.stringify(there[name]) !== JSON.stringify(description[name]),
+  );
+  const [old, wanted] = [there, description].map((one) => (one[field ?? ''] ?? {}) as Row);
+  const [name] = differingFields(old, wanted);
+  const values =
+    name === undefined
+      ? ''
+      : `: ${name} is ${JSON.stringify(old[name])} there, ${JSON.stringify(wanted[name])} here`;
+  throw new InputError(
+    `${folder} holds another configuration of ${description.experiment}${values}; ${advice}`,
+  );
+}
+
+/** What config.json of a folder says. @throws InputError if it is none of an experiment */
+export function readDescription(path: string): { experiment: string } & Row {
+  try {
+    const found = JSON.parse(readFileSync(path, 'utf8')) as { experiment?: unknown } | null;
+    if (typeof found?.experiment === 'string') return found as { experiment: string } & Row;
+  } catch {
+    // said below
+  }
+  throw new InputError(`${path} is not the config.json of an experiment; --restart starts anew`);
+}

@@ -1,0 +1,69 @@
+/**
+ * The feed-forward half of a block: relu (Vaswani et al. 2017, arXiv:1706.03762), gelu (Hendrycks & Gimpel 2016,
+ * arXiv:1606.08415) or swiglu (Shazeer 2020, arXiv:2002.05202).
+ */
+import type { Tape } from '@freelunch/autograd';
+import type { MlpConfig } from '../config.js';
+import { outputDeviation } from './mamba.js';
+import { linear } from './mixer.js';
+import { type FloatTensor, normal, type ParameterList, type Scope, uniform, zeros } from './parameters.js';
+
+export interface Mlp {
+  declare(list: ParameterList, prefix: string): void;
+  /** `[..., dModel]` to the same. */
+  forward(t: Tape, p: Scope, x: FloatTensor): FloatTensor;
+}
+
+/** @param conv1d weights stored `[in, out]` under GPT-2's names */
+export function createMlp(
+  config: MlpConfig,
+  dModel: number,
+  branches: number,
+  conv1d: boolean,
+): Mlp | undefined {
+  if (config.type === 'none') return undefined;
+  const { type, approximate = 'tanh' } = config;
+  if (type === 'swiglu') {
+    const dHidden = config.dHidden ?? Math.ceil((8 * dModel) / 3 / 8) * 8;
+    return {
+      declare(list, prefix) {
+        list.weight(`${prefix}gate_proj.weight`, [dHidden, dModel], uniform(1 / Math.sqrt(dModel)));
+        list.weight(`${prefix}up_proj.weight`, [dHidden, dModel], uniform(1 / Math.sqrt(dModel)));
+        list.weight(`${prefix}down_proj.weight`, [dModel, dHidden], outputDeviation(dHidden, branches));
+        if (!config.bias) return;
+        for (const [name, width] of [
+          ['gate_proj', dHidden],
+          ['up_proj', dHidden],
+          ['down_proj', dModel],
+        ] as const) {
+          list.other(`${prefix}${name}.bias`, [width], zeros);
+        }
+      },
+      forward: (t, p, x) =>
+        linear(
+          t,
+          p,
+          'down_proj',
+          t.multiply({ a: t.silu({ x: linear(t, p, 'gate_proj', x) }), b: linear(t, p, 'up_proj', x) }),
+        ),
+    };
+  }
+  const dHidden = config.dHidden ?? 4 * dModel;
+  const bias = config.bias ?? true;
+  const [first, last] = conv1d ? ['c_fc', 'c_proj'] : ['fc1', 'fc2'];
+  const apply = (t: Tape, p: Scope, name: string, x: FloatTensor) =>
+    t.matmul({ a: x, b: p.get(`${name}.weight`), transposeB: !conv1d, bias: p.find(`${name}.bias`) });
+  return {
+    declare(list, prefix) {
+      const shape = (from: number, to: number) => (conv1d ? [from, to] : [to, from]);
+      list.weight(`${prefix}${first}.weight`, shape(dModel, dHidden), normal(0.02));
+      if (bias) list.other(`${prefix}${first}.bias`, [dHidden], zeros);
+      list.weight(`${prefix}${last}.weight`, shape(dHidden, dModel), normal(0.02 / Math.sqrt(branches)));
+      if (bias) list.other(`${prefix}${last}.bias`, [dModel], zeros);
+    },
+    forward(t, p, x) {
+      const hidden = apply(t, p, first, x);
+      return apply(t, p, last, type === 'relu' ? t.relu({ x: hidden }) : t.gelu({ x: hidden, approximate }));
+    },
+  };
+}

@@ -1,0 +1,84 @@
+import type { Kernels, Tensor } from '@freelunch/kernels';
+import type { Random } from '@freelunch/random';
+
+/** How a parameter starts: fills its elements in order. */
+export type Initializer = (data: Float32Array, rng: Random) => void;
+
+export interface ParameterSpec {
+  name: string;
+  shape: readonly number[];
+  initialize: Initializer;
+  /** False for biases, norms, and the decays and skips of state spaces: weight decay would pull them off their meaning. */
+  decays: boolean;
+}
+
+export type FloatTensor = Tensor<'float32'>;
+
+export const zeros: Initializer = (data) => void data.fill(0);
+export const ones: Initializer = (data) => void data.fill(1);
+
+/** Normal with this standard deviation. */
+export const normal =
+  (deviation: number): Initializer =>
+  (data, rng) => {
+    for (let i = 0; i < data.length; i++) data[i] = deviation * rng.normal();
+  };
+
+/** Uniform in [-bound, bound): with bound 1/sqrt(fanIn) what PyTorch gives linear layers and convolutions. */
+export const uniform =
+  (bound: number): Initializer =>
+  (data, rng) => {
+    for (let i = 0; i < data.length; i++) data[i] = bound * (2 * rng.float() - 1);
+  };
+
+/** Collects what a model is made of, in order; a mixer asks for its parameters by role. */
+export class ParameterList {
+  readonly specs: ParameterSpec[] = [];
+
+  /** A parameter that weight decay applies to. */
+  weight(name: string, shape: readonly number[], initialize: Initializer): void {
+    this.specs.push({ name, shape, initialize, decays: true });
+  }
+
+  /** A parameter that it does not apply to. */
+  other(name: string, shape: readonly number[], initialize: Initializer): void {
+    this.specs.push({ name, shape, initialize, decays: false });
+  }
+}
+
+/** Allocates parameters and fills them, each from its own stream: one that is added changes no other. */
+export function createParameters(
+  k: Kernels,
+  specs: readonly ParameterSpec[],
+  rng: Random,
+): Map<string, FloatTensor> {
+  const parameters = new Map<string, FloatTensor>();
+  for (const { name, shape, initialize } of specs) {
+    const tensor = k.empty(shape);
+    initialize(tensor.data, rng.split(name));
+    parameters.set(name, tensor);
+  }
+  return parameters;
+}
+
+/** Parameters of one block, by the end of their names: `get('in_proj.weight')`. */
+export class Scope {
+  readonly #parameters: ReadonlyMap<string, FloatTensor>;
+  readonly #prefix: string;
+
+  constructor(parameters: ReadonlyMap<string, FloatTensor>, prefix: string) {
+    this.#parameters = parameters;
+    this.#prefix = prefix;
+  }
+
+  /** @throws Error if the model has no such parameter: a slip of ours, not the user's */
+  get(name: string): FloatTensor {
+    const tensor = this.#parameters.get(this.#prefix + name);
+    if (tensor === undefined) throw new Error(`no parameter ${this.#prefix}${name}`);
+    return tensor;
+  }
+
+  find(name: string): FloatTensor | undefined {
+    return this.#parameters.get(this.#prefix + name);
+  }
+}

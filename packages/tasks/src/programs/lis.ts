@@ -1,0 +1,126 @@
+/**
+ * Longest strictly increasing subsequence: d_i = 1 + max d_k over k < i with x_k < x_i.
+ *
+ *     tokens  5 9 6 7 <sep> 1 2 2 3 <sep> 3 <eos>
+ *     scored  . . . .   .   * * * *   *   *   *
+ *
+ * @see Feng et al. 2023, https://arxiv.org/abs/2305.15408
+ */
+import { chooseSorted } from '../recall/delayed-copy.js';
+import { filled, upTo } from '../lists.js';
+import { defineDp, type DpOptions, type DpTask } from '../dp/definition.js';
+import { checkChoice, checkInteger, checkSize, type Size, sizeBounds, takeOptions } from '../options.js';
+import type { Random } from '@freelunch/random';
+import { numberTokens } from '../vocabulary.js';
+
+export interface LisOptions extends DpOptions {
+  /** Number of numbers. */
+  length: Size;
+  /** Numbers in the vocabulary; the inputs are above all lengths that an answer can have. */
+  numberRange: number;
+  /**
+   * `numbers`: one state a number, which needs all before it. `pairs`: a state (i, k) for the best that ends at i and
+   * comes from the first k numbers, which needs two others.
+   */
+  states: 'numbers' | 'pairs';
+}
+
+export interface LisProblem {
+  numbers: number[];
+}
+
+/**
+ * Up to three rising runs, scattered in order among uniform numbers.
+ *
+ * @throws TaskError if an option is out of range; `numberRange` must be above twice the length
+ */
+export function lis(given?: Partial<LisOptions>): DpTask<LisProblem> {
+  const where = 'lis';
+  const options = takeOptions<LisOptions>(where, given, {
+    length: 20,
+    numberRange: 250,
+    states: 'numbers',
+    form: 'cot',
+    inputs: 'prompt',
+  });
+  const { length, numberRange, form, inputs } = options;
+  checkSize(where, 'length', length, 3, 2 ** 16);
+  checkChoice(where, 'states', options.states, ['numbers', 'pairs']);
+  checkInteger(where, 'numberRange', numberRange, 2 * sizeBounds(length)[1] + 1, 2 ** 20);
+  const pairs = options.states === 'pairs';
+
+  const common = {
+    name: 'lis',
+    summary: 'longest increasing subsequence that ends at each number, then the longest',
+    options,
+    vocabulary: ['<pad>', '<sep>', '<eos>', ...numberTokens(0, numberRange)],
+    size: length,
+    range: [1, numberRange - 1] as const,
+    random: (rng: Random, n: number) => drawNumbers(rng, n, numberRange),
+    example: (n: number) => ({ numbers: filled(n, 0) }),
+    input: ({ numbers }: LisProblem) => numbers,
+    aggregate: (_: LisProblem, values: number[]) => Math.max(...values),
+  };
+  if (!pairs) {
+    return defineDp<LisProblem>(
+      {
+        ...common,
+        states: ({ numbers }) => numbers.map((_, i) => i),
+        deps: (_, i) => upTo(i),
+        reads: (_, i) => upTo(i + 1),
+        inlineReads: (_, i) => [i],
+        step(_problem, i, values, numbers) {
+          let best = 0;
+          for (let k = 0; k < i; k++) if (numbers[k] < numbers[i]) best = Math.max(best, values[k]);
+          return best + 1;
+        },
+      },
+      { form, inputs },
+    );
+  }
+  // State (i, k), 0 <= k <= i, is i n + k; (i, i) is d_i.
+  const split = ({ numbers }: LisProblem, state: number) => {
+    const n = numbers.length;
+    return { n, i: Math.floor(state / n), k: state % n };
+  };
+  return defineDp<LisProblem>(
+    {
+      ...common,
+      states: ({ numbers }) => numbers.flatMap((_, i) => upTo(i + 1).map((k) => i * numbers.length + k)),
+      deps(problem, state) {
+        const { n, i, k } = split(problem, state);
+        return k === 0 ? [] : [i * n + k - 1, (k - 1) * n + k - 1];
+      },
+      reads(problem, state) {
+        const { i, k } = split(problem, state);
+        return k === 0 ? [] : [k - 1, i];
+      },
+      step(problem, state, [best, candidate], [before, own]) {
+        const { k } = split(problem, state);
+        if (k === 0) return 1;
+        return before < own ? Math.max(best, candidate + 1) : best;
+      },
+      answerStates: ({ numbers }) => numbers.map((_, i) => i * numbers.length + i),
+    },
+    { form, inputs },
+  );
+}
+
+function drawNumbers(rng: Random, n: number, numberRange: number): LisProblem {
+  checkInteger('lis', 'length', n, 3, Math.floor((numberRange - 1) / 2));
+  const first = n + 1;
+  const runs = 1 + rng.integer(3);
+  const total = 3 + rng.integer(n - 2);
+  const lengths: number[] = [];
+  let rest = total;
+  for (let parts = runs; parts > 1; parts--) {
+    const part = 1 + rng.integer(Math.floor(rest / parts) + 1);
+    lengths.push(part);
+    rest -= part;
+  }
+  lengths.push(rest);
+  const numbers = Array.from({ length: n }, () => first + rng.integer(numberRange - first));
+  const rising = lengths.flatMap((part) => chooseSorted(rng, numberRange - first, part));
+  chooseSorted(rng, n, total).forEach((place, i) => (numbers[place] = first + rising[i]));
+  return { numbers };
+}
