@@ -63,7 +63,7 @@ describe('nearest', () => {
 describe('show', () => {
   it.each([
     ['a', "'a'"],
-    [undefined, 'nothing'],
+    [undefined, 'undefined'],
     [null, 'null'],
     [NaN, 'NaN'],
     [1n, '1n'],

@@ -14,7 +14,6 @@ export function show(value: unknown): string {
 
 function describe(value: unknown): string {
   if (typeof value === 'string') return `'${value.slice(0, LONGEST)}'`;
-  if (value === undefined) return 'nothing';
   if (typeof value === 'bigint') return `${value}n`;
   if (typeof value === 'function') return 'a function';
   if (typeof value !== 'object' || value === null) return String(value);

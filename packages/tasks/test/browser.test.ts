@@ -1,6 +1,7 @@
 /** The same samples, bit by bit, in Node, in Chromium and in a worker there. Needs the built package. */
-import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright';
+import { build, type Rolldown } from 'vite';
 import { expect, it } from 'vitest';
 import { chromiumFlags, findChromium } from '../../../tests/browser/chromium.js';
 
@@ -31,10 +32,28 @@ const digestSource = `async (tasks) => {
   return digest;
 }`;
 
+/** The package and what it imports as one module, as an application's bundler makes it. */
+async function bundled(): Promise<string> {
+  const { output } = (await build({
+    configFile: false,
+    logLevel: 'error',
+    build: {
+      rolldownOptions: {
+        input: fileURLToPath(new URL('index.js', dist)),
+        preserveEntrySignatures: 'strict',
+      },
+      modulePreload: { polyfill: false },
+      write: false,
+    },
+  })) as Rolldown.RolldownOutput;
+  return output[0].code;
+}
+
 it('gives the same samples in Node, in Chromium and in a worker', async () => {
   // oxlint-disable-next-line no-eval
   const digestOf = (0, eval)(digestSource) as (tasks: unknown) => Promise<number>;
   const inNode = await digestOf(await import(new URL('index.js', dist).href));
+  const module = await bundled();
   const browser = await chromium.launch({
     executablePath: findChromium(),
     args: chromiumFlags,
@@ -48,7 +67,7 @@ it('gives the same samples in Node, in Chromium and in a worker', async () => {
         const body = `import * as tasks from './index.js'; (${digestSource})(tasks).then((x) => postMessage(x));`;
         return route.fulfill({ contentType: 'text/javascript', body });
       }
-      return route.fulfill({ contentType: 'text/javascript', body: readFileSync(new URL(path, dist)) });
+      return route.fulfill({ contentType: 'text/javascript', body: module });
     });
     await page.goto(`${origin}/`);
     const inPage = await page.evaluate(`import('${origin}/index.js').then(${digestSource})`);
