@@ -3,6 +3,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { claims, experiments } from '../dist/node.js';
+import { drawPlot } from '../dist/report/plot.js';
 
 const [from = 'freelunch-out', to = 'docs'] = process.argv.slice(2);
 const colours = {
@@ -77,9 +78,9 @@ const parts = [
 for (const { name, summary, command, machine, findings } of finished) {
   parts.push(`## ${name}`, `${summary}`, `    ${command}`, `${machine}.`);
   if (findings.text.length > 0) parts.push(findings.text.map((line) => `- ${line}`).join('\n'));
-  findings.figures.forEach(({ title, caption, svg }, i) => {
+  findings.figures.forEach(({ title, caption, plot }, i) => {
     const file = `plots/${name}-${i + 1}.svg`;
-    writeFileSync(join(to, file), picture(svg));
+    writeFileSync(join(to, file), picture(drawPlot(plot)));
     parts.push(`![${title}](${file})`, `*${title}.* ${caption}`);
   });
   for (const { title, columns, rows, caption } of findings.tables) {

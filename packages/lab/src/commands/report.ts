@@ -8,6 +8,8 @@ import { type Claim, claims } from '../experiments/experiment.js';
 import { readDescription } from '../running/runner.js';
 import { type Finished, type Missing, reportPage } from '../report/findings-page.js';
 import { experiments } from '../running/registry.js';
+import { finishedShape } from '../report/finished.js';
+import { shaped } from '../files/shape.js';
 import { checkFile, writeFiles } from '../files/write.js';
 import { OUT, readJson } from './run.js';
 
@@ -85,8 +87,5 @@ async function foldersBelow(folder: string): Promise<string[]> {
 }
 
 async function readFindings(path: string): Promise<Finished> {
-  const found = (await readJson(path)) as Partial<Finished> | null;
-  if (typeof found?.name !== 'string' || !Array.isArray(found.findings?.verdicts))
-    throw new InputError(`${path} is not the findings.json of an experiment`);
-  return found as Finished;
+  return shaped(finishedShape, await readJson(path), path);
 }

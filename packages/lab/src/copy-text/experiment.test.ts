@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { stripVTControlCharacters } from 'node:util';
 import { loadKernels } from '@freelunch/kernels';
 import { describe, expect, it } from 'vitest';
@@ -116,4 +117,13 @@ it('puts a text that looks like HTML into the page as text', async () => {
   );
   expect(page.match(/<script/g)).toHaveLength(2); // the data and the viewer
   expect(page.match(/<\/script/g)).toHaveLength(2);
+});
+
+it('has a page that runs its own script and no other', async () => {
+  const page = copyPage(await copyExperiment(k, { text: textOf('ab'), lengths: [2], states: [2], draws: 1 }));
+  const [, script] = /<script>(.*?)<\/script>/s.exec(page)!;
+  const hash = createHash('sha256').update(script).digest('base64');
+  expect(page).toContain(
+    `default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-${hash}'; base-uri`,
+  );
 });

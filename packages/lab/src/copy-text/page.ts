@@ -3,8 +3,8 @@ import { copyPriceFormulas } from '@freelunch/constructions';
 import { type CopyReport, type CopyResult, mixers } from './experiment.js';
 import { bestResults, copyFindings } from './findings.js';
 import { grouped, label, percent, short } from '../report/format.js';
-import { htmlPage, shapes } from '../report/page.js';
-import { escapeHtml, fractionPlot, type Series } from '../report/plot.js';
+import { htmlPage } from '../report/page.js';
+import { drawPlot, escapeHtml, fractionPlot, type Plot, type Series, shapes } from '../report/plot.js';
 import { glyphs, NOTHING } from '../files/tokens.js';
 
 export function copyPage(report: CopyReport): string {
@@ -29,7 +29,7 @@ ${viewer(report)}
 
 <section aria-labelledby="sizes">
 <h2 id="sizes">How much comes back, by size of the state</h2>
-<figure>${sizePlot(report, longest)}
+<figure>${drawPlot(sizePlot(report, longest))}
 <figcaption>${grouped(longest)} ${text.kind} stored, all read back. Mamba with addresses or registers keeps exactly as many
 as it has slots, so their marks lie on one another: they differ in which (the first, the last). Random keys blur everything, in
 linear attention as in Mamba. Lines: predicted. Softmax attention caches everything and is not bounded by N.</figcaption></figure>
@@ -37,7 +37,7 @@ linear attention as in Mamba. Lines: predicted. Softmax attention caches everyth
 
 <section aria-labelledby="theory">
 <h2 id="theory">Random keys: measured and predicted</h2>
-<figure>${theoryPlot(report)}
+<figure>${drawPlot(theoryPlot(report))}
 <figcaption>Marks: measured through the kernels, mean of ${draws} draws of keys with two standard errors to either side. Lines:
 predicted, from the normal distribution of the interference (variance (T &minus; 1)/N for each unit of value variance) and the
 distances between the ${text.vocabulary.length} symbols' vectors. Only N / T matters, nearly: the lines lie close to one another.</figcaption></figure>
@@ -56,10 +56,15 @@ ${boundsTable(report)}
 
 <footer><p>freelunch copy, seed ${seed}, kernels: ${report.variant}. The same data: <a href="copy.json">copy.json</a>,
 <a href="copy.csv">copy.csv</a>.</p></footer>`;
-  return htmlPage({ title: 'COPY: what a memory of fixed size keeps of a text', body, style });
+  return htmlPage({
+    title: 'COPY: what a memory of fixed size keeps of a text',
+    body,
+    style,
+    scriptHash: SCRIPT_HASH,
+  });
 }
 
-function sizePlot(report: CopyReport, length: number): string {
+function sizePlot(report: CopyReport, length: number): Plot {
   const results = report.results.filter((result) => result.length === length);
   const [first, last] = plotRange(report.states);
   const curve = report.curves
@@ -110,7 +115,7 @@ function plotRange(values: readonly number[]): [number, number] {
   return [Math.min(...values) / 1.25, Math.max(...values) * 1.25];
 }
 
-function theoryPlot(report: CopyReport): string {
+function theoryPlot(report: CopyReport): Plot {
   const ratios = report.lengths.flatMap((length) => report.states.map((state) => state / length));
   const ends = [Math.min(...ratios) / 2, Math.max(...ratios) * 2] as const;
   const series: Series[] = report.lengths.flatMap((length, i) => {
@@ -282,6 +287,9 @@ function markedText(report: CopyReport, result: CopyResult): string {
   }
   return html;
 }
+
+/** Of the script below; pages run no other. */
+const SCRIPT_HASH = 'sha256-UVYDDpDRxe2j0WLLP6kQpkxm+GRuVjiGi9a9JYpeHIQ=';
 
 const script = `
 const data = JSON.parse(document.getElementById('data').textContent);

@@ -270,7 +270,7 @@ function sharesFigure(config: Config, rows: readonly CapacityRow[]): Figure {
       `Marks: measured through the kernels with random keys and ${config.vocabSize} symbols drawn evenly, two standard errors to either side (mostly ` +
       `within the mark). Lines: predicted, with nothing fitted, from the normal distribution of the interference and the distances between the ` +
       `symbols' vectors. Both mixers and all lengths lie on nearly one curve: only N / T counts.`,
-    svg: fractionPlot({
+    plot: fractionPlot({
       description:
         'Share of tokens copied right over slots for each token: measured marks on predicted lines, one for each length.',
       yLabel: 'copied right',
@@ -306,7 +306,7 @@ function overlapFigure(rows: readonly CapacityRow[]): Figure {
     caption:
       'Marks: the greatest overlap of two of T random unit keys in N dimensions. Lines: the Welch bound, which no T keys can be below; it is 0 from N = T on, ' +
       'where keys can be orthogonal. Random keys never reach it, and that is why more than N = T is needed with them.',
-    svg: linearPlot({
+    plot: linearPlot({
       description: 'Greatest overlap of keys over slots for each token: marks above the Welch bound.',
       yLabel: 'greatest overlap |k · k′|',
       yFormat: String,

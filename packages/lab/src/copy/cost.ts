@@ -366,7 +366,7 @@ function costFigure(
   return {
     title,
     caption,
-    svg: logPlot({
+    plot: logPlot({
       description: `${title} over the number of tokens, both logarithmic, for ${all.length} ways to copy; the table below has figures.`,
       xLabel: 'tokens, T (logarithmic)',
       yLabel,

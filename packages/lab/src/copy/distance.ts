@@ -392,7 +392,7 @@ function decayFigure(config: Config, rows: readonly Of<'decay'>[]): Figure {
     title: 'Error of a copy over its distance',
     caption:
       'Marks: measured through the selective scan with a real decay, for a value of 1. Lines: 1 - exp(-a delta l). Half of a value is gone after 0.69 / (a delta) steps; only the product counts.',
-    svg: linearPlot({
+    plot: linearPlot({
       description:
         'Error of a copy over distance, for several rates of decay: measured marks on predicted lines.',
       xLabel: 'distance l, steps (logarithmic)',
@@ -429,7 +429,7 @@ function scoreFigure(config: Config, rows: readonly Of<'score'>[]): Figure {
     caption:
       'Marks: the smallest score, found by bisection through the kernels, at which what is read has the sign of the far token. Lines: closed form. On this ' +
       'logarithmic axis exponential growth is a straight line: the scan pays a factor 1/a for each step, softmax attention the logarithm of the distance.',
-    svg: logPlot({
+    plot: logPlot({
       description:
         'Score needed over distance, logarithmic: straight lines for the scan, a flat curve for softmax attention.',
       xLabel: 'distance l, steps',

@@ -243,7 +243,7 @@ function sharpnessFigure(config: Config, rows: readonly ExactRow[]): Figure {
     caption:
       'Marks: greatest error as a share of the greatest value, through the kernels; none where it is 0. Lines: the bound. Errors fall with beta until ' +
       'float32 rounds them away.',
-    svg: logPlot({
+    plot: logPlot({
       description: 'Greatest error over beta, logarithmic: marks below falling lines.',
       xLabel: 'beta',
       yLabel: 'error',

@@ -1,5 +1,6 @@
 /** What an experiment is: plain configuration in, independent pieces, plain rows out, findings from the rows. */
 import type { Kernels } from '@freelunch/kernels';
+import type { Plot } from '../report/plot.js';
 
 /** The claims of the theory, in the order of reports. */
 export const claims = {
@@ -44,7 +45,7 @@ export interface Figure {
   /** What is found in it. */
   caption: string;
   /** From plot.ts. */
-  svg: string;
+  plot: Plot;
 }
 
 export interface TableData {

@@ -142,7 +142,7 @@ export function learningCurves(
   return {
     title,
     caption,
-    svg: fractionPlot({
+    plot: fractionPlot({
       description: `${title}: accuracy over the number of training examples, a curve for each learner.`,
       xLabel: 'training examples (logarithmic)',
       yLabel: of === 'exact' ? 'strings wholly right' : 'tokens right',

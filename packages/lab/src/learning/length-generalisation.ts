@@ -260,7 +260,7 @@ function placeFigure(
       (task === 'copy'
         ? `Every letter stands ${length + 1} tokens behind its copy.`
         : `The i-th letter written stands 2 i tokens behind.`),
-    svg: fractionPlot({
+    plot: fractionPlot({
       description: `${task} of ${length} letters: share right of each letter, a curve for each learner.`,
       xLabel: 'letter of the copy',
       yLabel: 'right',

@@ -254,7 +254,7 @@ function stateFigure(config: LearnMqarConfig, rows: readonly LearnMqarRow[], val
   return {
     title: 'Recall against the floats that are kept',
     caption: `Mean over seeds with its 95 % interval, after the last step. One in ${values} answers is right by chance.`,
-    svg: fractionPlot({
+    plot: fractionPlot({
       description:
         'Queries answered right over the floats kept between tokens, a curve for each number of pairs.',
       xLabel: 'floats kept for one sequence (logarithmic)',

@@ -300,7 +300,7 @@ function sizeFigure(config: LearnDpConfig, rows: readonly LearnDpRow[], task: st
   return {
     title: `${task}, ${formLabels[form]}`,
     caption: `Mean over seeds with its 95 % interval, dModel = ${dModel}.`,
-    svg: fractionPlot({
+    plot: fractionPlot({
       description: `${task}, ${formLabels[form]}: problems wholly right over their size, a curve for each learner.`,
       xLabel: 'size of the problem (logarithmic)',
       yLabel: 'problems wholly right',

@@ -12,8 +12,8 @@ import {
   rateRows,
   verdict,
 } from './tables.js';
-import { htmlPage, htmlTable, shapes } from '../report/page.js';
-import { escapeHtml, logPlot, type Series } from '../report/plot.js';
+import { htmlPage, htmlTable } from '../report/page.js';
+import { drawPlot, escapeHtml, logPlot, type Plot, type Series, shapes } from '../report/plot.js';
 
 const COLOURS = 6;
 const plotTitles: Record<MeasuredMode, string> = {
@@ -28,7 +28,7 @@ export function measurePage(report: MeasureReport): string {
       `<section><h2>${plotTitles[mode]}</h2>${firsts
         .map(
           (first) =>
-            `<figure>${plot(report, mode, first)}<figcaption>${escapeHtml(first)} and what it is compared with. Marks: ` +
+            `<figure>${drawPlot(plot(report, mode, first))}<figcaption>${escapeHtml(first)} and what it is compared with. Marks: ` +
             `measured. Lines: predicted. Both axes are logarithmic.</figcaption></figure>`,
         )
         .join('')}</section>`,
@@ -56,7 +56,7 @@ ${htmlTable('What the fit found, for each kind of op; a dash: no time that could
 /** Numbers and their signs of percent stay together. */
 const prose = (text: string) => escapeHtml(text).replaceAll(' %', '&nbsp;%');
 
-function plot({ curves, crossovers, lengths }: MeasureReport, mode: MeasuredMode, first: string): string {
+function plot({ curves, crossovers, lengths }: MeasureReport, mode: MeasuredMode, first: string): Plot {
   // A prompt's time is spread over its tokens: whole times lie on one another, all growing with the length.
   const share = (x: number) => (mode === 'prefill' ? 1 / x : 1);
   const own = crossovers.filter((entry) => entry.mode === mode && entry.first === first);

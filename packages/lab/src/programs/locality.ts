@@ -155,7 +155,7 @@ function plotOf(
   labels: { title: string; caption: string; xLabel: string; yLabel: string; yFormat: (y: number) => string },
 ): Figure {
   const xs = [...new Set(rows.map((row) => row[x]))].sort((a, b) => a - b);
-  const svg = logPlot({
+  const plot = logPlot({
     description: labels.title,
     xLabel: labels.xLabel,
     yLabel: labels.yLabel,
@@ -181,7 +181,7 @@ function plotOf(
         };
       }),
   });
-  return { title: labels.title, caption: labels.caption, svg };
+  return { title: labels.title, caption: labels.caption, plot };
 }
 
 const exponentIn = (rows: readonly DpLocalityRow[], x: 'T' | 'm', y: (row: DpLocalityRow) => number) =>

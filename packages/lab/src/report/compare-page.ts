@@ -1,8 +1,8 @@
 /** A comparison of models as one HTML page that needs nothing else. */
 import type { Comparison } from '@freelunch/complexity';
 import { grouped } from './format.js';
-import { htmlPage, htmlTable, shapes } from './page.js';
-import { escapeHtml, logPlot } from './plot.js';
+import { htmlPage, htmlTable } from './page.js';
+import { drawPlot, escapeHtml, logPlot, shapes } from './plot.js';
 import { scaled } from './text-table.js';
 
 /** @param situation  the mode, and whose figures they are */
@@ -34,7 +34,7 @@ export function comparePage({ figure, along, lengths, rows }: Comparison, situat
     rows.map(({ name, values, order }) => [name, ...values.map(scaled), order]),
   );
   const body = `<h1>${escapeHtml(title)}</h1>
-<figure>${plot}</figure>
+<figure>${drawPlot(plot)}</figure>
 ${table}
 <h2>What the algorithms need</h2>
 <dl>${formulas.join('')}</dl>`;

@@ -8,7 +8,7 @@ import {
 } from '../experiments/experiment.js';
 import { agreement } from './findings-text.js';
 import { htmlPage } from './page.js';
-import { escapeHtml } from './plot.js';
+import { drawPlot, escapeHtml } from './plot.js';
 
 /** One experiment that was run to its end. */
 export interface Finished {
@@ -42,14 +42,17 @@ ${section(experiment)}`;
 export function reportPage(finished: readonly Finished[], missing: readonly Missing[]): string {
   const order = Object.keys(claims);
   const verdicts = finished
-    .flatMap(({ name, findings }) => findings.verdicts.map((verdict) => ({ verdict, anchor: `#${name}` })))
+    .flatMap(({ name, findings }) =>
+      findings.verdicts.map((verdict) => ({ verdict, anchor: `#${encodeURIComponent(name)}` })),
+    )
     .sort((a, b) => order.indexOf(a.verdict.claim) - order.indexOf(b.verdict.claim));
   const notRun = missing.map(
     ({ claim, command }) =>
-      `<li><b>${claim}</b> ${escapeHtml(claims[claim])}. Not run: ${command === undefined ? 'no experiment yet' : `<code>${escapeHtml(command)}</code>`}</li>`,
+      `<li><b>${escapeHtml(claim)}</b> ${escapeHtml(claims[claim])}. Not run: ${command === undefined ? 'no experiment yet' : `<code>${escapeHtml(command)}</code>`}</li>`,
   );
   const contents = finished.map(
-    ({ name, summary }) => `<li><a href="#${name}">${escapeHtml(name)}</a>: ${escapeHtml(summary)}</li>`,
+    ({ name, summary }) =>
+      `<li><a href="#${escapeHtml(encodeURIComponent(name))}">${escapeHtml(name)}</a>: ${escapeHtml(summary)}</li>`,
   );
   const body = `<header>
 <h1>What a mixer keeps, and at which price: theory and measurement</h1>
@@ -62,16 +65,16 @@ ${verdictTable(verdicts)}
 ${notRun.length > 0 ? `<h3>Not run</h3>\n<ul class="findings">${notRun.join('\n')}</ul>` : ''}
 </section>
 <nav aria-label="Experiments"><ul class="findings">${contents.join('')}</ul></nav>
-${finished.map((one) => `<section aria-labelledby="${one.name}">\n<h2 id="${one.name}">${escapeHtml(one.summary)}</h2>\n${section(one)}\n</section>`).join('\n')}`;
+${finished.map((one) => `<section aria-labelledby="${escapeHtml(one.name)}">\n<h2 id="${escapeHtml(one.name)}">${escapeHtml(one.summary)}</h2>\n${section(one)}\n</section>`).join('\n')}`;
   return htmlPage({ title: 'Theory says, we measured', style, body });
 }
 
 function verdictTable(verdicts: readonly { verdict: Verdict; anchor: string }[]): string {
   if (verdicts.length === 0) return '<p>Nothing was run to its end.</p>';
   const rows = verdicts.map(({ verdict: { claim, theory, measured, agrees }, anchor }) => {
-    const name = `<abbr title="${escapeHtml(claims[claim])}">${claim}</abbr>`;
+    const name = `<abbr title="${escapeHtml(claims[claim])}">${escapeHtml(claim)}</abbr>`;
     return (
-      `<tr><th scope="row">${anchor === '' ? name : `<a href="${anchor}">${name}</a>`}</th><td>${escapeHtml(theory)}</td>` +
+      `<tr><th scope="row">${anchor === '' ? name : `<a href="${escapeHtml(anchor)}">${name}</a>`}</th><td>${escapeHtml(theory)}</td>` +
       `<td>${escapeHtml(measured)}</td><td class="${agreement(agrees)}">${agreement(agrees)}</td></tr>`
     );
   });
@@ -87,8 +90,8 @@ function section({ name, command, machine, findings }: Finished): string {
     `<p class="made"><b>${escapeHtml(name)}</b>, made by <code>${escapeHtml(command)}</code> on ${escapeHtml(machine)}</p>`,
     `<ul class="findings">${findings.text.map((line) => `<li>${escapeHtml(line)}</li>`).join('')}</ul>`,
     ...findings.figures.map(
-      ({ title, caption, svg }) =>
-        `${heading(title)}<figure>${svg}<figcaption>${escapeHtml(caption)}</figcaption></figure>`,
+      ({ title, caption, plot }) =>
+        `${heading(title)}<figure>${drawPlot(plot)}<figcaption>${escapeHtml(caption)}</figcaption></figure>`,
     ),
     ...findings.tables.map(dataTable),
   ].join('\n');
@@ -98,7 +101,7 @@ function dataTable({ title, columns, rows, caption }: TableData): string {
   const head = columns.map((cell) => `<th scope="col">${escapeHtml(cell)}</th>`).join('');
   const body = rows
     .map(
-      ([first, ...rest]) =>
+      ([first = '', ...rest]) =>
         `<tr><th scope="row">${escapeHtml(first)}</th>${rest.map((cell) => `<td>${escapeHtml(cell)}</td>`).join('')}</tr>`,
     )
     .join('');

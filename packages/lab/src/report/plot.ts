@@ -1,10 +1,23 @@
-/** Line plots as SVG, for pages that load nothing: colours come from the page's CSS variables. */
+/** Line plots: laid out as plain data, then drawn as SVG whose colours are CSS variables of the page. */
+
+export const shapes = ['circle', 'square', 'triangle', 'diamond'] as const;
+
+/** CSS variables, without the dashes. */
+export const colours = [
+  'series-1',
+  'series-2',
+  'series-3',
+  'series-4',
+  'series-5',
+  'series-6',
+  'ink',
+] as const;
 
 export interface Series {
   name: string;
   /** CSS variable without the dashes, such as `series-1`. */
   colour: string;
-  shape: 'circle' | 'square' | 'triangle' | 'diamond';
+  shape: (typeof shapes)[number];
   /** Points to mark; `error` is half the length of a bar through the point. */
   points?: readonly { x: number; y: number; error?: number; title: string }[];
   /** A line without marks. */
@@ -28,6 +41,21 @@ export interface PlotOptions {
   series: readonly Series[];
 }
 
+export interface Tick {
+  at: number;
+  label: string;
+}
+
+/** A plot laid out: all places and errors are shares of its width or height, from the left or from the bottom. Plain JSON. */
+export interface Plot {
+  description: string;
+  xLabel: string;
+  yLabel: string;
+  xTicks: Tick[];
+  yTicks: Tick[];
+  series: Series[];
+}
+
 const WIDTH = 720;
 const HEIGHT = 380;
 const LEFT = 62;
@@ -40,13 +68,13 @@ export const escapeHtml = (text: string) => text.replace(/[&<>"']/g, (sign) => `
 const f = (value: number) => value.toFixed(1);
 
 /** A plot of fractions, 0 to 1, over a logarithmic axis. */
-export function fractionPlot(options: PlotOptions): string {
+export function fractionPlot(options: PlotOptions): Plot {
   const ticks = [0, 0.25, 0.5, 0.75, 1].map((at) => ({ at, label: `${at * 100} %` }));
-  return plot(options, ticks);
+  return layOut(options, ticks);
 }
 
 /** A plot of what is above 0, both axes logarithmic; zeros lie at the bottom. */
-export function logPlot(options: PlotOptions & { yFormat: (y: number) => string }): string {
+export function logPlot(options: PlotOptions & { yFormat: (y: number) => string }): Plot {
   const all = options.series.flatMap(({ points = [], line = [] }) => [...points, ...line]);
   const logs = all.filter(({ y }) => y > 0).map(({ y }) => Math.log10(y));
   const low = Math.floor(Math.min(...logs, Infinity) === Infinity ? 0 : Math.min(...logs));
@@ -61,13 +89,13 @@ export function logPlot(options: PlotOptions & { yFormat: (y: number) => string 
     points: one.points?.map((point) => ({ ...point, y: height(point.y) })),
     line: one.line?.map((point) => ({ ...point, y: height(point.y) })),
   }));
-  return plot({ ...options, series }, ticks);
+  return layOut({ ...options, series }, ticks);
 }
 
 /** A plot over a linear y axis. @param yRange  of the values at hand, and 0, if absent */
 export function linearPlot(
   options: PlotOptions & { yFormat: (y: number) => string; yRange?: readonly [number, number] },
-): string {
+): Plot {
   const values = options.series.flatMap(({ points = [], line = [] }) => [
     ...points.flatMap(({ y, error = 0 }) => [y - error, y + error]),
     ...line.map(({ y }) => y),
@@ -93,7 +121,7 @@ export function linearPlot(
     })),
     line: one.line?.map((point) => ({ ...point, y: height(point.y) })),
   }));
-  return plot({ ...options, series }, ticks);
+  return layOut({ ...options, series }, ticks);
 }
 
 /** 1, 2 or 5 times a power of ten, so that a range has four to nine steps. */
@@ -103,24 +131,46 @@ function roundStep([low, high]: readonly [number, number]): number {
   return power * (rough / power >= 5 ? 5 : rough / power >= 2 ? 2 : 1);
 }
 
-/** @param ticks on the y axis, heights from 0 to 1 */
-function plot(options: PlotOptions, ticks: readonly { at: number; label: string }[]): string {
-  const { xRange, xTicks, xScale = 'log', series } = options;
+/** @param yTicks  and the series: heights from 0 to 1 */
+function layOut(options: PlotOptions, yTicks: Tick[]): Plot {
+  const { description, xLabel, yLabel, xRange, xTicks, xFormat, xScale = 'log', series } = options;
   const scale = xScale === 'log' ? Math.log2 : (value: number) => value;
-  const x = (value: number) =>
-    LEFT +
-    ((scale(value) - scale(xRange[0])) / (scale(xRange[1]) - scale(xRange[0]))) * (WIDTH - LEFT - RIGHT);
-  const y = (value: number) => TOP + (1 - value) * (HEIGHT - TOP - BOTTOM);
+  const width = scale(xRange[1]) - scale(xRange[0]);
+  const along = (x: number) => rounded((scale(x) - scale(xRange[0])) / width);
+  // What lies at no finite place, such as 0 on a logarithmic axis, cannot be drawn.
+  const placed = <T extends { x: number; y: number }>(points: readonly T[] | undefined) =>
+    points
+      ?.map((point) => ({ ...point, x: along(point.x), y: rounded(point.y) }))
+      .filter(({ x, y }) => Number.isFinite(x) && Number.isFinite(y));
+  return {
+    description,
+    xLabel,
+    yLabel,
+    xTicks: [...xTicks]
+      .sort((a, b) => a - b)
+      .map((tick) => ({ at: along(tick), label: xFormat(tick) }))
+      .filter(({ at }) => Number.isFinite(at)),
+    yTicks,
+    series: series.map((one) => ({ ...one, points: placed(one.points), line: placed(one.line) })),
+  };
+}
+
+/** To a fraction of what can be seen. */
+const rounded = (share: number) => Math.round(share * 1e6) / 1e6;
+
+/** The plot as SVG with its legend below it, as HTML. All text is escaped; colours and shapes must be those there are. */
+export function drawPlot({ description, xLabel, yLabel, xTicks, yTicks, series }: Plot): string {
+  const x = (share: number) => LEFT + share * (WIDTH - LEFT - RIGHT);
+  const y = (share: number) => TOP + (1 - share) * (HEIGHT - TOP - BOTTOM);
   const parts: string[] = [];
-  for (const { at, label } of ticks) {
+  for (const { at, label } of yTicks) {
     parts.push(
       `<line class="grid" x1="${LEFT}" x2="${WIDTH - RIGHT}" y1="${f(y(at))}" y2="${f(y(at))}"/>`,
       `<text class="tick" x="${LEFT - 10}" y="${f(y(at) + 4)}" text-anchor="end">${escapeHtml(label)}</text>`,
     );
   }
   let free = -Infinity; // where the next label may begin
-  for (const tick of [...xTicks].sort((a, b) => a - b)) {
-    const label = options.xFormat(tick);
+  for (const { at: tick, label } of xTicks) {
     parts.push(
       `<line class="axis" x1="${f(x(tick))}" x2="${f(x(tick))}" y1="${f(y(0))}" y2="${f(y(0) + 5)}"/>`,
     );
@@ -133,11 +183,11 @@ function plot(options: PlotOptions, ticks: readonly { at: number; label: string 
   }
   parts.push(
     `<line class="axis" x1="${LEFT}" x2="${WIDTH - RIGHT}" y1="${f(y(0))}" y2="${f(y(0))}"/>`,
-    `<text class="label" x="${(LEFT + WIDTH - RIGHT) / 2}" y="${HEIGHT - 8}" text-anchor="middle">${escapeHtml(options.xLabel)}</text>`,
-    `<text class="label" x="${LEFT - 44}" y="${TOP - 14}">${escapeHtml(options.yLabel)}</text>`,
+    `<text class="label" x="${(LEFT + WIDTH - RIGHT) / 2}" y="${HEIGHT - 8}" text-anchor="middle">${escapeHtml(xLabel)}</text>`,
+    `<text class="label" x="${LEFT - 44}" y="${TOP - 14}">${escapeHtml(yLabel)}</text>`,
   );
   for (const { line, points = [], colour, shape, dashed, hollow } of series) {
-    const style = `style="--c: var(--${colour})"`;
+    const style = `style="--c: var(--${escapeHtml(colour)})"`;
     if (line !== undefined) {
       const path = line.map((point, i) => `${i === 0 ? 'M' : 'L'}${f(x(point.x))} ${f(y(point.y))}`).join('');
       parts.push(`<path class="line${dashed ? ' dashed' : ''}" ${style} d="${path}"/>`);
@@ -156,7 +206,7 @@ function plot(options: PlotOptions, ticks: readonly { at: number; label: string 
     }
   }
   return (
-    `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${escapeHtml(options.description)}">` +
+    `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${escapeHtml(description)}">` +
     `${parts.join('')}</svg>${legend(series)}`
   );
 }
@@ -183,7 +233,7 @@ function legend(series: readonly Series[]): string {
     const path = line === undefined ? '' : `<path class="line${dashed ? ' dashed' : ''}" d="M2 8H30"/>`;
     const sign =
       points === undefined ? '' : `<g class="mark${hollow ? ' hollow' : ''}">${mark(shape, 16, 8, 1)}</g>`;
-    return `<li style="--c: var(--${colour})"><svg viewBox="0 0 32 16" aria-hidden="true">${path}${sign}</svg>${escapeHtml(name)}</li>`;
+    return `<li style="--c: var(--${escapeHtml(colour)})"><svg viewBox="0 0 32 16" aria-hidden="true">${path}${sign}</svg>${escapeHtml(name)}</li>`;
   });
   return `<ul class="legend">${items.join('')}</ul>`;
 }
