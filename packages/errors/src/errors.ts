@@ -40,3 +40,14 @@ export class UnsupportedError extends FreelunchError {
 export class FormatError extends FreelunchError {
   override name = 'FormatError';
 }
+
+/** The file system or a server refuses: absent, not permitted, not of the expected kind, in use, or silent for too long. */
+export class FileError extends FreelunchError {
+  override name = 'FileError';
+
+  /** What the file system calls it, for instance `ENOENT`; undefined if the refusal is not its own. */
+  get code(): string | undefined {
+    const { code } = (this.cause ?? {}) as { code?: unknown };
+    return typeof code === 'string' ? code : undefined;
+  }
+}

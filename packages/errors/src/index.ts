@@ -2,6 +2,7 @@ export {
   ArgumentError,
   DisposedError,
   DTypeError,
+  FileError,
   FormatError,
   FreelunchError,
   OutOfMemoryError,
