@@ -7,10 +7,8 @@ const forms = [
   ...(Object.keys(references) as (keyof typeof references)[]).map((op) => [op, op, {}] as const),
   ['gelu with tanh', 'gelu', { approximate: 'tanh' }] as const,
 ];
-const extremes = [0, 1e-40, 1e-30, 1e-8, 1e-3, 16, 50, 88, 89, 100, 104, 1e4, 1e10, 3e38].flatMap((x) => [
-  x,
-  -x,
-]);
+const magnitudes = [0, 1e-40, 1e-30, 1e-8, 1e-3, 16, 50, 88, 89, 100, 104, 1e4, 1e10, 1e30, 3e38, Infinity];
+const extremes = magnitudes.flatMap((x) => [x, -x]);
 
 /** The outermost slopes, which finite differences of float64 give too coarsely. */
 const slopesAt1e4: Record<string, [left: number, right: number]> = {
@@ -48,7 +46,8 @@ describe.each(guarded)('%s', (_variant, k) => {
       reference.data.forEach((want, i) => {
         // What is below the normal range of float32 may become 0.
         const bound = Math.abs(want) < 3e-37 ? 3e-37 : 1e-6 * Math.abs(want);
-        expect(Math.abs(got[i] - want), `${op}(${extremes[i]}) = ${got[i]}`).toBeLessThanOrEqual(bound);
+        const error = Object.is(got[i], want) ? 0 : Math.abs(got[i] - want);
+        expect(error, `${op}(${extremes[i]}) = ${got[i]}`).toBeLessThanOrEqual(bound);
       });
 
       const dy = k.tensor(new Float32Array(extremes.length).fill(1));
@@ -66,6 +65,30 @@ describe.each(guarded)('%s', (_variant, k) => {
   it.each(forms)('%s passes NaN on', (_title, op, options) => {
     k.scope(() => {
       expect([...k[op]({ x: k.tensor([1, NaN]), ...options }).data].map(Number.isNaN)).toEqual([false, true]);
+    });
+  });
+
+  it('gated ops close their gates at -Infinity, and their gradients stay finite', () => {
+    k.scope(() => {
+      const closed = k.tensor([-Infinity, 0.5, -Infinity, 0.5, -1, 2], [1, 1, 6]);
+      const x = k.tensor([1, -2, 3, 4, 5, 6], [1, 1, 6]);
+      const finite = (tensor: { data: ArrayLike<number> }) => Array.from(tensor.data).every(Number.isFinite);
+
+      for (const normBeforeGate of [false, true]) {
+        const y = k.gatedRmsNorm({ x, z: closed, normBeforeGate });
+        expect([y.data[0], y.data[2]]).toEqual([-0, -0]);
+        const { dx, dz } = k.gatedRmsNormBackward({ x, z: closed, dy: x, normBeforeGate });
+        expect([finite(y), finite(dx), finite(dz)]).toEqual([true, true, true]);
+      }
+
+      const scan = { u: x, delta: x, A: k.zeros([6, 2]), B: k.zeros([1, 1, 2]), C: k.zeros([1, 1, 2]) };
+      const D = k.tensor([1, 1, 1, 1, 1, 1]);
+      expect(finite(k.selectiveScan({ ...scan, D, z: closed }).y)).toBe(true);
+      expect(finite(k.selectiveScanBackward({ ...scan, D, z: closed, dy: x }).dz!)).toBe(true);
+
+      const conv = { x: closed, weight: k.tensor([1, 1, 1, 1, 1, 1], [6, 1]), activation: 'silu' as const };
+      expect([...k.causalConv1d(conv).y.data.subarray(0, 3)]).toEqual([-0, expect.any(Number), -0]);
+      expect(finite(k.causalConv1dBackward({ ...conv, dy: x }).dx)).toBe(true);
     });
   });
 

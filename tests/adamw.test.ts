@@ -75,6 +75,15 @@ describe.each(guarded)('%s', (_variant, k) => {
     });
   });
 
+  it('keeps all digits of gradients whose norm is beyond float32', () => {
+    k.scope(() => {
+      const large = k.tensor(new Float32Array(10000).fill(3e38));
+      expect(k.clipGradNorm({ tensors: [large], maxNorm: 0.5 }) / 3e40).toBeCloseTo(1, 6);
+      expect(large.data[0] / 0.005).toBeCloseTo(1, 6);
+      expect(large.data[9999]).toBe(large.data[0]);
+    });
+  });
+
   it('changes nothing if the norm is NaN or infinite', () => {
     k.scope(() => {
       for (const value of [NaN, Infinity]) {

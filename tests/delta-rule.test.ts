@@ -1,4 +1,4 @@
-import { ArgumentError, DTypeError, loadKernels, ShapeError } from '@freelunch/kernels';
+import { ArgumentError, DTypeError, loadKernels, ShapeError, type Tensor } from '@freelunch/kernels';
 import { random } from '@freelunch/random';
 import { describe, expect, it } from 'vitest';
 import { normal, uniform } from './cases/case.ts';
@@ -29,6 +29,57 @@ describe.each(guarded)('%s', (_variant, k) => {
         return [name, k.tensor(data, [1, to - from, ...value.shape.slice(2)])];
       }),
     ) as T;
+
+  it.each([2 ** 70, 2 ** 120, 2 ** -70, 2 ** -140])(
+    'normalises queries and keys times %f as it does those of length 1',
+    (factor) => {
+      k.scope(() => {
+        const scaled = (x: Tensor) =>
+          k.tensor(
+            x.toArray().map((value) => value * factor),
+            x.shape,
+          );
+        // Few digits remain below the normal range of float32, so that these are whole.
+        const whole = (x: Tensor) =>
+          k.tensor(
+            x.toArray().map((value) => Math.round(value * 4) + 0.5),
+            x.shape,
+          );
+        const ordinary = { ...args, q: whole(args.q), k: whole(args.k), eps: 0 };
+        const extreme = { ...ordinary, q: scaled(ordinary.q), k: scaled(ordinary.k) };
+        const want = k.deltaRule(ordinary);
+        const got = k.deltaRule(extreme);
+        expect(relativeError(got.o.data, want.o.data)).toBeLessThan(2e-6);
+        expect(relativeError(got.lastState.data, want.lastState.data)).toBeLessThan(2e-6);
+        const step = ({ q, k: key, v, beta }: typeof args) =>
+          k.deltaRuleStep({
+            state: k.zeros([1, nHeads, dKey, dValue]),
+            q: part({ q }, 0, 1).q.reshape([1, nHeads, dKey]),
+            k: part({ key }, 0, 1).key.reshape([1, nHeads, dKey]),
+            v: part({ v }, 0, 1).v.reshape([1, nHeads, dValue]),
+            beta: part({ beta }, 0, 1).beta.reshape([1, nHeads]),
+            l2Normalize: true,
+            eps: 0,
+          });
+        expect(relativeError(step(extreme).data, step(ordinary).data)).toBeLessThan(2e-6);
+        if (factor < 2 ** -100) return; // gradients, 1 / factor times as large, would overflow
+
+        const upstream = { do: args.v };
+        const wanted = k.deltaRuleBackward({ ...ordinary, ...upstream });
+        const gradients = k.deltaRuleBackward({ ...extreme, ...upstream });
+        expect(relativeError(gradients.dv.data, wanted.dv.data)).toBeLessThan(2e-6);
+        for (const name of ['dq', 'dk'] as const) {
+          const expected = k.tensor(
+            wanted[name].toArray().map((value) => value / factor),
+            wanted[name].shape,
+          );
+          expect(relativeError(gradients[name].data, expected.data), name).toBeLessThan(
+            factor > 2 ** 100 ? 1e-3 : 1e-5,
+          );
+        }
+      });
+    },
+  );
 
   it('gives in two parts, and step by step, what it gives at once', () => {
     k.scope(() => {

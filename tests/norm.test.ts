@@ -2,7 +2,122 @@ import { loadKernels, OutOfMemoryError } from '@freelunch/kernels';
 import { describe, expect, it } from 'vitest';
 import { guarded } from './kernels.ts';
 
+/** The largest error, as a share of the largest number wanted. */
+function errorOf(got: ArrayLike<number>, want: readonly number[]): number {
+  const largest = Math.max(...want.map(Math.abs));
+  return Math.max(...want.map((value, i) => Math.abs(got[i] - value))) / largest;
+}
+
+/** Gradients of `sum of dy f(x)` by the formula in float64. */
+function rowInDouble(
+  x: number[],
+  dy: number[],
+  weight: number[],
+  eps: number,
+  centred: boolean,
+): { y: number[]; dx: number[]; dweight: number[] } {
+  const mean = (values: number[]) => values.reduce((a, b) => a + b / values.length, 0);
+  const middle = centred ? mean(x) : 0;
+  const r = 1 / Math.sqrt(mean(x.map((value) => (value - middle) ** 2)) + eps);
+  const n = x.map((value) => (value - middle) * r);
+  const g = dy.map((value, i) => value * weight[i]);
+  const push = centred ? mean(g) : 0;
+  const pull = mean(g.map((value, i) => value * n[i]));
+  return {
+    y: n.map((value, i) => value * weight[i]),
+    dx: g.map((value, i) => r * (value - push - n[i] * pull)),
+    dweight: dy.map((value, i) => value * n[i]),
+  };
+}
+
+/** Rows whose sums of squares or products leave the range of float32, and one that does not, before and after them. */
+const scales = [1, 1e20, 3e38, 1, 1e-15, 1e-30];
+const pattern = [1, -1, 1, -1, 0.5, -0.25, 0.75, 1, -1, 0.125, 1];
+
 describe.each(guarded)('%s', (_variant, k) => {
+  it.each([
+    ['rmsNorm', false],
+    ['layerNorm', true],
+  ] as const)('%s keeps its digits where squares overflow and where they underflow', (op, centred) => {
+    const eps = 1e-30;
+    const weight = pattern.map((_, i) => 1 + i / 8);
+    for (const scale of scales) {
+      for (const upstream of [1, 1e20]) {
+        if (upstream > 1 && scale < 1e20) continue; // dx itself would overflow
+        k.scope(() => {
+          const x = k.tensor(
+            pattern.map((value) => value * scale),
+            [1, pattern.length],
+          );
+          const dy = k.tensor(
+            pattern.map((_, i) => upstream * (i % 3) - upstream / 2),
+            [1, pattern.length],
+          );
+          const w = k.tensor(weight);
+          const want = rowInDouble([...x.data], [...dy.data], [...w.data], eps, centred);
+          const gradients = k[`${op}Backward`]({ x, dy, weight: w, eps });
+          expect(errorOf(k[op]({ x, weight: w, eps }).data, want.y), `y at ${scale}`).toBeLessThan(2e-6);
+          expect(errorOf(gradients.dx.data, want.dx), `dx at ${scale}`).toBeLessThan(
+            scale > 1e37 ? 1e-4 : 2e-6,
+          );
+          expect(errorOf(gradients.dweight!.data, want.dweight), `dweight at ${scale}`).toBeLessThan(2e-6);
+        });
+      }
+    }
+  });
+
+  it.each([false, true])(
+    'gatedRmsNorm keeps its digits where squares overflow, norm before gate: %s',
+    (normBeforeGate) => {
+      k.scope(() => {
+        const shape = [1, pattern.length];
+        const small = {
+          z: k.tensor(
+            pattern.map((_, i) => i / 4 - 1),
+            shape,
+          ),
+          weight: k.tensor(pattern),
+          normBeforeGate,
+        };
+        const dy = k.tensor(
+          pattern.map((_, i) => (i % 3) - 0.5),
+          shape,
+        );
+        const want = { x: k.tensor(pattern, shape), ...small, eps: 1e-30 };
+        const got = {
+          ...want,
+          x: k.tensor(
+            pattern.map((value) => value * 2 ** 70),
+            shape,
+          ),
+        };
+        // Far above eps a power of two in x changes nothing but the scale of dx.
+        expect(errorOf(k.gatedRmsNorm(got).data, [...k.gatedRmsNorm(want).data])).toBeLessThan(2e-6);
+        const gradients = k.gatedRmsNormBackward({ ...got, dy });
+        const expected = k.gatedRmsNormBackward({ ...want, dy });
+        expect(
+          errorOf(
+            gradients.dx.data,
+            [...expected.dx.data].map((value) => value / 2 ** 70),
+          ),
+        ).toBeLessThan(2e-6);
+        expect(errorOf(gradients.dz.data, [...expected.dz.data])).toBeLessThan(2e-6);
+        expect(errorOf(gradients.dweight!.data, [...expected.dweight!.data])).toBeLessThan(2e-6);
+      });
+    },
+  );
+
+  it('gives +-1 for rows of +-1e20', () => {
+    k.scope(() => {
+      const x = k.tensor([1e20, -1e20, 1e20, -1e20, 1e20], [1, 5]);
+      const ones = k.tensor([1, 1, 1, 1, 1], [1, 5]);
+      expect([...k.rmsNorm({ x }).data]).toEqual([1, -1, 1, -1, 1]);
+      expect([...k.gatedRmsNorm({ x, z: ones }).data].map(Math.fround)).toEqual([1, -1, 1, -1, 1]);
+      const even = k.tensor([1e20, -1e20, 1e20, -1e20], [1, 4]);
+      expect([...k.layerNorm({ x: even }).data]).toEqual([1, -1, 1, -1]);
+    });
+  });
+
   it('adds gradients of weight and bias up over 20,000 rows without losing digits', () => {
     k.scope(() => {
       const rows = 20000;

@@ -3,7 +3,7 @@
  *
  *   y, x, dx, dy, a, b  [size]
  *
- * x is finite; NaN in gives NaN out. Where there is an exp, one loop does whole vectors and the rest alike: loadTail and storeTail cost
+ * Infinite x gives the limit, NaN gives NaN. Where there is an exp, one loop does whole vectors and the rest alike: loadTail and storeTail cost
  * nothing beside it (measured), and it is inlined once. Where there is none, the rest comes after the loop: twice as fast.
  *
  * Coefficients are least-maximum fits made for this file: of (e^r - 1 - r) / r^2 in r, |r| <= ln(2)/2, and of
@@ -12,6 +12,8 @@
 import {
   exp,
   expNegative,
+  finite,
+  finiteBelow,
   loadTail,
   log1pUnit,
   madd,
@@ -113,7 +115,7 @@ function siluSlope(x: v128): v128 {
   const d = f32x4.div(constant(4), f32x4.add(constant(4), e));
   const ed = f32x4.mul(e, d);
   const s = v128.bitselect(d, ed, f32x4.gt(x, constant(0)));
-  return madd(f32x4.mul(x, ed), d, s);
+  return madd(f32x4.mul(finite(x), ed), d, s);
 }
 
 /** y = x P(x), P(x) = (1 + erf(x / sqrt(2))) / 2 (Hendrycks & Gimpel 2016, arXiv:1606.08415). */
@@ -132,7 +134,7 @@ export function geluBackward(dx: usize, dy: usize, x: usize, size: i32): void {
 
 /** max(x, 0) - |x| Q(|x|): nothing cancels, so that the left tail keeps its digits. */
 function gelu(x: v128): v128 {
-  const t = f32x4.abs(x);
+  const t = f32x4.abs(finite(x));
   return nmadd(t, normalTail(t, bell(t)), f32x4.pmax(x, constant(0)));
 }
 
@@ -141,7 +143,7 @@ function geluSlope(x: v128): v128 {
   const e = bell(t);
   const q = normalTail(t, e);
   const p = v128.bitselect(f32x4.sub(constant(4), q), q, f32x4.gt(x, constant(0)));
-  return madd(f32x4.mul(x, constant(92)), e, p);
+  return madd(f32x4.mul(finite(x), constant(92)), e, p);
 }
 
 /** e^(-t^2/2). */
@@ -164,7 +166,7 @@ export function geluTanhForward(y: usize, x: usize, size: i32): void {
   for (; size > 0; size -= 4, y += 16, x += 16) {
     const value = loadTail(x, size);
     const e = exp(f32x4.mul(value, madd(f32x4.mul(value, value), constant(100), constant(96))));
-    storeTail(y, f32x4.div(value, f32x4.add(constant(4), e)), size);
+    storeTail(y, f32x4.div(finiteBelow(value), f32x4.add(constant(4), e)), size);
   }
 }
 

@@ -67,8 +67,12 @@ export function sumOfSquares(x: usize, size: i32): f64 {
   return total;
 }
 
-/** x *= factor. */
+/** x *= factor, which may be below the normal range of float32: then it acts in two parts, for a subnormal has fewer digits. */
 export function scaleInPlace(x: usize, size: i32, factor: f64): void {
+  if (abs<f64>(factor) < 1.2e-38 && factor != 0) {
+    scaleInPlace(x, size, 5.421010862427522e-20); // 2^-64
+    factor *= 18446744073709551616.0;
+  }
   const factors = f32x4.splat(<f32>factor);
   for (; size >= 4; size -= 4, x += 16) v128.store(x, f32x4.mul(v128.load(x), factors));
   storeTail(x, f32x4.mul(loadTail(x, size), factors), size);

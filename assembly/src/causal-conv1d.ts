@@ -12,7 +12,7 @@
  * Lanes run along the channels. The weights are transposed first, into scratch. Width 4, that of Mamba, goes by four
  * steps at a time, which share the loads of weights and inputs; the rest, of any width, by single steps.
  */
-import { loadTail, madd, sigmoid, silu, storeTail } from './simd';
+import { loadTail, madd, silu, siluSlope, storeTail } from './simd';
 
 const STEPS = 4;
 
@@ -143,6 +143,10 @@ function forwardBlock(
   }
 }
 
+export function causalConv1dForwardScratchBytes(channels: i32, width: i32): f64 {
+  return 4 * <f64>width * <f64>channels;
+}
+
 /** Scratch: width rows of channels. lastState is 0 if width is 1. */
 // prettier-ignore
 export function causalConv1dForward(
@@ -181,13 +185,6 @@ export function causalConv1dForward(
   }
 }
 
-/** d silu(a) / da. */
-function slope(a: v128): v128 {
-  const one = f32x4.splat(1);
-  const s = sigmoid(a);
-  return f32x4.mul(s, madd(a, f32x4.sub(one, s), one));
-}
-
 /**
  * Steps begin..end-1 backwards, on the channels from `first` on. With g[t] the gradient of step t before the
  * activation, dx[t] = sum_k weight[k] g[t + width - 1 - k]: it is complete, and written, width - 1 steps later, so
@@ -210,7 +207,7 @@ function backwardSteps(
       let g = f32x4.splat(0);
       if (t < seqLen && dy != 0) {
         g = loadTail(dy + <usize>t * row + at, rest);
-        if (activation) g = f32x4.mul(g, slope(weighted(x, state, weights, bias, t, c, channels, width)));
+        if (activation) g = f32x4.mul(g, siluSlope(weighted(x, state, weights, bias, t, c, channels, width)));
         storeTail(dbias + at, f32x4.add(loadTail(dbias + at, rest), g), rest);
         for (let k = 0; k < width; k++) {
           const input = inputRow(x, state, t - kept + k, width, row);
@@ -260,10 +257,10 @@ function backwardBlock(
     const xg = v128.load(x + row3 + at);
     if (activation) {
       const start = bias == 0 ? f32x4.splat(0) : v128.load(bias + at);
-      g0 = f32x4.mul(g0, slope(madd(w3, xd, madd(w2, xc, madd(w1, xb, madd(w0, xa, start))))));
-      g1 = f32x4.mul(g1, slope(madd(w3, xe, madd(w2, xd, madd(w1, xc, madd(w0, xb, start))))));
-      g2 = f32x4.mul(g2, slope(madd(w3, xf, madd(w2, xe, madd(w1, xd, madd(w0, xc, start))))));
-      g3 = f32x4.mul(g3, slope(madd(w3, xg, madd(w2, xf, madd(w1, xe, madd(w0, xd, start))))));
+      g0 = f32x4.mul(g0, siluSlope(madd(w3, xd, madd(w2, xc, madd(w1, xb, madd(w0, xa, start))))));
+      g1 = f32x4.mul(g1, siluSlope(madd(w3, xe, madd(w2, xd, madd(w1, xc, madd(w0, xb, start))))));
+      g2 = f32x4.mul(g2, siluSlope(madd(w3, xf, madd(w2, xe, madd(w1, xd, madd(w0, xc, start))))));
+      g3 = f32x4.mul(g3, siluSlope(madd(w3, xg, madd(w2, xf, madd(w1, xe, madd(w0, xd, start))))));
     }
     v128.store(dbias + at, f32x4.add(v128.load(dbias + at), f32x4.add(f32x4.add(g0, g1), f32x4.add(g2, g3))));
     let sum = dweights + at;
@@ -287,6 +284,10 @@ function backwardBlock(
     v128.store(before2 + at, g2);
     v128.store(before1 + at, g3);
   }
+}
+
+export function causalConv1dBackwardScratchBytes(channels: i32, width: i32): f64 {
+  return 4 * (3 * <f64>width + 1) * <f64>channels;
 }
 
 /** Scratch: 3 width + 1 rows of channels. dbias, dInitialState, dy and dLastState may be 0. */
@@ -349,6 +350,10 @@ export function causalConv1dBackward(
     }
   }
   if (dbias != 0) memory.copy(dbias, biasSum, row);
+}
+
+export function causalConv1dStepScratchBytes(channels: i32, width: i32): f64 {
+  return causalConv1dForwardScratchBytes(channels, width);
 }
 
 /** One step: y, x [batch, channels]; the state is shifted by one, x becomes its last row. Scratch: width rows. */

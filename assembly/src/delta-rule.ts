@@ -9,8 +9,8 @@
  *   q, k         [batch, seqLen, nHeads, dKey]     o, v  [batch, seqLen, nHeads, dValue]
  *   beta, decay  [batch, seqLen, nHeads]           S     [batch, nHeads, dKey, dValue]
  *
- * decay may be 0 (f = 1). If l2Normalize, q and k are divided by sqrt(sum of squares + eps) first. `scratch` has the
- * bytes that `deltaRuleScratchBytes` says.
+ * decay may be 0 (f = 1). If l2Normalize, q and k are divided by sqrt(sum of squares + eps) first. `scratch` has as many
+ * bytes as `<kernel>ScratchBytes` says.
  *
  * A column of S depends on no other, so 8 of them at a time go through a block of steps. One pass over such a panel
  * writes step t and at once reads for step t + 1, its key's recall and its query's: 3 madds for each load and store.
@@ -37,21 +37,13 @@ import {
   packRows,
   packTransposed,
   padded,
+  paddedBytes,
   scaleRows,
   shifted,
   touch,
   unpackRows,
   zeroRows,
 } from './state-tiles';
-
-/** Bytes of `scratch`; seqLen is 0 for the forward pass. */
-export function deltaRuleScratchBytes(seqLen: i32, nHeads: i32, dKey: i32, dValue: i32): f64 {
-  const key = <f64>padded(dKey);
-  const value = <f64>padded(dValue);
-  const block = <f64>BLOCK;
-  const head = seqLen == 0 ? key * value : 3 * key * value + (2 * value + 1) * <f64>seqLen + 32;
-  return 4 * ((4 * block + 5) * key + 4 * block * value + 3 * block + 8 + <f64>nHeads * head);
-}
 
 /** A state [dKey, dValue] as panels of 8 columns, [panels, padded dKey, 8]; zeros if `source` is 0. */
 function packPanels(target: usize, source: usize, dKey: i32, dValue: i32): void {
@@ -80,12 +72,24 @@ function unpackPanels(target: usize, source: usize, dKey: i32, dValue: i32): voi
   }
 }
 
-/** 1 / sqrt(x . x + eps) of an unpadded row. */
-function inverseNorm(x: usize, size: i32, eps: f32): f32 {
+/** x . x + eps of an unpadded row. */
+function squareNorm(x: usize, size: i32, eps: f32): f32 {
   let acc = f32x4.splat(0);
   for (; size >= 4; size -= 4, x += 16) acc = madd(v128.load(x), v128.load(x), acc);
   const rest = loadTail(x, size);
-  return 1 / sqrt<f32>(sum(madd(rest, rest, acc)) + eps);
+  return sum(madd(rest, rest, acc)) + eps;
+}
+
+/** Whether x . x + eps neither overflows nor loses digits to underflow; else the row is normalised in float64. */
+function isOrdinary(square: f32): bool {
+  return square > 1e-30 && square < f32.MAX_VALUE;
+}
+
+function inverseNorm64(x: usize, size: i32, eps: f32): f64 {
+  let total = <f64>eps;
+  const end = (<usize>size) << 2;
+  for (let i: usize = 0; i < end; i += 4) total += <f64>load<f32>(x + i) * <f64>load<f32>(x + i);
+  return 1 / sqrt<f64>(total);
 }
 
 /** Queries or keys as padded rows, normalised if so wanted, times a factor. */
@@ -96,7 +100,13 @@ function packKeys(target: usize, source: usize, steps: i32, stride: usize, size:
     return;
   }
   for (let t = 0; t < steps; t++) {
-    packRows(target, source, 1, stride, size, IDENTITY, factor * inverseNorm(source, size, eps));
+    const square = squareNorm(source, size, eps);
+    if (isOrdinary(square)) packRows(target, source, 1, stride, size, IDENTITY, factor * (1 / sqrt<f32>(square)));
+    else {
+      const f = <f64>factor * inverseNorm64(source, size, eps);
+      zeroRows(target, padded(size));
+      for (let i: usize = 0; i < (<usize>size) << 2; i += 4) store<f32>(target + i, <f32>(<f64>load<f32>(source + i) * f));
+    }
     target += (<usize>padded(size)) << 2;
     source += stride;
   }
@@ -109,15 +119,25 @@ function unpackKeys(target: usize, rows: usize, x: usize, steps: i32, stride: us
     unpackRows(target, rows, 0, steps, stride, size, IDENTITY, factor);
     return;
   }
+  const end = (<usize>size) << 2;
   for (let t = 0; t < steps; t++) {
-    const n = inverseNorm(x, size, eps);
-    let along: f32 = 0;
-    for (let i: usize = 0; i < (<usize>size) << 2; i += 4) along += load<f32>(x + i) * load<f32>(rows + i);
-    along *= n * n;
-    for (let i: usize = 0; i < (<usize>size) << 2; i += 4) {
-      store<f32>(rows + i, load<f32>(rows + i) - load<f32>(x + i) * along);
+    const square = squareNorm(x, size, eps);
+    if (isOrdinary(square)) {
+      const n: f32 = 1 / sqrt<f32>(square);
+      let along: f32 = 0;
+      for (let i: usize = 0; i < end; i += 4) along += load<f32>(x + i) * load<f32>(rows + i);
+      along *= n * n;
+      for (let i: usize = 0; i < end; i += 4) store<f32>(rows + i, load<f32>(rows + i) - load<f32>(x + i) * along);
+      unpackRows(target, rows, 0, 1, stride, size, IDENTITY, factor * n);
+    } else {
+      const n = inverseNorm64(x, size, eps);
+      let along: f64 = 0;
+      for (let i: usize = 0; i < end; i += 4) along += <f64>load<f32>(x + i) * n * <f64>load<f32>(rows + i);
+      for (let i: usize = 0; i < end; i += 4) {
+        const y = <f64>load<f32>(x + i) * n;
+        store<f32>(target + i, <f32>(<f64>factor * n * (<f64>load<f32>(rows + i) - y * along)));
+      }
     }
-    unpackRows(target, rows, 0, 1, stride, size, IDENTITY, factor * n);
     target += stride; x += stride;
     rows += (<usize>padded(size)) << 2;
   }
@@ -197,6 +217,12 @@ function deltaPanel(
     o += laneRow; e += laneRow; v += laneRow;
     beta += 4; forget += 4; qk += 4;
   }
+}
+
+export function deltaRuleForwardScratchBytes(nHeads: i32, dKey: i32, dValue: i32): f64 {
+  const key = paddedBytes(dKey),
+    value = paddedBytes(dValue);
+  return 2 * (BLOCK + 1) * key + 3 * BLOCK * value + 3 * BLOCK * 4 + 32 + (<f64>nHeads * key * value) / 4;
 }
 
 // prettier-ignore
@@ -325,6 +351,15 @@ function packNextForgets(
   const inside = t + steps < seqLen ? steps : steps - 1;
   packForgets(target, shifted(decay, (step << 2) + stride), inside, stride, row);
   if (inside < steps) store<f32>(target + ((<usize>inside) << 2), 1);
+}
+
+export function deltaRuleBackwardScratchBytes(seqLen: i32, nHeads: i32, dKey: i32, dValue: i32): f64 {
+  const key = paddedBytes(dKey),
+    value = paddedBytes(dValue);
+  const head = 64 + (3 * key * value) / 4 + (2 * value + 4) * <f64>seqLen;
+  return (
+    (4 * BLOCK + 5) * key + 4 * BLOCK * value + 3 * BLOCK * 4 + <f64>nHeads * (ceil<f64>(head / 64) * 64)
+  );
 }
 
 /**
@@ -549,7 +584,11 @@ export function deltaRuleBackward(
   }
 }
 
-/** One step of every head: the state is updated in place. Shapes without seqLen; `scratch` holds 2 rows of keys. */
+export function deltaRuleStepScratchBytes(dKey: i32): f64 {
+  return 2 * paddedBytes(dKey);
+}
+
+/** One step of every head: the state is updated in place. Shapes without seqLen. */
 // prettier-ignore
 export function deltaRuleStep(
   o: usize, state: usize,
@@ -561,17 +600,17 @@ export function deltaRuleStep(
   const valueRow = (<usize>dValue) << 2;
   const query = scratch;
   const key = query + ((<usize>padded(dKey)) << 2);
+  const keyEnd = key + keyRow;
   for (let head = 0; head < batch * nHeads; head++) {
     packKeys(query, q, 1, 0, dKey, l2Normalize, eps, scale);
     packForgets(key, shifted(decay, (<usize>head) << 2), 1, 0, key);
     const f = v128.load32_splat(key);
     packKeys(key, k, 1, 0, dKey, l2Normalize, eps, 1);
     const b = v128.load32_splat(beta + ((<usize>head) << 2));
-    const last = state + keyRow * dValue;
     let j: usize = 0;
     for (; j + 64 <= valueRow; j += 64) { // a cache line of each row of the state
       let r0 = f32x4.splat(0), r1 = r0, r2 = r0, r3 = r0;
-      for (let cell = state + j, i = key; cell < last; cell += valueRow, i += 4) {
+      for (let cell = state + j, i = key; i < keyEnd; cell += valueRow, i += 4) {
         const x = v128.load32_splat(i);
         r0 = madd(x, v128.load(cell), r0); r1 = madd(x, v128.load(cell, 16), r1);
         r2 = madd(x, v128.load(cell, 32), r2); r3 = madd(x, v128.load(cell, 48), r3);
@@ -579,7 +618,7 @@ export function deltaRuleStep(
       r0 = f32x4.mul(b, nmadd(f, r0, v128.load(v + j))); r1 = f32x4.mul(b, nmadd(f, r1, v128.load(v + j, 16)));
       r2 = f32x4.mul(b, nmadd(f, r2, v128.load(v + j, 32))); r3 = f32x4.mul(b, nmadd(f, r3, v128.load(v + j, 48)));
       let o0 = f32x4.splat(0), o1 = o0, o2 = o0, o3 = o0;
-      for (let cell = state + j, i = key; cell < last; cell += valueRow, i += 4) {
+      for (let cell = state + j, i = key; i < keyEnd; cell += valueRow, i += 4) {
         const x = v128.load32_splat(i), y = v128.load32_splat(i - key + query);
         const s0 = madd(x, r0, f32x4.mul(f, v128.load(cell)));
         v128.store(cell, s0);
@@ -600,18 +639,18 @@ export function deltaRuleStep(
     for (; j < valueRow; j += 16) {
       const rest = <i32>((valueRow - j) >> 2);
       let r = f32x4.splat(0);
-      for (let cell = state + j, i = key; cell < last; cell += valueRow, i += 4) {
+      for (let cell = state + j, i = key; i < keyEnd; cell += valueRow, i += 4) {
         r = madd(v128.load32_splat(i), loadTail(cell, rest), r);
       }
       r = f32x4.mul(b, nmadd(f, r, loadTail(v + j, rest)));
       let out = f32x4.splat(0);
-      for (let cell = state + j, i = key; cell < last; cell += valueRow, i += 4) {
+      for (let cell = state + j, i = key; i < keyEnd; cell += valueRow, i += 4) {
         const s = madd(v128.load32_splat(i), r, f32x4.mul(f, loadTail(cell, rest)));
         storeTail(cell, s, rest);
         out = madd(v128.load32_splat(i - key + query), s, out);
       }
       storeTail(o + j, out, rest);
     }
-    o += valueRow; v += valueRow; q += keyRow; k += keyRow; state = last;
+    o += valueRow; v += valueRow; q += keyRow; k += keyRow; state += keyRow * dValue;
   }
 }

@@ -10,8 +10,8 @@
  *   S           [batch, nHeads, dKey, dValue]     z     [batch, nHeads, dKey]
  *   decay       [batch, seqLen, nHeads], or [nHeads] if decayPerStep is 0
  *
- * The caller gives decay or gate or neither (0), and normalizers only if it normalises. `scratch` has the bytes that
- * `linearAttentionScratchBytes` says. A block of steps passes for one head after the other, copied to padded rows.
+ * The caller gives decay or gate or neither (0), and normalizers only if it normalises. `scratch` has as many
+ * bytes as `<kernel>ScratchBytes` says. A block of steps passes for one head after the other, copied to padded rows.
  * This is the recurrent form; that in chunks is in linear-attention-chunked.ts.
  *
  * Backward is three more passes of the same recurrence, two of them backwards in time, so it keeps no states:
@@ -36,6 +36,7 @@ import {
   packState,
   packTransposed,
   padded,
+  paddedBytes,
   scaleRows,
   shifted,
   touch,
@@ -44,15 +45,6 @@ import {
   zeroRows,
 } from './state-tiles';
 import { loadTail, madd, storeTail, sum } from './simd';
-
-/** Bytes of `scratch`; seqLen is 0 for the forward pass. */
-export function linearAttentionScratchBytes(seqLen: i32, nHeads: i32, dKey: i32, dValue: i32): f64 {
-  const key = <f64>padded(dKey);
-  const value = <f64>padded(dValue);
-  const block = <f64>BLOCK;
-  const head = seqLen == 0 ? key * value + key : 3 * key * value + 5 * key + 20 + 5 * <f64>seqLen;
-  return 4 * ((5 * block + 1) * key + 3 * block * value + block + <f64>nHeads * head);
-}
 
 /** A vector as a padded row; zeros if `source` is 0. */
 function packVector(target: usize, source: usize, size: i32): void {
@@ -88,6 +80,12 @@ function denominators(inverse: usize, z: usize, q: usize, k: usize, forget: usiz
     inverse += 4; q += row; k += row;
     if (forget != 0) forget += row;
   }
+}
+
+export function linearAttentionForwardScratchBytes(nHeads: i32, dKey: i32, dValue: i32): f64 {
+  const key = paddedBytes(dKey),
+    value = paddedBytes(dValue);
+  return 3 * BLOCK * key + 2 * BLOCK * value + BLOCK * 4 + <f64>nHeads * ((key * value) / 4 + key);
 }
 
 // prettier-ignore
@@ -230,6 +228,13 @@ function rowSum(x: usize, size: i32): f32 {
   let acc = f32x4.splat(0);
   for (const end = x + ((<usize>size) << 2); x < end; x += 16) acc = f32x4.add(acc, v128.load(x));
   return sum(acc);
+}
+
+export function linearAttentionBackwardScratchBytes(seqLen: i32, nHeads: i32, dKey: i32, dValue: i32): f64 {
+  const key = paddedBytes(dKey),
+    value = paddedBytes(dValue);
+  const head = 5 * key + 16 + (3 * key * value) / 4 + 20 * <f64>seqLen;
+  return (5 * BLOCK + 1) * key + 3 * BLOCK * value + <f64>nHeads * (ceil<f64>(head / 64) * 64);
 }
 
 /**
@@ -447,9 +452,12 @@ export function linearAttentionBackward(
   }
 }
 
+export function linearAttentionStepScratchBytes(dKey: i32): f64 {
+  return 3 * paddedBytes(dKey);
+}
+
 /**
- * One step of every head: state and normalizer (0 if it does not normalise) are updated in place. `scratch` holds
- * 3 dKey floats, each rounded up to a multiple of 8.
+ * One step of every head: state and normalizer (0 if it does not normalise) are updated in place.
  *
  *   o, v  [batch, nHeads, dValue]   q, k, gate  [batch, nHeads, dKey]   decay  [batch, nHeads], or [nHeads]
  */

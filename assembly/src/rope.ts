@@ -6,7 +6,7 @@
  *
  *   y, x       [batch, seqLen, nHeads, headDim]
  *   positions  [seqLen], int32; absent (0): offset, offset + 1, ...
- *   scratch    ropeScratchBytes(rotaryDim)
+ *   scratch    as many bytes as `<kernel>ScratchBytes` says
  *
  * Pairs are (i, i + rotaryDim / 2), or with `interleaved` (2 i, 2 i + 1). What lies beyond rotaryDim is copied.
  *
@@ -22,8 +22,16 @@ const ANCHOR = 32;
 const signs: usize = memory.data<f32>([-1, 1, -1, 1], 16);
 
 /** Frequencies, cosines and sines of the position, those of a step: float64. Then what the rotation reads, float32. */
-export function ropeScratchBytes(rotaryDim: i32): usize {
-  return paddedPairs(rotaryDim) * (5 * 8 + 2 * 8);
+function scratchBytes(rotaryDim: i32): f64 {
+  return ceil<f64>(<f64>rotaryDim / 8) * (4 * (5 * 8 + 2 * 8));
+}
+
+export function ropeForwardScratchBytes(rotaryDim: i32): f64 {
+  return scratchBytes(rotaryDim);
+}
+
+export function ropeBackwardScratchBytes(rotaryDim: i32): f64 {
+  return scratchBytes(rotaryDim);
 }
 
 // prettier-ignore
@@ -56,7 +64,7 @@ function rotate(
   const frequencies = scratch, cosines = scratch + array, sines = cosines + array;
   const stepCosines = sines + array, stepSines = stepCosines + array;
   const c = stepSines + array, s = c + array;
-  memory.fill(scratch, 0, ropeScratchBytes(rotaryDim));
+  memory.fill(scratch, 0, <usize>scratchBytes(rotaryDim));
   for (let i = 0; i < pairs; i++) {
     const frequency = direction * Math.pow(base, <f64>(-2 * i) / rotaryDim);
     store<f64>(frequencies + (<usize>i << 3), frequency);

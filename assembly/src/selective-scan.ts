@@ -18,7 +18,18 @@
  *
  * The caller guarantees the shapes, that nGroups divides dInner, and the scratch memory.
  */
-import { exp2, exp2Constants, loadTail, madd, sigmoid, silu, softplus, storeTail, sum } from './simd';
+import {
+  exp2,
+  exp2Constants,
+  loadTail,
+  madd,
+  sigmoid,
+  silu,
+  siluSlope,
+  softplus,
+  storeTail,
+  sum,
+} from './simd';
 
 const VECTOR: usize = 16; // bytes of four lanes
 const BLOCK = 16; // channels in a cache line
@@ -294,20 +305,60 @@ function scanTileAny(
 }
 
 /**
- * h: initial states in, last states out. y may be 0: then only states are computed. checkpoints may be 0; else, with
- * batch 1, the states before each chunk go there, [number of chunks, dInner, dState].
- *
- * scratch: 16 bytes x (4 + 28 chunkSize + 3 dState) + 2 chunkSize rowStride.
+ * Longer chunks compute fewer states twice but take more memory: at [256, 16, 512] a backward pass took 2.67 times a
+ * forward pass with 64, 2.56 times with 128.
  */
+const FORWARD_CHUNK = 64;
+const BACKWARD_CHUNK = 128;
+
+/**
+ * Time steps that are computed in one go, at most `most`, about the same number in each chunk. B and C of a chunk,
+ * laid out on four lanes, are to stay in the second cache at any dState.
+ */
+function chunkSizeFor(seqLen: i32, dState: i32, most: i32): i32 {
+  const longest = max(16, min(most, 4096 / dState));
+  const chunks = (seqLen - 1) / longest + 1;
+  return (seqLen - 1) / chunks + 1;
+}
+
+/** Four tiles of records, three tiles of A and states, and `rows` rows of [dState][4]. */
+function tileBytes(dState: i32, chunkSize: i32, rows: i32): f64 {
+  const stride = 64 * (2 * floor<f64>(ceil<f64>(<f64>dState / 4) / 2) + 1); // rowStride
+  return 16 * (4 + 28 * <f64>chunkSize + 3 * <f64>dState) + <f64>rows * stride;
+}
+
+export function selectiveScanForwardScratchBytes(seqLen: i32, dState: i32): f64 {
+  const chunkSize = chunkSizeFor(seqLen, dState, FORWARD_CHUNK);
+  return tileBytes(dState, chunkSize, 2 * chunkSize);
+}
+
+/** h: initial states in, last states out. */
 // prettier-ignore
 export function selectiveScanForward(
+  y: usize, h: usize,
+  u: usize, delta: usize, A: usize, B: usize, C: usize, D: usize, z: usize, deltaBias: usize,
+  scratch: usize,
+  batch: i32, seqLen: i32, dInner: i32, dState: i32, nGroupsB: i32, nGroupsC: i32, deltaSoftplus: bool,
+): void {
+  scan(
+    y, h, 0, u, delta, A, B, C, D, z, deltaBias, scratch,
+    batch, seqLen, dInner, dState, nGroupsB, nGroupsC, deltaSoftplus, chunkSizeFor(seqLen, dState, FORWARD_CHUNK),
+  );
+}
+
+/**
+ * y may be 0: then only states are computed. checkpoints may be 0; else, with batch 1, the states before each chunk go
+ * there, [number of chunks, dInner, dState].
+ */
+// prettier-ignore
+function scan(
   y: usize, h: usize, checkpoints: usize,
   u: usize, delta: usize, A: usize, B: usize, C: usize, D: usize, z: usize, deltaBias: usize,
   scratch: usize,
   batch: i32, seqLen: i32, dInner: i32, dState: i32, nGroupsB: i32, nGroupsC: i32,
   deltaSoftplus: bool, chunkSize: i32,
 ): void {
-  const tileBytes = <usize>dState << 4;
+  const tileSize = <usize>dState << 4;
   const rowBytes = <usize>dInner << 2;
   const rowB = <usize>(nGroupsB * dState) << 2;
   const rowC = <usize>(nGroupsC * dState) << 2;
@@ -319,10 +370,10 @@ export function selectiveScanForward(
   const largest = scratch;
   const records = largest + BLOCK_TILES * VECTOR;
   const tileA = records + BLOCK_TILES * tileRecords;
-  const tileH = tileA + tileBytes;
-  const tileDecays = tileH + tileBytes;
+  const tileH = tileA + tileSize;
+  const tileDecays = tileH + tileSize;
   const waste = tileDecays; // free when tiles are written back
-  const tileB = waste + tileBytes;
+  const tileB = waste + tileSize;
   const tileC = tileB + <usize>chunkSize * stride;
 
   for (let b = 0; b < batch; b++) {
@@ -501,7 +552,6 @@ function finishGradients(
   dy: usize, u: usize, delta: usize, D: usize, z: usize, deltaBias: usize,
   records: usize, rows: i32, channels: i32, rowBytes: usize, tileRecords: usize, deltaSoftplus: bool,
 ): void {
-  const one = v128.load(exp2Constants, 96);
   for (let t = 0; t < rows; t++) {
     const row = <usize>t * rowBytes;
     let record = records + <usize>t * RECORD;
@@ -528,9 +578,7 @@ function finishGradients(
         if (dy !== 0) {
           let ungated = v128.load(record, SUM);
           if (D !== 0) ungated = madd(loadTail(D + at, lanes), input, ungated);
-          const x = loadTail(z + i, lanes);
-          const s = sigmoid(x);
-          const slope = f32x4.mul(s, madd(x, f32x4.sub(one, s), one));
+          const slope = siluSlope(loadTail(z + i, lanes));
           gradient = f32x4.mul(f32x4.mul(loadTail(dy + i, lanes), ungated), slope);
         }
         storeTail(dz + i, gradient, lanes);
@@ -568,26 +616,35 @@ function collapse(
   }
 }
 
+function backwardTileBytes(dState: i32, chunkSize: i32): f64 {
+  return tileBytes(dState, chunkSize, 6 * chunkSize + 1);
+}
+
+export function selectiveScanBackwardScratchBytes(seqLen: i32, dInner: i32, dState: i32): f64 {
+  const chunkSize = chunkSizeFor(seqLen, dState, BACKWARD_CHUNK);
+  const chunks = (seqLen - 1) / chunkSize + 1;
+  return backwardTileBytes(dState, chunkSize) + 4 * <f64>chunks * <f64>dInner * <f64>dState;
+}
+
 /**
- * Gradients of y and of the last state. No state is kept but one a chunk (checkpoints, of one sequence:
- * [number of chunks, dInner, dState]); chunks are taken from the last to the first, and the states of one tile in one
+ * Gradients of y and of the last state. No state is kept but one a chunk (checkpoints, of one sequence: [number of
+ * chunks, dInner, dState]); chunks are taken from the last to the first, and the states of one tile in one
  * chunk are computed again.
  *
  * dh: gradient of the last states in, of the initial states out. dA, dB, dC, dD, dDeltaBias hold zeros at first.
  * dy and initialState may be 0, and so may D, z and deltaBias with their gradients.
- *
- * scratch: 16 bytes x (4 + 28 chunkSize + 3 dState) + (6 chunkSize + 1) rowStride.
  */
 // prettier-ignore
 export function selectiveScanBackward(
   du: usize, ddelta: usize, dA: usize, dB: usize, dC: usize, dD: usize, dz: usize, dDeltaBias: usize, dh: usize,
   dy: usize,
   u: usize, delta: usize, A: usize, B: usize, C: usize, D: usize, z: usize, deltaBias: usize, initialState: usize,
-  checkpoints: usize, scratch: usize,
-  batch: i32, seqLen: i32, dInner: i32, dState: i32, nGroupsB: i32, nGroupsC: i32,
-  deltaSoftplus: bool, chunkSize: i32,
+  scratch: usize,
+  batch: i32, seqLen: i32, dInner: i32, dState: i32, nGroupsB: i32, nGroupsC: i32, deltaSoftplus: bool,
 ): void {
-  const tileBytes = <usize>dState << 4;
+  const chunkSize = chunkSizeFor(seqLen, dState, BACKWARD_CHUNK);
+  const checkpoints = scratch + <usize>backwardTileBytes(dState, chunkSize);
+  const tileSize = <usize>dState << 4;
   const rowBytes = <usize>dInner << 2;
   const stateBytes = rowBytes * <usize>dState;
   const rowB = <usize>(nGroupsB * dState) << 2;
@@ -601,9 +658,9 @@ export function selectiveScanBackward(
   const largest = scratch;
   const records = largest + BLOCK_TILES * VECTOR;
   const tileA = records + BLOCK_TILES * tileRecords;
-  const tileDA = tileA + tileBytes;
-  const tileDh = tileDA + tileBytes;
-  const decays = tileDh + tileBytes;
+  const tileDA = tileA + tileSize;
+  const tileDh = tileDA + tileSize;
+  const decays = tileDh + tileSize;
   const states = decays + <usize>chunkSize * stride;
   const tileB = states + <usize>(chunkSize + 1) * stride;
   const tileC = tileB + <usize>chunkSize * stride;
@@ -616,7 +673,7 @@ export function selectiveScanBackward(
     if (initialState === 0) memory.fill(lastCheckpoint, 0, stateBytes);
     else memory.copy(lastCheckpoint, initialState + <usize>b * stateBytes, stateBytes);
     if (chunks > 1) {
-      selectiveScanForward(
+      scan(
         0, lastCheckpoint, checkpoints, u, delta, A, B, C, 0, 0, deltaBias, scratch,
         1, (chunks - 1) * chunkSize, dInner, dState, nGroupsB, nGroupsC, deltaSoftplus, chunkSize,
       );
@@ -690,6 +747,11 @@ export function selectiveScanBackward(
     C += <usize>seqLen * rowC; dC += <usize>seqLen * rowC;
     dh += stateBytes;
   }
+}
+
+/** Two rows of channels, padded to whole vectors, and four vectors. */
+export function selectiveScanStepScratchBytes(dInner: i32): f64 {
+  return 32 * ceil<f64>(<f64>dInner / 4) + 64;
 }
 
 /**

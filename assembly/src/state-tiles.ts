@@ -33,6 +33,11 @@ export function padded(size: i32): i32 {
   return (size + 7) & ~7;
 }
 
+/** Bytes of a padded row, for sizes of scratch memory: integers would wrap beyond 4 GiB. */
+export function paddedBytes(size: i32): f64 {
+  return ceil<f64>(<f64>size / 8) * 32;
+}
+
 /** A pointer moved on; 0, an absent argument, stays 0. */
 export function shifted(pointer: usize, offset: usize): usize {
   if (pointer == 0) return 0;

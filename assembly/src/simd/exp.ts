@@ -28,6 +28,8 @@ const constants: usize = memory.data<f32>([
   0.33333161, 0.33333161, 0.33333161, 0.33333161,             // 256
 ], 16);
 const infinities: usize = memory.data<u32>([0x7f800000, 0x7f800000, 0x7f800000, 0x7f800000], 16);
+const largest: usize = memory.data<f32>([3.4028234663852886e38, 3.4028234663852886e38, 3.4028234663852886e38, 3.4028234663852886e38], 16);
+const lowest: usize = memory.data<f32>([-3.4028234663852886e38, -3.4028234663852886e38, -3.4028234663852886e38, -3.4028234663852886e38], 16);
 const signs: usize = memory.data<u32>([0x80000000, 0x80000000, 0x80000000, 0x80000000], 16);
 
 /** e^x for finite x within the normal range of the result; the common part of the functions below. */
@@ -92,12 +94,33 @@ export function sigmoid(x: v128): v128 {
   return f32x4.div(one, f32x4.add(one, exp(f32x4.neg(x))));
 }
 
-/** x sigmoid(x); 0 at -inf is lost to 0 * inf, so x is finite. */
+/** x, or the lowest finite number where x is -inf: over infinity, or times 0, that is 0, the limit of x e^x. */
+// @ts-ignore: decorator
+@inline
+export function finiteBelow(x: v128): v128 {
+  return f32x4.pmax(x, v128.load(lowest));
+}
+
+/** The same on both sides. */
+// @ts-ignore: decorator
+@inline
+export function finite(x: v128): v128 {
+  return f32x4.pmin(finiteBelow(x), v128.load(largest));
+}
+
+/** x sigmoid(x). */
 // @ts-ignore: decorator
 @inline
 export function silu(x: v128): v128 {
   const one = v128.load(constants, 144);
-  return f32x4.div(x, f32x4.add(one, exp(f32x4.neg(x))));
+  return f32x4.div(finiteBelow(x), f32x4.add(one, exp(f32x4.neg(x))));
+}
+
+/** The derivative of silu, s (1 + x (1 - s)) with s = sigmoid(x). */
+export function siluSlope(x: v128): v128 {
+  const one = v128.load(constants, 144);
+  const s = sigmoid(x);
+  return f32x4.mul(s, madd(finite(x), f32x4.sub(one, s), one));
 }
 
 /**

@@ -76,7 +76,7 @@ export function causalConv1d(
   const { x, weight, bias, initialState } = args;
   const initial = checkState(check, 'initialState', initialState);
   const { batch, seqLen, channels } = check.sizes;
-  return k.scratch(width * channels * 4, (scratch) =>
+  return k.scratch(k.wasm.causalConv1dForwardScratchBytes(channels, width), (scratch) =>
     k.scope(() => {
       const y = k.empty(x.shape);
       const lastState = width > 1 ? k.empty([batch, width - 1, channels]) : undefined;
@@ -107,7 +107,7 @@ export function causalConv1dBackward(k: Context, args: CausalConv1dBackwardArgs)
   const dLast = checkState(check, 'dLastState', dLastState);
   if (dy === undefined && dLastState === undefined) check.argument('dy', 'given, or dLastState', 'neither');
   const { batch, seqLen, channels } = check.sizes;
-  return k.scratch((3 * width + 1) * channels * 4, (scratch) =>
+  return k.scratch(k.wasm.causalConv1dBackwardScratchBytes(channels, width), (scratch) =>
     k.scope(() => {
       const gradients: CausalConv1dGradients = { dx: k.empty(x.shape), dweight: k.empty(weight.shape) };
       if (bias !== undefined) gradients.dbias = k.empty(bias.shape);
@@ -141,7 +141,7 @@ export function causalConv1dStep(k: Context, args: CausalConv1dStepArgs): Tensor
   const { batch, channels } = check.sizes;
   if (width > 1) check.float32('state', state, [batch, width - 1, channels]);
   const kept = checkState(check, 'state', state);
-  return k.scratch(width * channels * 4, (scratch) => {
+  return k.scratch(k.wasm.causalConv1dStepScratchBytes(channels, width), (scratch) => {
     const y = k.empty(x.shape);
     // prettier-ignore
     k.wasm.causalConv1dStep(

@@ -83,7 +83,7 @@ function forward(context: Context, check: Check, args: DeltaRuleArgs, decay?: Te
   check.optional('initialState', initialState, stateShape);
   const { wasm } = context;
   return context.scope(() =>
-    context.scratch(wasm.deltaRuleScratchBytes(0, nHeads, dKey, dValue), (scratch) => {
+    context.scratch(wasm.deltaRuleForwardScratchBytes(nHeads, dKey, dValue), (scratch) => {
       const o = context.empty(v.shape);
       const lastState = context.empty([batch, nHeads, dKey, dValue]);
       // prettier-ignore
@@ -110,7 +110,7 @@ function backward(
   if (dO === undefined && dLastState === undefined) check.argument('do', 'given if dLastState is not', dO);
   const { wasm } = context;
   return context.scope(() =>
-    context.scratch(wasm.deltaRuleScratchBytes(seqLen, nHeads, dKey, dValue), (scratch) => {
+    context.scratch(wasm.deltaRuleBackwardScratchBytes(seqLen, nHeads, dKey, dValue), (scratch) => {
       const [dq, dk, dv] = [context.empty(q.shape), context.empty(k.shape), context.empty(v.shape)];
       const dbeta = context.empty(beta.shape);
       const ddecay = decay && context.empty(decay.shape);
@@ -131,7 +131,7 @@ function step(context: Context, check: Check, args: DeltaRuleStepArgs, decay?: T
   const { batch, nHeads, dKey, dValue, options } = checkArgs(check, args, decay, ['batch']);
   check.float32('state', state, stateShape);
   return context.scope(() =>
-    context.scratch(8 * (dKey + 7), (scratch) => {
+    context.scratch(context.wasm.deltaRuleStepScratchBytes(dKey), (scratch) => {
       const o = context.empty(v.shape);
       // prettier-ignore
       context.wasm.deltaRuleStep(

@@ -156,7 +156,7 @@ export function linearAttention(
   const chunked = form === 'auto' ? isFasterChunked(check.sizes, decay, gate) : form === 'chunked';
   const bytes = chunked
     ? wasm.linearAttentionChunkedScratchBytes(nHeads, dKey, dValue)
-    : wasm.linearAttentionScratchBytes(0, nHeads, dKey, dValue);
+    : wasm.linearAttentionForwardScratchBytes(nHeads, dKey, dValue);
   return context.scope(() =>
     context.scratch(bytes, (scratch) => {
       const o = context.empty(v.shape);
@@ -211,7 +211,7 @@ export function linearAttentionBackward(
   }
   const { wasm } = context;
   return context.scope(() =>
-    context.scratch(wasm.linearAttentionScratchBytes(seqLen, nHeads, dKey, dValue), (scratch) => {
+    context.scratch(wasm.linearAttentionBackwardScratchBytes(seqLen, nHeads, dKey, dValue), (scratch) => {
       const like = (tensor: Tensor | undefined) => tensor && context.empty(tensor.shape);
       const [dq, dk, dv] = [context.empty(q.shape), context.empty(k.shape), context.empty(v.shape)];
       const ddecay = like(decay);
@@ -267,7 +267,7 @@ export function linearAttentionStep(context: Context, args: LinearAttentionStepA
   }
   const { batch, nHeads, dKey, dValue } = check.sizes;
   return context.scope(() =>
-    context.scratch(12 * (dKey + 7), (scratch) => {
+    context.scratch(context.wasm.linearAttentionStepScratchBytes(dKey), (scratch) => {
       const o = context.empty(v.shape);
       // prettier-ignore
       context.wasm.linearAttentionStep(

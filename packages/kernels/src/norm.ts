@@ -66,7 +66,7 @@ export function rmsNormBackward(
   check.float32('dy', dy, x.shape);
   const { dim } = check.sizes;
   const outputs = emptyOutputs(k, { dx: x.shape, dweight: weight?.shape });
-  scratchFor(k, k.wasm.columnSumBytes(dim), outputs, (scratch) => {
+  scratchFor(k, k.wasm.rmsNormBackwardScratchBytes(dim), outputs, (scratch) => {
     k.wasm.rmsNormBackward(
       outputs.dx.pointer,
       outputs.dweight?.pointer ?? 0,
@@ -127,7 +127,7 @@ export function layerNormBackward(
   check.float32('dy', dy, x.shape);
   const { dim } = check.sizes;
   const outputs = emptyOutputs(k, { dx: x.shape, dweight: weight?.shape, dbias: bias?.shape });
-  scratchFor(k, 2 * k.wasm.columnSumBytes(dim), outputs, (scratch) => {
+  scratchFor(k, k.wasm.layerNormBackwardScratchBytes(dim), outputs, (scratch) => {
     k.wasm.layerNormBackward(
       outputs.dx.pointer,
       outputs.dweight?.pointer ?? 0,
@@ -201,7 +201,7 @@ export function gatedRmsNormBackward(
   const { x, z, weight, dy, eps = 1e-5, groups = 1, normBeforeGate = false } = args;
   check.float32('dy', dy, x.shape);
   const outputs = emptyOutputs(k, { dx: x.shape, dz: x.shape, dweight: weight?.shape });
-  scratchFor(k, k.wasm.columnSumBytes(check.sizes.dim), outputs, (scratch) => {
+  scratchFor(k, k.wasm.gatedRmsNormBackwardScratchBytes(groups, width), outputs, (scratch) => {
     k.wasm.gatedRmsNormBackward(
       outputs.dx.pointer,
       outputs.dz.pointer,

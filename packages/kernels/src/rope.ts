@@ -40,7 +40,7 @@ function rotate(
   const start = offset ?? 0;
   check.integer('offset', start, 0);
   const y = k.empty(x.shape);
-  scratchFor(k, k.wasm.ropeScratchBytes(rotated), { y }, (scratch) => {
+  scratchFor(k, k.wasm.ropeForwardScratchBytes(rotated), { y }, (scratch) => {
     k.wasm[kernel](
       y.pointer,
       x.pointer,

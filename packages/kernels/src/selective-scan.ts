@@ -40,34 +40,8 @@ export interface SelectiveScanStepArgs extends Omit<SelectiveScanArgs, 'initialS
   state: Tensor;
 }
 
-/** Lanes of a tile, and floats in a vector. */
+/** The step's kernel takes the state in vectors of so many; other sizes take a forward pass of one step. */
 const LANES = 4;
-const VECTOR_BYTES = 16;
-
-/**
- * Time steps that are computed in one go, at most `most`, about the same number in each chunk. B and C of a chunk,
- * laid out on four lanes, are to stay in the second cache at any dState.
- */
-function chunkSizeFor({ seqLen, dState }: { seqLen: number; dState: number }, most: number): number {
-  const longest = Math.max(16, Math.min(most, Math.floor(4096 / dState)));
-  return Math.ceil(seqLen / Math.ceil(seqLen / longest));
-}
-
-/**
- * Longer chunks compute fewer states twice but take more memory: at [256, 16, 512] a backward pass took 2.67 times a
- * forward pass with 64, 2.56 times with 128.
- */
-const BACKWARD_CHUNK = 128;
-const FORWARD_CHUNK = 64;
-
-/**
- * Bytes of working memory but for checkpoints: four tiles of records (seven vectors a step), three tiles of A and
- * states, and `rows` rows of [dState][4], each an odd number of cache lines; see the kernel.
- */
-function scratchBytes(dState: number, chunkSize: number, rows: number): number {
-  const rowVectors = LANES * (Math.ceil(dState / LANES) | 1);
-  return VECTOR_BYTES * (4 + 28 * chunkSize + 3 * dState + rows * rowVectors);
-}
 
 /** Checks B or C. @returns the number of rows of a time step that channels share, 0 if B or C is constant */
 function groups(check: Check, name: string, X: Tensor): number {
@@ -164,12 +138,11 @@ function scanForward(
   { u, delta, A, B, C }: Pick<SelectiveScanArgs, 'u' | 'delta' | 'A' | 'B' | 'C'>,
   s: Omit<ReturnType<typeof checkScan>, 'initialState'>,
 ): void {
-  const chunkSize = chunkSizeFor(s, FORWARD_CHUNK);
-  k.scratch(scratchBytes(s.dState, chunkSize, 2 * chunkSize), (scratch) => {
+  k.scratch(k.wasm.selectiveScanForwardScratchBytes(s.seqLen, s.dState), (scratch) => {
     k.wasm.selectiveScanForward(
-      y.pointer, state.pointer, 0,
+      y.pointer, state.pointer,
       u.pointer, delta.pointer, A.pointer, B.pointer, C.pointer, s.D, s.z, s.deltaBias,
-      scratch, s.batch, s.seqLen, s.dInner, s.dState, s.nGroupsB, s.nGroupsC, s.deltaSoftplus, chunkSize,
+      scratch, s.batch, s.seqLen, s.dInner, s.dState, s.nGroupsB, s.nGroupsC, s.deltaSoftplus,
     );
   });
 }
@@ -191,7 +164,6 @@ export function selectiveScanBackward(k: Context, args: SelectiveScanBackwardArg
   const check = new Check('selectiveScanBackward', k);
   const s = checkScan(check, args);
   const { batch, seqLen, dInner, dState } = s;
-  const chunkSize = chunkSizeFor(s, BACKWARD_CHUNK);
   const dy = check.optional('dy', args.dy, ['batch', 'seqLen', 'dInner']);
   check.optional('dLastState', args.dLastState, ['batch', 'dInner', 'dState']);
   if (args.dy === undefined && args.dLastState === undefined) {
@@ -214,17 +186,13 @@ export function selectiveScanBackward(k: Context, args: SelectiveScanBackwardArg
     copyOrClear(dStates, args.dLastState);
 
     const { du, ddelta, dA, dB, dC, dD, dz, dDeltaBias } = gradients;
-    const fixedBytes = scratchBytes(dState, chunkSize, 6 * chunkSize + 1);
-    const chunks = Math.ceil(seqLen / chunkSize);
-    const checkpointBytes = chunks * dInner * dState * 4;
-    k.scratch(fixedBytes + checkpointBytes, (scratch) => {
+    k.scratch(k.wasm.selectiveScanBackwardScratchBytes(seqLen, dInner, dState), (scratch) => {
       // prettier-ignore
       k.wasm.selectiveScanBackward(
         du.pointer, ddelta.pointer, dA.pointer, dB.pointer, dC.pointer,
         dD?.pointer ?? 0, dz?.pointer ?? 0, dDeltaBias?.pointer ?? 0, dStates.pointer,
         dy, u.pointer, delta.pointer, A.pointer, B.pointer, C.pointer, s.D, s.z, s.deltaBias, s.initialState,
-        scratch + fixedBytes, scratch,
-        batch, seqLen, dInner, dState, s.nGroupsB, s.nGroupsC, s.deltaSoftplus, chunkSize,
+        scratch, batch, seqLen, dInner, dState, s.nGroupsB, s.nGroupsC, s.deltaSoftplus,
       );
     });
     return gradients;
@@ -272,8 +240,7 @@ export function selectiveScanStep(k: Context, args: SelectiveScanStepArgs): Tens
       scanForward(k, y, state, args, s);
       return y;
     }
-    const paddedBytes = Math.ceil(dInner / LANES) * VECTOR_BYTES;
-    k.scratch(2 * paddedBytes + 4 * VECTOR_BYTES, (scratch) => {
+    k.scratch(k.wasm.selectiveScanStepScratchBytes(dInner), (scratch) => {
       // prettier-ignore
       k.wasm.selectiveScanStep(
         y.pointer, state.pointer,

@@ -22,17 +22,23 @@ export const exp = ({ x }: Input): Array64 => map(x, Math.exp);
 /** `y = -x` */
 export const negate = ({ x }: Input): Array64 => map(x, (value) => -value);
 
+/** The lowest finite number for -Infinity, which times 0 is 0: the limit of `x e^x`. */
+const finiteBelow = (x: number) => Math.max(x, -Number.MAX_VALUE);
+
 /** `y = x / (1 + e^-x)` */
-export const silu = ({ x }: Input): Array64 => map(x, (value) => value / (1 + Math.exp(-value)));
+export const silu = ({ x }: Input): Array64 => map(x, (value) => finiteBelow(value) / (1 + Math.exp(-value)));
 
 /** `y = x (1 + erf(x / sqrt(2))) / 2`, or the form with tanh */
 export function gelu({ x, approximate = 'none' }: Input & { approximate?: 'none' | 'tanh' }): Array64 {
   if (approximate === 'tanh') {
     const scale = Math.sqrt(2 / Math.PI);
     // (1 + tanh(w)) / 2 = 1 / (1 + e^(-2 w)), which does not cancel
-    return map(x, (value) => value / (1 + Math.exp(-2 * scale * (value + 0.044715 * value ** 3))));
+    return map(
+      x,
+      (value) => finiteBelow(value) / (1 + Math.exp(-2 * scale * (value + 0.044715 * value ** 3))),
+    );
   }
-  return map(x, (value) => value * normalDistribution(value));
+  return map(x, (value) => finiteBelow(value) * normalDistribution(value));
 }
 
 /** `P(x) = (1 + erf(x / sqrt(2))) / 2`: its power series near 0, its continued fraction in the tails. */
