@@ -86,7 +86,7 @@ function sizePlot(report: CopyReport, length: number): Plot {
       .map((result) => ({
         x: result.state!,
         y: result.accuracy,
-        error: 2 * result.standardError,
+        range: [result.accuracy - 2 * result.standardError, result.accuracy + 2 * result.standardError],
         title: `${label(mixer)}, N = ${grouped(result.state!)}: ${percent(result.accuracy)} %`,
       }));
     const cached = mixer === 'softmaxAttention';
@@ -125,7 +125,7 @@ function theoryPlot(report: CopyReport): Plot {
         .map((result) => ({
           x: result.state! / length,
           y: result.accuracy,
-          error: 2 * result.standardError,
+          range: [result.accuracy - 2 * result.standardError, result.accuracy + 2 * result.standardError],
           title: `T = ${grouped(length)}, N = ${grouped(result.state!)}: ${percent(result.accuracy)} % measured, ${percent(result.predicted)} % predicted`,
         }));
     const colour = `series-${(i % 5) + 1}`;

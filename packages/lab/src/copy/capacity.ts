@@ -15,6 +15,7 @@ import { coherence, fractionRight, LARGEST_SIZE, round, statistics } from '../co
 import { InputError } from '../errors.js';
 import type { Experiment, ExperimentContext, Figure, Findings } from '../experiments/experiment.js';
 import { grouped, percent } from '../report/format.js';
+import { wilson } from '../report/statistics.js';
 import { fractionPlot, linearPlot, type Series } from '../report/plot.js';
 
 type Config = {
@@ -254,7 +255,7 @@ function sharesFigure(config: Config, rows: readonly CapacityRow[]): Figure {
         .map((row) => ({
           x: row.width / length,
           y: row.accuracy,
-          error: 2 * row.standardError,
+          range: wilson(row.accuracy, row.draws * row.length),
           title: `T = ${grouped(length)}, N = ${grouped(row.width)}: ${percent(row.accuracy)} % measured, ${percent(row.predicted)} % predicted`,
         }));
     const look = { colour: `series-${(i % 5) + 1}`, shape: shapes[i % 4] };
@@ -267,7 +268,7 @@ function sharesFigure(config: Config, rows: readonly CapacityRow[]): Figure {
   return {
     title: 'Share of tokens copied right',
     caption:
-      `Marks: measured through the kernels with random keys and ${config.vocabSize} symbols drawn evenly, two standard errors to either side (mostly ` +
+      `Marks: measured through the kernels with random keys and ${config.vocabSize} symbols drawn evenly, bars from end to end of the 95 % interval, after Wilson (mostly ` +
       `within the mark). Lines: predicted, with nothing fitted, from the normal distribution of the interference and the distances between the ` +
       `symbols' vectors. Both mixers and all lengths lie on nearly one curve: only N / T counts.`,
     plot: fractionPlot({

@@ -5,53 +5,34 @@
  * as in the theory's definition of COPY: what is left to learn is to keep and to fetch.
  */
 import { copy } from '@freelunch/tasks';
-import type { Experiment, Findings, Piece, Verdict } from '../experiments/experiment.js';
-import { grouped } from '../report/format.js';
+import { checksOf } from '../experiments/check.js';
+import type { Findings, Verdict } from '../experiments/experiment.js';
+import { grouped, percentText } from '../report/format.js';
+import { agreementOf, agreementOfOrders, meanOf, orderOf } from '../report/statistics.js';
 import {
-  checkTraining,
-  learn,
-  type Learned,
-  learnerLabel,
-  testSide,
-  type Training,
-  trainingSide,
-} from './learn.js';
-import {
-  agreementOf,
-  agreementOfOrders,
-  checkOnce,
-  checkWhole,
-  estimate,
+  byLearner,
   examplesText,
   examplesTo,
-  finals,
-  groupBy,
   learningCurves,
-  mambaState,
-  orderOf,
-  percentText,
-  type Run,
+  right,
+  shareCell,
+  sizeCells,
+  sizeColumns,
   trainingText,
-  withoutPlaces,
+  where,
 } from './findings.js';
+import { type LearnConfig, learnExperiment, type Run, withoutPlaces } from './learn-experiment.js';
+import { learnerLabel, mambaState } from './learners.js';
 
-export interface LearnCopyConfig {
-  learners: string[];
+export interface LearnCopyConfig extends LearnConfig {
   /** Letters in the string; the convolution of Mamba alone reaches back over 3. */
   lengths: number[];
   /** Different letters. */
   vocabSize: number;
-  training: Training;
 }
 
-interface LearnCopyPiece extends Piece {
-  learner: string;
-  length: number;
-  vocabSize: number;
-  training: Training;
-}
-
-type LearnCopyRow = Omit<Learned, 'places'> & { length: number; vocabSize: number };
+type At = { length: number; vocabSize: number };
+type LearnCopyRow = At & Run;
 
 const quick: LearnCopyConfig = {
   learners: ['softmax', 'mamba:1', 'mamba:4', 'mamba:16'],
@@ -90,7 +71,7 @@ const full: LearnCopyConfig = {
   },
 };
 
-/** One race of a minute: softmax attention against Mamba with a small and a larger state. */
+/** A race of a minute: softmax attention against Mamba with a small and a larger state. */
 export const raceConfig: LearnCopyConfig = {
   ...quick,
   learners: ['softmax', 'mamba:1', 'mamba:16'],
@@ -98,112 +79,94 @@ export const raceConfig: LearnCopyConfig = {
   training: { ...quick.training, steps: 3500, learningRates: [0.006], seeds: 1, evaluations: 14 },
 };
 
-export const learnCopy: Experiment<LearnCopyConfig, LearnCopyPiece, LearnCopyRow> = {
+export const learnCopy = learnExperiment<LearnCopyConfig, At, Run>({
   name: 'learn-copy',
   summary: 'How many examples and how much state does it take to learn to copy?',
   claims: ['L1'],
   presets: { quick, full },
 
-  pieces({ learners, lengths, vocabSize, training }) {
-    checkWhole('learn-copy', 'lengths', lengths, 2);
-    checkWhole('learn-copy', 'vocabSize', [vocabSize], 2);
-    checkOnce('learn-copy', 'learners', learners);
-    checkTraining('learn-copy', learners, training);
-    return lengths.flatMap((length) =>
-      learners.map((learner) => ({
-        key: `length ${length}, ${learner}`,
-        learner,
-        length,
-        vocabSize,
-        training,
-      })),
-    );
+  grid({ lengths, vocabSize }) {
+    const { whole } = checksOf('learn-copy');
+    whole('lengths', lengths, 2, 4096);
+    whole('vocabSize', vocabSize, 2, 4096);
+    return lengths.map((length) => ({ key: `length ${length}`, at: { length, vocabSize } }));
   },
 
-  async run({ learner, length, vocabSize, training }, context) {
-    const task = copy({ vocabSize, length });
-    const position = { type: 'learned', maxLength: 2 * length + 2 } as const;
-    const setup = { learner, position, task: trainingSide(task), tests: [testSide(task)], training };
-    return withoutPlaces(await learn(setup, context)).map((row) => ({ length, vocabSize, ...row }));
-  },
+  setup: ({ length, vocabSize }) => ({
+    task: copy({ vocabSize, length }),
+    position: { type: 'learned', maxLength: 2 * length + 2 },
+  }),
 
+  keep: withoutPlaces,
   findings,
-};
-
-const byLearner = (rows: readonly LearnCopyRow[]) => groupBy(rows, ({ learner }) => learner);
+});
 
 function findings(config: LearnCopyConfig, rows: LearnCopyRow[]): Findings {
-  const byLength = config.lengths.map((length) => ({
-    length,
-    own: rows.filter((row) => row.length === length),
-  }));
-  const bits = (length: number) => length * Math.log2(config.vocabSize);
-  const verdicts = [samplesVerdict, stateVerdict, lengthVerdict].flatMap((verdict) => verdict(config, rows));
+  const { lengths, vocabSize, training } = config;
+  const ofLength = (length: number) => where(rows, { length });
+  const bits = (length: number) => (length * Math.log2(vocabSize)).toFixed(0);
+  const chance = (length: number) => (100 * (1 + length / vocabSize)) / (length + 1);
   return {
     text: [
-      trainingText(config.training),
-      ...byLength.map(({ length, own }) => {
-        const shares = [...byLearner(own)].map(
-          ([learner, runs]) => `${learnerLabel(learner)} ${percentText(estimate(finals(runs, 'exact')))} %`,
+      ...lengths.map((length) => {
+        const shares = byLearner(ofLength(length)).map(
+          ([learner, own]) => `${learnerLabel(learner)}: ${percentText(right(own, 'exact'))}`,
         );
-        return `Strings of ${length} letters wholly right at the end: ${shares.join('; ')}.`;
+        return `Whole strings of ${length} letters right after training: ${shares.join('; ')}.`;
       }),
+      trainingText(training),
     ],
-    figures: byLength.flatMap(({ length, own }) =>
+    figures: lengths.flatMap((length) =>
       (['exact', 'tokens'] as const).map((of) =>
         learningCurves(
-          `Copying ${length} of ${config.vocabSize} letters, ${of === 'exact' ? 'whole strings' : 'tokens'}`,
-          `Mean over seeds with its 95 % interval. The string has ${bits(length).toFixed(0)} bits. ` +
+          `Copying ${length} of ${vocabSize} letters, ${of === 'exact' ? 'whole strings' : 'tokens'}`,
+          `The string has ${bits(length)} bits. ` +
             (of === 'tokens'
-              ? `Who knows nothing gets the end mark and one letter in ${config.vocabSize}: ${(100 * (1 / (length + 1) + length / (length + 1) / config.vocabSize)).toFixed(0)} %.`
-              : `All letters and the end mark must be right.`),
-          own,
+              ? `A learner that knows nothing gets the end mark and one letter in ${vocabSize} right: ${chance(length).toFixed(0)} %.`
+              : 'All letters and the end mark must be right.'),
+          ofLength(length),
           of,
         ),
       ),
     ),
-    tables: byLength.map(({ length, own }) => ({
+    tables: lengths.map((length) => ({
       title: `Copying ${length} letters: what it took`,
       columns: [
         'learner',
-        'weights',
-        'floats kept',
+        ...sizeColumns,
         'learning rate',
         'strings right, %',
         'tokens right, %',
         'examples to 90 % of strings',
       ],
-      rows: [...byLearner(own)].map(([learner, runs]) => {
-        return [
-          learnerLabel(learner),
-          grouped(runs[0].parameters),
-          grouped(runs[0].stateFloats),
-          String(runs[0].learningRate),
-          percentText(estimate(finals(runs, 'exact'))),
-          percentText(estimate(finals(runs, 'tokens'))),
-          examplesText(runs, 0.9),
-        ];
-      }),
-      caption: `${grouped(config.training.steps * config.training.batchSize)} examples each. Floats kept: state or cache of one sequence, room for later tokens included.`,
+      rows: byLearner(ofLength(length)).map(([learner, own]) => [
+        learnerLabel(learner),
+        ...sizeCells(own),
+        String(own[0].learningRate),
+        shareCell(own, 'exact'),
+        shareCell(own, 'tokens'),
+        examplesText(own, 0.9),
+      ]),
+      caption: `${grouped(training.steps * training.batchSize)} examples each. Floats kept: the state or cache of one sequence, with room for all of its tokens.`,
     })),
-    verdicts,
+    verdicts: [samplesVerdict, stateVerdict, lengthVerdict].flatMap((verdict) => verdict(config, rows)),
   };
 }
 
 /** Softmax attention is there first, at every length. */
-function samplesVerdict(config: LearnCopyConfig, rows: readonly LearnCopyRow[]): Verdict[] {
-  if (!config.learners.includes('softmax') || !config.learners.some((learner) => mambaState(learner)))
-    return [];
+function samplesVerdict({ learners, lengths }: LearnCopyConfig, rows: readonly LearnCopyRow[]): Verdict[] {
+  if (!learners.includes('softmax') || !learners.some(mambaState)) return [];
+  const mean = (runs: readonly Run[]) => meanOf(examplesTo(runs, 0.9)); // NaN if none got there
+  // Those who get there more often come first, then those who need less.
+  const compare = (a: readonly Run[], b: readonly Run[]) =>
+    examplesTo(b, 0.9).length - examplesTo(a, 0.9).length || mean(a) - mean(b) || 0;
   let first = 0;
-  const measured = config.lengths.map((length) => {
-    const groups = byLearner(rows.filter((row) => row.length === length));
-    const softmax = groups.get('softmax')!;
-    const rivals = [...groups].filter(([learner]) => mambaState(learner) !== undefined);
-    const mean = (runs: readonly Run[]) => estimate(examplesTo(runs, 0.9)).mean; // NaN if none got there
-    // Those who get there more often come first, then those who need less.
-    const compare = (a: readonly Run[], b: readonly Run[]) =>
-      examplesTo(b, 0.9).length - examplesTo(a, 0.9).length || mean(a) - mean(b) || 0;
-    const [best] = rivals.map(([, runs]) => runs).toSorted(compare);
+  const measured = lengths.map((length) => {
+    const softmax = where(rows, { length, learner: 'softmax' });
+    const [best] = byLearner(where(rows, { length }))
+      .filter(([learner]) => mambaState(learner) !== undefined)
+      .map(([, own]) => own)
+      .toSorted(compare);
     if (compare(softmax, best) < 0) first++;
     return `${length} letters: softmax attention ${examplesText(softmax, 0.9)}, best Mamba ${examplesText(best, 0.9)}`;
   });
@@ -211,71 +174,52 @@ function samplesVerdict(config: LearnCopyConfig, rows: readonly LearnCopyRow[]):
     {
       claim: 'L1',
       theory: 'Softmax attention learns to copy from fewer examples than Mamba',
-      measured: `Examples to 90 % of strings: ${measured.join('; ')}`,
-      agrees: agreementOf(first, config.lengths.length),
+      measured: `Examples until 90 % of strings are right: ${measured.join('; ')}`,
+      agrees: agreementOf(first, lengths.length),
     },
   ];
 }
 
-/** The largest state is clearly above the smallest, wherever the smallest does not copy already. */
-function stateVerdict(config: LearnCopyConfig, rows: readonly LearnCopyRow[]): Verdict[] {
-  const states = config.learners.map(mambaState).filter((state) => state !== undefined);
+/** The largest state is above the smallest, wherever the smallest does not copy already. */
+function stateVerdict({ learners, lengths }: LearnCopyConfig, rows: readonly LearnCopyRow[]): Verdict[] {
+  const states = learners.map(mambaState).filter((state) => state !== undefined);
   if (states.length < 2) return [];
-  const [small, large] = [Math.min(...states), Math.max(...states)];
+  const ends = [Math.min(...states), Math.max(...states)];
   const orders: (1 | 0 | -1)[] = [];
-  const measured = config.lengths.map((length) => {
-    const at = (learner: string) =>
-      estimate(
-        finals(
-          rows.filter((row) => row.length === length && row.learner === learner),
-          'tokens',
-        ),
-      );
-    const [low, high] = [at(`mamba:${small}`), at(`mamba:${large}`)];
+  const measured = lengths.map((length) => {
+    const [low, high] = ends.map((N) => right(where(rows, { length, learner: `mamba:${N}` }), 'tokens'));
     if (low.mean < 0.99) orders.push(orderOf(high, low));
-    return `${length} letters: ${percentText(low)} % to ${percentText(high)} %`;
+    return `${length} letters: ${percentText(low)} to ${percentText(high)}`;
   });
   return [
     {
       claim: 'L1',
       theory: 'Mamba needs a state that grows with what it copies: a larger one gets more right',
-      measured: `Tokens right from N = ${small} to N = ${large}, ${measured.join('; ')}`,
+      measured: `Tokens right from N = ${ends[0]} to N = ${ends[1]}, ${measured.join('; ')}`,
       agrees: agreementOfOrders(orders),
     },
   ];
 }
 
 /** For the same state, longer strings come out worse; softmax attention does not mind. */
-function lengthVerdict(config: LearnCopyConfig, rows: readonly LearnCopyRow[]): Verdict[] {
-  if (config.lengths.length < 2) return [];
-  const [short, long] = [Math.min(...config.lengths), Math.max(...config.lengths)];
-  const at = (learner: string, length: number) =>
-    estimate(
-      finals(
-        rows.filter((row) => row.length === length && row.learner === learner),
-        'exact',
-      ),
-    );
-  const checked = config.learners.filter(
-    (learner) => learner === 'softmax' || mambaState(learner) !== undefined,
-  );
+function lengthVerdict({ learners, lengths }: LearnCopyConfig, rows: readonly LearnCopyRow[]): Verdict[] {
+  if (lengths.length < 2) return [];
+  const ends = [Math.min(...lengths), Math.max(...lengths)];
   const orders: (1 | 0 | -1)[] = [];
-  for (const learner of checked) {
-    const [from, to] = [at(learner, short), at(learner, long)];
-    // What does not copy the shortest strings says nothing about longer ones.
-    if (learner === 'softmax') orders.push(to.mean >= 0.99 ? 1 : -1);
-    else if (from.mean >= 0.5) orders.push(orderOf(from, to));
-  }
+  const measured = learners
+    .filter((learner) => learner === 'softmax' || mambaState(learner) !== undefined)
+    .map((learner) => {
+      const [short, long] = ends.map((length) => right(where(rows, { length, learner }), 'exact'));
+      // A learner that does not copy the shortest strings says nothing about longer ones.
+      if (learner === 'softmax') orders.push(long.mean >= 0.99 ? 1 : -1);
+      else if (short.mean >= 0.5) orders.push(orderOf(short, long));
+      return `${learnerLabel(learner)}: ${percentText(short)} to ${percentText(long)}`;
+    });
   return [
     {
       claim: 'L1',
-      theory: 'With the length, Mamba of the same state falls behind, softmax attention does not',
-      measured: `Strings right from ${short} to ${long} letters: ${checked
-        .map(
-          (learner) =>
-            `${learnerLabel(learner)} ${percentText(at(learner, short))} % to ${percentText(at(learner, long))} %`,
-        )
-        .join('; ')}`,
+      theory: 'As strings grow, Mamba with the same state falls behind; softmax attention does not',
+      measured: `Strings right from ${ends[0]} to ${ends[1]} letters: ${measured.join('; ')}`,
       agrees: agreementOfOrders(orders),
     },
   ];

@@ -3,14 +3,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { loadKernels } from '@freelunch/kernels';
 import { copy } from '@freelunch/tasks';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { Experiment, ExperimentContext, Piece, Row } from '../experiments/experiment.js';
-import { learn, learnerLabel, learnerMixers, testSide, type Training, trainingSide } from './learn.js';
 import { learnCopy, raceConfig } from './copy.js';
-import { learnDp } from './programs.js';
-import { agreementOfOrders, clearlyAbove, estimate, orderOf, studentQuantile } from './findings.js';
-import { learnMqar } from './mqar.js';
+import { learn, testSide, trainingSide } from './learn.js';
+import { learnerLabel, learnerMixers } from './learners.js';
 import { lengthGeneralisation } from './length-generalisation.js';
+import { learnMqar } from './mqar.js';
+import { learnDp } from './programs.js';
+import type { Training } from './training.js';
 
 const k = await loadKernels({ variant: 'simd' });
 afterEach(() => expect(k.memory.tensors).toBe(0));
@@ -58,8 +59,13 @@ const setup = {
 };
 
 describe('learn', () => {
+  let whole: Awaited<ReturnType<typeof learn>>;
+  beforeAll(async () => {
+    whole = await learn(setup, context());
+  });
+
   it('gives the same for the same setup, another for another seed', async () => {
-    const first = await learn(setup, context());
+    const first = whole;
     expect(await learn(setup, context())).toEqual(first);
     expect(first.map(({ seed }) => seed)).toEqual([1, 2]);
     expect(first[0].points.map(({ examples }) => examples)).toEqual([8, 16, 24]);
@@ -72,7 +78,6 @@ describe('learn', () => {
   });
 
   it.each([1, 5, 8, 13, 17])('gives the same after a stop at step %i of all', async (stopAt) => {
-    const whole = await learn(setup, context());
     await inFolder(async (folder) => {
       const stop = new AbortController();
       let steps = 0;
@@ -142,46 +147,20 @@ it('makes a hybrid of Mamba with softmax attention last', () => {
   expect(learnerLabel('softmax@rope')).toBe('softmax attention, rotary');
 });
 
-it.each([
-  [1, 12.7062],
-  [2, 4.3027],
-  [3, 3.1824],
-  [4, 2.7764],
-  [9, 2.2622],
-  [30, 2.0423],
-])('knows the quantile of Student at %i degrees of freedom', (degrees, wanted) => {
-  expect(Math.abs(studentQuantile(degrees) - wanted)).toBeLessThan(1e-3);
-});
-
-it('estimates a mean with its interval', () => {
-  const { mean, half } = estimate([1, 2, 3]);
-  expect(mean).toBe(2);
-  expect(half).toBeCloseTo(4.3027 / Math.sqrt(3), 3);
-  expect(estimate([5])).toEqual({ mean: 5, half: undefined });
-  expect(clearlyAbove({ mean: 1, half: 0.2 }, { mean: 0.5, half: 0.2 })).toBe(true);
-  expect(clearlyAbove({ mean: 1, half: 0.3 }, { mean: 0.5, half: 0.2 })).toBe(false);
-});
-
-it('leaves open what the seeds do not tell', () => {
-  const [low, high, wide] = [0.1, 0.9, 0.5].map((mean) => ({ mean, half: mean === 0.5 ? 1 : 0.1 }));
-  expect([orderOf(high, low), orderOf(low, high), orderOf(wide, low)]).toEqual([1, -1, 0]);
-  expect(agreementOfOrders([1, 1])).toBe(true);
-  expect(agreementOfOrders([-1, -1])).toBe(false);
-  for (const open of [[], [0], [1, 0], [1, -1], [0, -1]] as const)
-    expect(agreementOfOrders(open)).toBe('partly');
-});
-
-/** Every experiment with its smallest configuration: rows and findings, twice. */
+/** An experiment with its smallest configuration: rows and findings; the last piece runs twice. */
 async function runAll<Config, P extends Piece, R extends Row>(
   experiment: Experiment<Config, P, R>,
   config: Config,
 ) {
-  const rows: R[] = [];
-  for (const piece of experiment.pieces(config)) {
+  const rowsOf = async (piece: P) => {
     const result = await experiment.run(piece, context());
-    rows.push(...(JSON.parse(JSON.stringify(Array.isArray(result) ? result : [result])) as R[]));
-  }
-  return { rows, findings: experiment.findings(config, rows) };
+    return JSON.parse(JSON.stringify(Array.isArray(result) ? result : [result])) as R[];
+  };
+  const pieces = experiment.pieces(config);
+  const rows: R[][] = [];
+  for (const piece of pieces) rows.push(await rowsOf(piece));
+  const again = await rowsOf(pieces.at(-1)!);
+  return { rows: rows.flat(), last: rows.at(-1)!, again, findings: experiment.findings(config, rows.flat()) };
 }
 
 const smallest = [
@@ -213,7 +192,7 @@ const smallest = [
       forms: ['direct', 'cot', 'local'],
       dModels: [4, 8],
       p: 5,
-      training: { ...tiny, mlp: 8, steps: 2, searchSteps: 2, evaluations: 1 },
+      training: { ...tiny, mlp: 8, steps: 2, warmupSteps: 1, learningRates: [0.01], evaluations: 1 },
     },
     rows: 2 * 2 * 2 * 8 * 2,
     claims: ['L3', 'L3'],
@@ -235,14 +214,19 @@ const smallest = [
 
 describe.each(smallest)('$experiment.name', ({ experiment, config, rows: count, claims }) => {
   it('gives the same rows for the same configuration, and findings of them', async () => {
-    const { rows, findings } = await runAll(experiment, config);
+    const { rows, last, again, findings } = await runAll(experiment, config);
     expect(rows).toHaveLength(count);
-    expect((await runAll(experiment, config)).rows).toEqual(rows);
+    expect(again).toEqual(last);
     expect(findings.verdicts.map(({ claim }) => claim)).toEqual(claims);
     expect(findings.figures.length).toBeGreaterThan(0);
     for (const { columns, rows: lines } of findings.tables)
       for (const line of lines) expect(line).toHaveLength(columns.length);
     expect(JSON.stringify(findings)).not.toMatch(/NaN|Infinity|undefined|null/);
+    // A share's interval stays within 0 and 100 %.
+    for (const [, low, high] of JSON.stringify(findings).matchAll(/\((-?[\d.]+)–(-?[\d.]+)\)/g)) {
+      expect(Number(low)).toBeGreaterThanOrEqual(0);
+      expect(Number(high)).toBeLessThanOrEqual(100);
+    }
   });
 
   it('has presets whose pieces have keys of their own', () => {
@@ -255,10 +239,10 @@ describe.each(smallest)('$experiment.name', ({ experiment, config, rows: count, 
   it('refuses what cannot be trained', () => {
     const training = { ...(config.training as Training), evaluations: 7 };
     expect(() => experiment.pieces({ ...config, training })).toThrow(
-      'training.evaluations must be at most steps',
+      'training.evaluations must be at most the steps, ',
     );
     expect(() => experiment.pieces({ ...config, learners: ['rnn'] })).toThrow('a learner must be one of');
-    expect(() => experiment.pieces({ ...config, learners: ['linear', 'linear'] })).toThrow('linear twice');
+    expect(() => experiment.pieces({ ...config, learners: ['linear', 'linear'] })).toThrow("'linear' twice");
   });
 });
 

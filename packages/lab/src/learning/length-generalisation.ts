@@ -4,37 +4,37 @@
  * `copy` asks for every letter from the same distance, the length and one; `reverse-copy` for near letters first and for far
  * ones last, so that what is forgotten shows by distance.
  */
-import { copy, reverseCopy, type Task } from '@freelunch/tasks';
-import { InputError } from '../errors.js';
-import type { Experiment, Figure, Findings, Piece, Verdict } from '../experiments/experiment.js';
-import { grouped } from '../report/format.js';
-import {
-  checkTraining,
-  learn,
-  type Learned,
-  learnerLabel,
-  testSide,
-  type Training,
-  trainingSide,
-} from './learn.js';
+import { copy, reverseCopy } from '@freelunch/tasks';
+import { checksOf } from '../experiments/check.js';
+import type { Figure, Findings, Verdict } from '../experiments/experiment.js';
+import { percentText } from '../report/format.js';
+import { fractionPlot } from '../report/plot.js';
 import {
   agreementOf,
   agreementOfOrders,
-  checkOnce,
-  checkWhole,
-  estimate,
-  finals,
-  groupBy,
-  look,
+  meanOf,
   orderOf,
-  percentText,
+  type Spread,
+  spread,
+} from '../report/statistics.js';
+import {
+  byLearner,
+  groupBy,
+  learnerSeries,
+  right,
+  SEEDS,
+  shareCell,
+  sizeCells,
+  sizeColumns,
   trainingText,
+  where,
 } from './findings.js';
-import { fractionPlot, type Series } from '../report/plot.js';
+import type { Learned } from './learn.js';
+import { type LearnConfig, learnExperiment } from './learn-experiment.js';
+import { constantState, learnerLabel } from './learners.js';
 
-export interface LengthGeneralisationConfig {
-  /** Softmax attention as `softmax@none`, `softmax@rope` or `softmax@alibi`: learned positions cannot go on. */
-  learners: string[];
+/** Softmax attention names its positions, as `softmax@none`, `softmax@rope` or `softmax@alibi`: learned ones cannot go on. */
+export interface LengthGeneralisationConfig extends LearnConfig {
   /** `copy` or `reverse-copy`. */
   tasks: string[];
   /** Letters of the longest strings trained on; the shortest have one. */
@@ -42,19 +42,10 @@ export interface LengthGeneralisationConfig {
   /** Letters of the strings tested on, ascending. */
   testLengths: number[];
   vocabSize: number;
-  training: Training;
 }
 
-interface LengthPiece extends Piece {
-  learner: string;
-  task: string;
-  trainLength: number;
-  testLengths: number[];
-  vocabSize: number;
-  training: Training;
-}
-
-type LengthRow = Learned & { task: string; trainLength: number; testLengths: number[] };
+type At = { task: string; trainLength: number; testLengths: number[] };
+type LengthRow = At & Learned;
 
 const makers: Readonly<Record<string, typeof reverseCopy>> = { copy, 'reverse-copy': reverseCopy };
 
@@ -109,157 +100,127 @@ const full: LengthGeneralisationConfig = {
   },
 };
 
-export const lengthGeneralisation: Experiment<LengthGeneralisationConfig, LengthPiece, LengthRow> = {
+export const lengthGeneralisation = learnExperiment<LengthGeneralisationConfig, At, Learned>({
   name: 'length-generalisation',
   summary: 'Beyond the lengths of training, which position, at which distance, fails first?',
   claims: ['L4'],
   presets: { quick, full },
 
-  pieces({ learners, tasks, trainLength, testLengths, vocabSize, training }) {
-    const where = 'length-generalisation';
-    checkWhole(where, 'testLengths', testLengths, 2);
-    checkWhole(where, 'trainLength', [trainLength], 2);
-    checkWhole(where, 'vocabSize', [vocabSize], 2);
-    checkOnce(where, 'learners', learners);
-    checkOnce(where, 'tasks', tasks);
-    const unknown = tasks.find((task) => !Object.hasOwn(makers, task));
-    if (unknown !== undefined)
-      throw new InputError(`${where}: tasks must be of ${Object.keys(makers).join(', ')}, got '${unknown}'`);
-    if (testLengths.some((length, i) => length <= (testLengths[i - 1] ?? 0)))
-      throw new InputError(`${where}: testLengths must ascend, got ${testLengths.join(', ')}`);
-    checkTraining(where, learners, training);
-    return tasks.flatMap((task) =>
-      learners.map((learner) => ({
-        key: `${task}, ${learner}`,
-        learner,
-        task,
-        trainLength,
-        testLengths,
-        vocabSize,
-        training,
-      })),
-    );
+  grid({ tasks, trainLength, testLengths, vocabSize }) {
+    const { whole, once, among, each } = checksOf('length-generalisation');
+    whole('testLengths', testLengths, 2, 4096);
+    whole('trainLength', trainLength, 2, 4096);
+    whole('vocabSize', vocabSize, 2, 4096);
+    once('tasks', tasks);
+    among('tasks', tasks, Object.keys(makers));
+    const ascend = testLengths.every((length, i) => i === 0 || length > testLengths[i - 1]);
+    each('testLengths', [testLengths], () => ascend, 'in ascending order');
+    return tasks.map((task) => ({ key: task, at: { task, trainLength, testLengths } }));
   },
 
-  async run({ learner, task: name, trainLength, testLengths, vocabSize, training }, context) {
-    const setup = {
-      learner,
-      position: { type: 'none' } as const,
-      task: trainingSide(makers[name]({ vocabSize, length: [1, trainLength] })),
-      tests: testLengths.map((length): Task => testSide(makers[name]({ vocabSize, length }))),
-      training,
+  setup({ task, trainLength, testLengths }, { vocabSize }) {
+    const make = makers[task];
+    return {
+      task: make({ vocabSize, length: [1, trainLength] }),
+      tests: testLengths.map((length) => make({ vocabSize, length })),
+      position: { type: 'none' },
     };
-    const learned = await learn(setup, context);
-    return learned.map((row) => ({ task: name, trainLength, testLengths, ...row }));
   },
 
+  keep: (learned) => learned,
   findings,
-};
+});
 
 const RIGHT = 0.9;
 
-/** Mean accuracy of each scored token of a test, over the seeds. */
+/** Accuracy of each scored token of a test. */
 function placesOf(rows: readonly LengthRow[], test: number) {
   return rows[0].places[test].map(({ place, distance }) => ({
     place,
     distance,
-    share: estimate(rows.map(({ places }) => places[test][place].accuracy)),
+    share: spread(rows.map(({ places }) => places[test][place].accuracy)),
   }));
 }
 
 /** The first place whose mean is below 90 %, with its distance. */
-const firstFailing = (rows: readonly LengthRow[], test: number) =>
-  placesOf(rows, test).find(({ share }) => share.mean < RIGHT);
-
 function failingText(rows: readonly LengthRow[], test: number, length: number): string {
-  const failing = firstFailing(rows, test);
+  const failing = placesOf(rows, test).find(({ share }) => share.mean < RIGHT);
   if (failing === undefined) return 'none';
   const { place, distance, share } = failing;
-  const what = place === length ? 'the end mark' : `letter ${place + 1}`;
-  return `${what}${place === length ? '' : `, distance ${Math.round(distance)}`} (${(100 * share.mean).toFixed(0)} %)`;
+  const what = place === length ? 'the end mark' : `letter ${place + 1}, distance ${Math.round(distance)}`;
+  return `${what} (${(100 * share.mean).toFixed(0)} %)`;
 }
 
 function findings(config: LengthGeneralisationConfig, rows: LengthRow[]): Findings {
-  const { tasks, testLengths, trainLength } = config;
-  const groups = tasks.map((task) => ({
-    task,
-    byLearner: groupBy(
-      rows.filter((row) => row.task === task),
-      ({ learner }) => learner,
-    ),
-  }));
-  const longest = testLengths.length - 1;
+  const { tasks, testLengths, trainLength, training } = config;
+  const last = testLengths.length - 1;
+  const groups = tasks.flatMap((task) =>
+    byLearner(where(rows, { task })).map(([learner, own]) => ({ task, learner, own })),
+  );
+  const letters = testLengths.map((length) => `${length} letters`);
   return {
     text: [
-      `Trained on strings of 1 to ${trainLength} letters, tested on ${testLengths.join(', ')}. ${trainingText(config.training)}`,
-      ...groups.flatMap(({ task, byLearner }) =>
-        [...byLearner].map(([learner, own]) => {
-          const shares = testLengths.map(
-            (length, i) => `${length}: ${percentText(estimate(finals(own, 'tokens', i)))} %`,
-          );
-          return `${task}, ${learnerLabel(learner)}, tokens right by length: ${shares.join(', ')}; of ${testLengths[longest]} letters the first to fail: ${failingText(own, longest, testLengths[longest])}.`;
-        }),
-      ),
+      ...groups.map(({ task, learner, own }) => {
+        const shares = testLengths.map((length, i) => `${length}: ${percentText(right(own, 'tokens', i))}`);
+        return `${task}, ${learnerLabel(learner)}, tokens right by length: ${shares.join(', ')}; of ${testLengths[last]} letters the first to fail: ${failingText(own, last, testLengths[last])}.`;
+      }),
+      `Trained on strings of 1 to ${trainLength} letters, tested on ${testLengths.join(', ')}. ${trainingText(training)}`,
     ],
-    figures: groups.flatMap(({ task, byLearner }) =>
-      testLengths
-        .map((length, i) => placeFigure(config, task, byLearner, length, i))
-        .filter((_, i) => testLengths[i] >= trainLength),
+    figures: tasks.flatMap((task) =>
+      testLengths.flatMap((length, i) =>
+        length < trainLength ? [] : [placeFigure(config, task, where(rows, { task }), length, i)],
+      ),
     ),
-    tables: groups.flatMap(({ task, byLearner }) => [
-      {
-        title: `${task}: strings and tokens right by length, %`,
-        columns: ['learner', 'weights', 'floats kept', ...testLengths.map((length) => `${length} letters`)],
-        rows: [...byLearner].map(([learner, own]) => [
-          learnerLabel(learner),
-          grouped(own[0].parameters),
-          grouped(own[0].stateFloats),
-          ...testLengths.map(
-            (_, i) =>
-              `${percentText(estimate(finals(own, 'exact', i)))}; ${percentText(estimate(finals(own, 'tokens', i)))}`,
-          ),
-        ]),
-        caption: `Whole strings; tokens. Up to ${trainLength} letters were trained on.`,
-      },
-      {
-        title: `${task}: what fails first`,
-        columns: ['learner', ...testLengths.map((length) => `${length} letters`)],
-        rows: [...byLearner].map(([learner, own]) => [
-          learnerLabel(learner),
-          ...testLengths.map((length, i) => failingText(own, i, length)),
-        ]),
-        caption: `The first place that is right in less than ${100 * RIGHT} % of the strings, mean over seeds, with its distance in tokens to what it copies.`,
-      },
-    ]),
-    verdicts: [...lengthVerdict(config, rows), ...reachVerdict(config, rows)],
+    tables: tasks.flatMap((task) => {
+      const own = byLearner(where(rows, { task }));
+      return [
+        {
+          title: `${task}: whole strings right by length, %`,
+          columns: ['learner', ...sizeColumns, ...letters],
+          rows: own.map(([learner, runs]) => [
+            learnerLabel(learner),
+            ...sizeCells(runs),
+            ...testLengths.map((_, i) => shareCell(runs, 'exact', i)),
+          ]),
+          caption: `Up to ${trainLength} letters were trained on.`,
+        },
+        {
+          title: `${task}: tokens right by length, %`,
+          columns: ['learner', ...letters],
+          rows: own.map(([learner, runs]) => [
+            learnerLabel(learner),
+            ...testLengths.map((_, i) => shareCell(runs, 'tokens', i)),
+          ]),
+        },
+        {
+          title: `${task}: what fails first`,
+          columns: ['learner', ...letters],
+          rows: own.map(([learner, runs]) => [
+            learnerLabel(learner),
+            ...testLengths.map((length, i) => failingText(runs, i, length)),
+          ]),
+          caption: `The first place that is right in less than ${100 * RIGHT} % of the strings, mean over the seeds, with its distance in tokens to what it copies.`,
+        },
+      ];
+    }),
+    verdicts: [lengthVerdict, reachVerdict].flatMap((verdict) => verdict(config, rows)),
   };
 }
 
 function placeFigure(
-  config: LengthGeneralisationConfig,
+  { trainLength, vocabSize }: LengthGeneralisationConfig,
   task: string,
-  byLearner: ReadonlyMap<string, LengthRow[]>,
+  rows: readonly LengthRow[],
   length: number,
   test: number,
 ): Figure {
-  const series: Series[] = [...byLearner].map(([learner, own], i) => {
-    const points = placesOf(own, test)
-      .filter(({ place }) => place < length)
-      .map(({ place, distance, share }) => ({
-        x: place + 1,
-        y: share.mean,
-        error: share.half,
-        title: `${learnerLabel(learner)}, letter ${place + 1}, distance ${distance}: ${percentText(share)} %`,
-      }));
-    return { name: learnerLabel(learner), ...look(i), points, line: points.map(({ x, y }) => ({ x, y })) };
-  });
   return {
     title: `${task} of ${length} letters, letter by letter`,
     caption:
-      `Mean over seeds with its 95 % interval; trained on at most ${config.trainLength} letters; one in ${config.vocabSize} is right by chance. ` +
+      `${SEEDS} Trained on at most ${trainLength} letters; one in ${vocabSize} is right by chance. ` +
       (task === 'copy'
         ? `Every letter stands ${length + 1} tokens behind its copy.`
-        : `The i-th letter written stands 2 i tokens behind.`),
+        : `The i-th letter written stands 2 i tokens behind its copy.`),
     plot: fractionPlot({
       description: `${task} of ${length} letters: share right of each letter, a curve for each learner.`,
       xLabel: 'letter of the copy',
@@ -268,29 +229,42 @@ function placeFigure(
       xTicks: Array.from({ length }, (_, i) => i + 1),
       xFormat: String,
       xRange: [0.5, length + 0.5],
-      series,
+      series: learnerSeries(rows, (own) =>
+        placesOf(own, test)
+          .filter(({ place }) => place < length)
+          .map(({ place, distance, share }) => ({
+            x: place + 1,
+            share,
+            what: `letter ${place + 1}, distance ${distance}`,
+          })),
+      ),
     }),
   };
 }
 
-/** Everyone who copies at the trained lengths gets worse beyond them. */
-function lengthVerdict(config: LengthGeneralisationConfig, rows: readonly LengthRow[]): Verdict[] {
-  const { testLengths, trainLength } = config;
+/** Every learner that copies at the trained lengths gets worse beyond them. */
+function lengthVerdict(
+  { testLengths, trainLength }: LengthGeneralisationConfig,
+  rows: readonly LengthRow[],
+): Verdict[] {
   const trained = testLengths.findLastIndex((length) => length <= trainLength);
   const longest = testLengths.length - 1;
   if (trained < 0 || trained === longest) return [];
-  const groups = [...groupBy(rows, ({ task, learner }) => `${task}, ${learnerLabel(learner)}`)];
-  const able = groups.filter(([, own]) => estimate(finals(own, 'tokens', trained)).mean >= RIGHT);
-  const falls = able.filter(([, own]) => estimate(finals(own, 'tokens', longest)).mean < RIGHT);
-  const measured = groups.map(
-    ([name, own]) =>
-      `${name} ${percentText(estimate(finals(own, 'tokens', trained)))} % to ${percentText(estimate(finals(own, 'tokens', longest)))} %`,
+  const found = [...groupBy(rows, ({ task, learner }) => `${task}, ${learnerLabel(learner)}`)].map(
+    ([name, own]) => ({
+      name,
+      shares: [trained, longest].map((test) => right(own, 'tokens', test)),
+    }),
   );
+  const able = found.filter(({ shares }) => shares[0].mean >= RIGHT);
+  const falls = able.filter(({ shares }) => shares[1].mean < RIGHT);
   return [
     {
       claim: 'L4',
       theory: 'What is learned on short strings fails on longer ones, for every mixer somewhere',
-      measured: `Tokens right from ${testLengths[trained]} to ${testLengths[longest]} letters: ${measured.join('; ')}`,
+      measured: `Tokens right from ${testLengths[trained]} to ${testLengths[longest]} letters: ${found
+        .map(({ name, shares }) => `${name}: ${shares.map(percentText).join(' to ')}`)
+        .join('; ')}`,
       agrees: able.length === 0 ? 'partly' : agreementOf(falls.length, able.length),
     },
   ];
@@ -305,32 +279,27 @@ function reachVerdict(
   const longest = testLengths.length - 1;
   const length = testLengths[longest];
   const half = Math.floor(length / 2);
-  const measured = [
-    ...groupBy(
-      rows.filter(({ task, learner }) => task === 'reverse-copy' && !/^(softmax|hybrid)/.test(learner)),
-      ({ learner }) => learner,
-    ),
-  ].map(([learner, own]) => {
-    const shares = (from: number, to: number) =>
-      estimate(
-        own.map(({ places }) => {
-          const some = places[longest].slice(from, to);
-          return some.reduce((sum, { accuracy }) => sum + accuracy, 0) / some.length;
-        }),
-      );
-    return { learner, near: shares(0, half), far: shares(length - half, length) };
-  });
+  const shares = (own: readonly LengthRow[], from: number, to: number): Spread =>
+    spread(own.map(({ places }) => meanOf(places[longest].slice(from, to).map(({ accuracy }) => accuracy))));
+  const found = byLearner(
+    where(rows, { task: 'reverse-copy' }).filter(({ learner }) => constantState(learner)),
+  ).map(([learner, own]) => ({
+    learner,
+    near: shares(own, 0, half),
+    far: shares(own, length - half, length),
+  }));
+  if (found.length === 0) return [];
   return [
     {
       claim: 'L4',
       theory: 'A state that forgets loses far letters before near ones',
-      measured: `reverse-copy of ${length} letters, the nearer half and the farther: ${measured
+      measured: `reverse-copy of ${length} letters, the nearer half and the farther half: ${found
         .map(
           ({ learner, near, far }) =>
-            `${learnerLabel(learner)} ${percentText(near)} % and ${percentText(far)} %`,
+            `${learnerLabel(learner)}: ${percentText(near)} and ${percentText(far)}`,
         )
         .join('; ')}`,
-      agrees: agreementOfOrders(measured.map(({ near, far }) => orderOf(near, far))),
+      agrees: agreementOfOrders(found.map(({ near, far }) => orderOf(near, far))),
     },
   ];
 }

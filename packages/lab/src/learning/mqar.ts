@@ -1,37 +1,28 @@
 /** L2: multi-query associative recall, after figure 2 of Zoology (Arora et al. 2023, https://arxiv.org/abs/2312.04927). */
 import { mqar } from '@freelunch/tasks';
-import { InputError } from '../errors.js';
-import type { Experiment, Figure, Findings, Piece, Verdict } from '../experiments/experiment.js';
-import { grouped } from '../report/format.js';
-import {
-  checkTraining,
-  learn,
-  type Learned,
-  learnerLabel,
-  testSide,
-  type Training,
-  trainingSide,
-} from './learn.js';
-import {
-  agreementOf,
-  agreementOfOrders,
-  checkOnce,
-  checkWhole,
-  estimate,
-  finals,
-  groupBy,
-  look,
-  mambaState,
-  orderOf,
-  percentText,
-  trainingText,
-  withoutPlaces,
-} from './findings.js';
+import { checksOf } from '../experiments/check.js';
+import type { Figure, Findings, Verdict } from '../experiments/experiment.js';
+import { capitalised, mixers } from '../mixers.js';
+import { grouped, percentText } from '../report/format.js';
+import { look } from '../report/look.js';
 import { fractionPlot, type Series } from '../report/plot.js';
+import { agreementOf, agreementOfOrders, meanOf, orderOf } from '../report/statistics.js';
+import {
+  curvePoints,
+  groupBy,
+  right,
+  SEEDS,
+  shareCell,
+  sizeCells,
+  sizeColumns,
+  trainingText,
+  where,
+} from './findings.js';
+import { type LearnConfig, learnExperiment, type Run, withoutPlaces } from './learn-experiment.js';
+import { learnerLabel, mambaState } from './learners.js';
 
-export interface LearnMqarConfig {
-  /** Softmax attention with positions of its own, as `softmax@rope`: the others are given none. */
-  learners: string[];
+/** Softmax attention names its positions, as in `softmax@rope`: the others are given none. nLayers of the training is not used. */
+export interface LearnMqarConfig extends LearnConfig {
   /** Depths that each learner is trained at; what counts is the one with the least loss on samples kept apart. */
   layers: number[];
   /** Key-value pairs in a text. */
@@ -40,19 +31,10 @@ export interface LearnMqarConfig {
   seqLen: number;
   /** Filler, keys and values. */
   vocabSize: number;
-  /** Its nLayers is not used. */
-  training: Training;
 }
 
-interface LearnMqarPiece extends Piece {
-  learner: string;
-  pairs: number;
-  seqLen: number;
-  vocabSize: number;
-  training: Training;
-}
-
-type LearnMqarRow = Omit<Learned, 'places'> & { pairs: number; nLayers: number };
+type At = { pairs: number; nLayers: number };
+type LearnMqarRow = At & Run;
 
 const quick: LearnMqarConfig = {
   learners: ['softmax@rope', 'mamba:2', 'mamba:8', 'mamba:32'],
@@ -108,88 +90,72 @@ const full: LearnMqarConfig = {
   },
 };
 
-export const learnMqar: Experiment<LearnMqarConfig, LearnMqarPiece, LearnMqarRow> = {
+export const learnMqar = learnExperiment<LearnMqarConfig, At, Run>({
   name: 'learn-mqar',
   summary: 'How much state does it take to learn to recall several values by their keys?',
   claims: ['L2'],
   presets: { quick, full },
 
-  pieces({ learners, layers, pairs, seqLen, vocabSize, training }) {
-    checkWhole('learn-mqar', 'pairs', pairs);
-    checkOnce('learn-mqar', 'learners', learners);
-    checkWhole('learn-mqar', 'layers', layers);
+  grid({ learners, layers, pairs, seqLen, vocabSize }) {
+    const { whole, once, each } = checksOf('learn-mqar');
     const most = Math.max(...pairs);
-    checkTraining('learn-mqar', learners, { ...training, nLayers: Math.max(...layers) });
-    if (!(seqLen >= 4 * most && seqLen % 2 === 0))
-      throw new InputError(
-        `learn-mqar: seqLen must be even and at least 4 pairs = ${4 * most}, got ${seqLen}`,
-      );
-    if (!(vocabSize >= 2 * most + 2))
-      throw new InputError(
-        `learn-mqar: vocabSize must be at least 2 pairs + 2 = ${2 * most + 2}, got ${vocabSize}`,
-      );
+    whole('pairs', pairs, 1, 1024);
+    whole('layers', layers, 1, 64);
+    once('pairs', pairs);
+    once('layers', layers);
+    whole('seqLen', seqLen, 4 * most, 65536);
+    each('seqLen', [seqLen], (length) => length % 2 === 0, 'even');
+    whole('vocabSize', vocabSize, 2 * most + 2, 65536);
+    const deep = Math.max(...layers) > 1;
     return pairs.flatMap((count) =>
-      layers.flatMap((nLayers) =>
-        learners
-          .filter((learner) => nLayers > 1 || !learner.startsWith('hybrid')) // a hybrid has two kinds of layers
-          .map((learner) => ({
-            key: `${count} pairs, ${nLayers === 1 ? '1 layer' : `${nLayers} layers`}, ${learner}`,
-            learner,
-            pairs: count,
-            seqLen,
-            vocabSize,
-            training: { ...training, nLayers },
-          })),
-      ),
+      layers.map((nLayers) => ({
+        key: `${count} pairs, ${nLayers === 1 ? '1 layer' : `${nLayers} layers`}`,
+        at: { pairs: count, nLayers },
+        training: { nLayers },
+        // A hybrid has two kinds of layers.
+        learners: learners.filter((learner) => nLayers > 1 || !deep || !learner.startsWith('hybrid')),
+      })),
     );
   },
 
-  async run({ learner, pairs, seqLen, vocabSize, training }, context) {
-    const task = mqar({ vocabSize, seqLen, pairs });
-    // No learned positions: where a pair stands says nothing of where its key comes again. With them Mamba stayed at chance.
-    const position = { type: 'none' } as const;
-    const setup = { learner, position, task: trainingSide(task), tests: [testSide(task)], training };
-    return withoutPlaces(await learn(setup, context)).map((row) => ({
-      pairs,
-      nLayers: training.nLayers,
-      ...row,
-    }));
-  },
+  setup: ({ pairs }, { seqLen, vocabSize }) => ({
+    task: mqar({ vocabSize, seqLen, pairs }),
+    // Not learned ones: where a pair stands says nothing of where its key comes again. With them Mamba stayed at chance.
+    position: { type: 'none' },
+  }),
 
+  keep: withoutPlaces,
   findings,
-};
+});
 
 /**
  * The rows of a learner at a number of pairs, at the depth whose models have the least loss on samples kept apart: after all
  * steps, for in a short search most of them stand on the plateau before recall begins, where a difference means nothing.
  */
 function best(rows: readonly LearnMqarRow[], learner: string, pairs: number): LearnMqarRow[] {
-  const own = rows.filter((row) => row.learner === learner && row.pairs === pairs);
-  const loss = (some: readonly LearnMqarRow[]) => estimate(some.map((row) => row.loss)).mean;
-  return [...groupBy(own, ({ nLayers }) => String(nLayers)).values()].reduce((a, b) =>
-    loss(b) < loss(a) ? b : a,
+  const loss = (some: readonly LearnMqarRow[]) => meanOf(some.map((row) => row.loss));
+  return [...groupBy(where(rows, { learner, pairs }), ({ nLayers }) => String(nLayers)).values()].reduce(
+    (a, b) => (loss(b) < loss(a) ? b : a),
   );
 }
 
-/** Queries answered right at the end, of a learner at a number of pairs. */
+/** Queries answered right after training, of a learner at a number of pairs. */
 const answered = (rows: readonly LearnMqarRow[], learner: string, pairs: number) =>
-  estimate(finals(best(rows, learner, pairs), 'tokens'));
+  right(best(rows, learner, pairs), 'tokens');
 
 function findings(config: LearnMqarConfig, rows: LearnMqarRow[]): Findings {
-  const { learners, pairs, vocabSize } = config;
+  const { learners, pairs, layers, vocabSize, training } = config;
   const values = vocabSize - Math.floor(vocabSize / 2);
   return {
     text: [
-      trainingText({ ...config.training, nLayers: Math.max(...config.layers) }) +
-        (config.layers.length > 1
-          ? ` Every learner was trained with ${config.layers.join(' and ')} layers; what counts is the depth with the least loss on samples kept apart, after all steps.`
-          : ''),
       ...learners.map((learner) => {
-        const shares = pairs.map(
-          (count) => `${count} pairs ${percentText(answered(rows, learner, count))} %`,
-        );
-        return `${learnerLabel(learner)}, queries answered right: ${shares.join(', ')}.`;
+        const shares = pairs.map((count) => `${count} pairs ${percentText(answered(rows, learner, count))}`);
+        return `${capitalised(learnerLabel(learner))}, queries answered right: ${shares.join(', ')}.`;
       }),
+      trainingText({ ...training, nLayers: Math.max(...layers) }) +
+        (layers.length > 1
+          ? ` Every learner was trained with ${layers.join(' and ')} layers; what counts is the depth with the least loss, after all steps, on samples kept apart.`
+          : ''),
     ],
     figures: [stateFigure(config, rows, values)],
     tables: [
@@ -197,63 +163,57 @@ function findings(config: LearnMqarConfig, rows: LearnMqarRow[]): Findings {
         title: 'Queries answered right, %',
         columns: [
           'learner, layers',
-          'weights',
-          'floats kept',
+          ...sizeColumns,
           ...pairs.map((count) => `${count} pairs`),
           'learning rates',
         ],
         rows: [...groupBy(rows, ({ learner, nLayers }) => `${learnerLabel(learner)}, ${nLayers}`)].map(
           ([name, own]) => {
-            const at = (count: number) => own.filter((row) => row.pairs === count);
-            return [
-              name,
-              grouped(own[0].parameters),
-              grouped(own[0].stateFloats),
-              ...pairs.map((count) => {
-                const counts = best(rows, own[0].learner, count)[0].nLayers === own[0].nLayers;
-                return percentText(estimate(finals(at(count), 'tokens'))) + (counts ? ' *' : '');
-              }),
-              pairs.map((count) => at(count)[0].learningRate).join(', '),
-            ];
+            const [{ learner, nLayers }] = own;
+            const cells = pairs.map((count) => {
+              const counts = best(rows, learner, count)[0].nLayers === nLayers;
+              return shareCell(where(own, { pairs: count }), 'tokens') + (counts ? ' *' : '');
+            });
+            const rates = pairs.map((count) => where(own, { pairs: count })[0].learningRate);
+            return [name, ...sizeCells(own), ...cells, rates.join(', ')];
           },
         ),
-        caption: `* The depth that counts. Texts of ${config.seqLen} tokens, ${values} values to choose from: a guess among those that the text has is right in one of as many cases as it has pairs.`,
+        caption: `* The depth that counts. Texts of ${config.seqLen} tokens with ${values} possible values. A guess among the values in the text is right once in as many times as there are pairs.`,
       },
     ],
-    verdicts: [...stateVerdict(config, rows), ...pairsVerdict(config, rows), ...softmaxVerdict(config, rows)],
+    verdicts: [stateVerdict, pairsVerdict, softmaxVerdict].flatMap((verdict) => verdict(config, rows)),
   };
 }
 
 function stateFigure(config: LearnMqarConfig, rows: readonly LearnMqarRow[], values: number): Figure {
   const floats = rows.map(({ stateFloats }) => stateFloats);
   const xRange = [Math.min(...floats) / 1.3, Math.max(...floats) * 1.3] as const;
-  const kinds = (learner: string) => (mambaState(learner) === undefined ? learner : 'mamba');
+  // All states of Mamba make one curve.
+  const curves = groupBy(config.learners, (learner) =>
+    mambaState(learner) === undefined ? learnerLabel(learner) : mixers.mamba.name,
+  );
   const series: Series[] = config.pairs.flatMap((count, i) =>
-    [...groupBy(config.learners, kinds)].map(([kind, learners]) => {
+    [...curves].map(([name, learners], j) => {
       const points = learners
-        .map((learner) => {
-          const share = answered(rows, learner, count);
-          return {
-            x: best(rows, learner, count)[0].stateFloats,
-            y: share.mean,
-            error: share.half,
-            title: `${learnerLabel(learner)}, ${count} pairs: ${percentText(share)} %`,
-          };
-        })
+        .map((learner) => ({
+          x: best(rows, learner, count)[0].stateFloats,
+          share: answered(rows, learner, count),
+          title: `${learnerLabel(learner)}, ${count} pairs`,
+        }))
         .sort((a, b) => a.x - b.x);
-      const name = kind === 'mamba' ? 'Mamba' : learnerLabel(kind);
+      const { line, ...marks } = curvePoints(points);
       return {
         name: `${name}, ${count} pairs`,
         colour: look(i).colour,
-        shape: look([...new Set(config.learners.map(kinds))].indexOf(kind)).shape,
-        points,
-        line: points.length > 1 ? points.map(({ x, y }) => ({ x, y })) : undefined,
+        shape: look(j).shape,
+        ...marks,
+        ...(points.length > 1 ? { line } : {}),
       };
     }),
   );
   return {
-    title: 'Recall against the floats that are kept',
-    caption: `Mean over seeds with its 95 % interval, after the last step. One in ${values} answers is right by chance.`,
+    title: 'Recall over the floats kept',
+    caption: `${SEEDS} All after the last step. One in ${values} answers is right by chance.`,
     plot: fractionPlot({
       description:
         'Queries answered right over the floats kept between tokens, a curve for each number of pairs.',
@@ -267,30 +227,22 @@ function stateFigure(config: LearnMqarConfig, rows: readonly LearnMqarRow[], val
   };
 }
 
-/** The smallest and the largest dState of Mamba. */
-function ends(config: LearnMqarConfig): [number, number] | undefined {
-  const states = config.learners.map(mambaState).filter((state) => state !== undefined);
-  return states.length < 2 ? undefined : [Math.min(...states), Math.max(...states)];
-}
-
-function stateVerdict(config: LearnMqarConfig, rows: readonly LearnMqarRow[]): Verdict[] {
-  const range = ends(config);
-  if (range === undefined) return [];
-  const [small, large] = range;
-  // Where the smallest recalls all there is nothing to gain.
-  const open = config.pairs.filter((count) => answered(rows, `mamba:${small}`, count).mean < 0.99);
-  const orders = open.map((count) =>
-    orderOf(answered(rows, `mamba:${large}`, count), answered(rows, `mamba:${small}`, count)),
-  );
-  const measured = config.pairs.map(
-    (count) =>
-      `${count} pairs: ${percentText(answered(rows, `mamba:${small}`, count))} % to ${percentText(answered(rows, `mamba:${large}`, count))} %`,
-  );
+function stateVerdict({ learners, pairs }: LearnMqarConfig, rows: readonly LearnMqarRow[]): Verdict[] {
+  const states = learners.map(mambaState).filter((state) => state !== undefined);
+  if (states.length < 2) return [];
+  const ends = [Math.min(...states), Math.max(...states)];
+  const orders: (1 | 0 | -1)[] = [];
+  const measured = pairs.map((count) => {
+    const [small, large] = ends.map((N) => answered(rows, `mamba:${N}`, count));
+    // Where the smallest recalls everything, there is nothing to gain.
+    if (small.mean < 0.99) orders.push(orderOf(large, small));
+    return `${count} pairs: ${percentText(small)} to ${percentText(large)}`;
+  });
   return [
     {
       claim: 'L2',
-      theory: 'Recall gets better with the state',
-      measured: `Mamba from N = ${small} to N = ${large}, ${measured.join('; ')}`,
+      theory: 'Recall improves with the size of the state',
+      measured: `Mamba from N = ${ends[0]} to N = ${ends[1]}, ${measured.join('; ')}`,
       agrees: agreementOfOrders(orders),
     },
   ];
@@ -299,20 +251,19 @@ function stateVerdict(config: LearnMqarConfig, rows: readonly LearnMqarRow[]): V
 function pairsVerdict({ learners, pairs }: LearnMqarConfig, rows: readonly LearnMqarRow[]): Verdict[] {
   const mambas = learners.filter((learner) => mambaState(learner) !== undefined);
   if (mambas.length === 0 || pairs.length < 2) return [];
-  const [few, many] = [Math.min(...pairs), Math.max(...pairs)];
-  const orders = mambas.map((learner) =>
-    orderOf(answered(rows, learner, few), answered(rows, learner, many)),
-  );
-  const measured = mambas.map(
-    (learner) =>
-      `${learnerLabel(learner)} ${percentText(answered(rows, learner, few))} % to ${percentText(answered(rows, learner, many))} %`,
-  );
+  const ends = [Math.min(...pairs), Math.max(...pairs)];
+  const found = mambas.map((learner) => ({
+    learner,
+    shares: ends.map((count) => answered(rows, learner, count)),
+  }));
   return [
     {
       claim: 'L2',
-      theory: 'At the same state, recall gets worse with the number of pairs',
-      measured: `From ${few} to ${many} pairs: ${measured.join('; ')}`,
-      agrees: agreementOfOrders(orders),
+      theory: 'With the same state, recall worsens as the number of pairs grows',
+      measured: `From ${ends[0]} to ${ends[1]} pairs: ${found
+        .map(({ learner, shares }) => `${learnerLabel(learner)}: ${shares.map(percentText).join(' to ')}`)
+        .join('; ')}`,
+      agrees: agreementOfOrders(found.map(({ shares: [few, many] }) => orderOf(few, many))),
     },
   ];
 }
@@ -320,15 +271,13 @@ function pairsVerdict({ learners, pairs }: LearnMqarConfig, rows: readonly Learn
 function softmaxVerdict({ learners, pairs }: LearnMqarConfig, rows: readonly LearnMqarRow[]): Verdict[] {
   const softmax = learners.find((learner) => learner.split('@')[0] === 'softmax');
   if (softmax === undefined) return [];
-  const good = pairs.filter((count) => answered(rows, softmax, count).mean >= 0.99);
+  const shares = pairs.map((count) => answered(rows, softmax, count));
   return [
     {
       claim: 'L2',
       theory: 'Softmax attention recalls whatever the number of pairs',
-      measured: pairs
-        .map((count) => `${count} pairs: ${percentText(answered(rows, softmax, count))} %`)
-        .join('; '),
-      agrees: agreementOf(good.length, pairs.length),
+      measured: shares.map((share, i) => `${pairs[i]} pairs: ${percentText(share)}`).join('; '),
+      agrees: agreementOf(shares.filter(({ mean }) => mean >= 0.99).length, pairs.length),
     },
   ];
 }

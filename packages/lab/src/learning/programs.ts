@@ -3,37 +3,33 @@
  * Yang et al. 2024 (https://arxiv.org/abs/2402.13934). `local` is a chain that repeats the inputs of a step before its value.
  */
 import { arithmetic, editDistance, lis, modularSum, parity, type Task } from '@freelunch/tasks';
-import { InputError } from '../errors.js';
-import type { Experiment, Figure, Findings, Piece, Verdict } from '../experiments/experiment.js';
-import { grouped } from '../report/format.js';
+import { checksOf } from '../experiments/check.js';
+import type { Figure, Findings, Verdict } from '../experiments/experiment.js';
+import { percentText } from '../report/format.js';
+import { fractionPlot } from '../report/plot.js';
+import { agreementOfOrders, orderOf } from '../report/statistics.js';
 import {
-  checkTraining,
-  learn,
-  type Learned,
-  learnerLabel,
-  testSide,
-  type Training,
-  trainingSide,
-} from './learn.js';
-import {
-  agreementOfOrders,
-  checkOnce,
-  checkWhole,
-  type Estimate,
-  estimate,
-  finals,
-  look,
-  orderOf,
-  percentText,
+  learnerSeries,
+  right,
+  SEEDS,
+  shareCell,
+  sizeCells,
+  sizeColumns,
   trainingText,
-  withoutPlaces,
+  where,
 } from './findings.js';
-import { fractionPlot, type Series } from '../report/plot.js';
+import { type LearnConfig, learnExperiment, type Run, withoutPlaces } from './learn-experiment.js';
+import { constantState, learnerLabel } from './learners.js';
 
-type Form = 'direct' | 'cot' | 'local';
+const formLabels = {
+  direct: 'direct answers',
+  cot: 'chain of thought',
+  local: 'local chain of thought',
+} as const;
+type Form = keyof typeof formLabels;
 
-export interface LearnDpConfig {
-  learners: string[];
+/** dModel of the training is not used. */
+export interface LearnDpConfig extends LearnConfig {
   /** `modular-sum`, `parity`, `lis`, `edit-distance` or `arithmetic`. */
   tasks: string[];
   /** Numbers, letters of the first string, or operators. */
@@ -43,20 +39,10 @@ export interface LearnDpConfig {
   dModels: number[];
   /** Modulus of modular-sum, prime field of arithmetic. */
   p: number;
-  /** Its dModel is not used. */
-  training: Training;
 }
 
-interface LearnDpPiece extends Piece {
-  learner: string;
-  task: string;
-  size: number;
-  form: Form;
-  p: number;
-  training: Training;
-}
-
-type LearnDpRow = Omit<Learned, 'places'> & { task: string; size: number; form: Form; dModel: number };
+type At = { task: string; size: number; form: Form; dModel: number };
+type LearnDpRow = At & Run;
 
 interface Problem {
   make(size: number, form: Form, p: number): Task;
@@ -152,221 +138,203 @@ const full: LearnDpConfig = {
   },
 };
 
-export const learnDp: Experiment<LearnDpConfig, LearnDpPiece, LearnDpRow> = {
+/** The forms that a task has, of those asked for. */
+const formsOf = (forms: readonly string[], task: string) =>
+  (forms as Form[]).filter((form) => form !== 'local' || problems[task].local);
+
+export const learnDp = learnExperiment<LearnDpConfig, At, Run>({
   name: 'learn-dp',
   summary: 'Which dynamic programs are learned with chain of thought, and which without?',
   claims: ['L3'],
   presets: { quick, full },
 
-  pieces({ learners, tasks, sizes, forms, dModels, p, training }) {
-    const where = 'learn-dp';
-    checkWhole(where, 'sizes', sizes, 3);
-    checkWhole(where, 'dModels', dModels);
-    checkWhole(where, 'p', [p], 2);
-    for (const [name, values] of Object.entries({ learners, tasks, forms })) checkOnce(where, name, values);
-    const unknown = tasks.find((task) => !Object.hasOwn(problems, task));
-    if (unknown !== undefined)
-      throw new InputError(
-        `${where}: tasks must be of ${Object.keys(problems).join(', ')}, got '${unknown}'`,
-      );
-    const noForm = forms.find((form) => !['direct', 'cot', 'local'].includes(form));
-    if (noForm !== undefined)
-      throw new InputError(`${where}: forms must be of direct, cot, local, got '${noForm}'`);
-    for (const dModel of dModels) checkTraining(where, learners, { ...training, dModel });
+  grid({ tasks, sizes, forms, dModels, p }) {
+    const { whole, once, among } = checksOf('learn-dp');
+    whole('sizes', sizes, 3, 1024);
+    whole('dModels', dModels, 1, 4096);
+    whole('p', p, 2, 4096);
+    for (const [name, values] of Object.entries({ tasks, forms, sizes, dModels })) once(name, values);
+    among('tasks', tasks, Object.keys(problems));
+    among('forms', forms, Object.keys(formLabels));
     return tasks.flatMap((task) =>
-      (forms as Form[])
-        .filter((form) => form !== 'local' || problems[task].local)
-        .flatMap((form) =>
-          sizes.flatMap((size) =>
-            dModels.flatMap((dModel) =>
-              learners.map((learner) => ({
-                key: `${task} ${size}, ${form}, dModel ${dModel}, ${learner}`,
-                learner,
-                task,
-                size,
-                form,
-                p,
-                training: { ...training, dModel },
-              })),
-            ),
-          ),
+      formsOf(forms, task).flatMap((form) =>
+        sizes.flatMap((size) =>
+          dModels.map((dModel) => ({
+            key: `${task} ${size}, ${form}, dModel ${dModel}`,
+            at: { task, size, form, dModel },
+            training: { dModel },
+          })),
         ),
+      ),
     );
   },
 
-  async run({ learner, task: name, size, form, p, training }, context) {
-    const { make, longest } = problems[name];
-    const task = make(size, form, p);
-    const position = { type: 'learned', maxLength: longest(size) } as const;
-    const setup = { learner, position, task: trainingSide(task), tests: [testSide(task)], training };
-    return withoutPlaces(await learn(setup, context)).map((row) => ({
-      task: name,
-      size,
-      form,
-      dModel: training.dModel,
-      ...row,
-    }));
-  },
+  setup: ({ task, size, form }, { p }) => ({
+    task: problems[task].make(size, form, p),
+    position: { type: 'learned', maxLength: problems[task].longest(size) },
+  }),
 
+  keep: withoutPlaces,
   findings,
-};
+});
 
-const formLabels: Readonly<Record<Form, string>> = {
-  direct: 'direct answers',
-  cot: 'chain of thought',
-  local: 'local chain of thought',
-};
-
-/** Shares of problems wholly right at the end: chain and answer, or answer. */
-function solved(
-  rows: readonly LearnDpRow[],
-  at: Partial<Pick<LearnDpRow, 'task' | 'size' | 'form' | 'dModel' | 'learner'>>,
-): Estimate {
-  const own = rows.filter((row) =>
-    (Object.keys(at) as (keyof typeof at)[]).every((name) => row[name] === at[name]),
-  );
-  return estimate(finals(own, 'exact'));
-}
+/** Shares of problems wholly right after training: chain and answer, or answer. */
+const solved = (rows: readonly LearnDpRow[], at: Partial<LearnDpRow>) => right(where(rows, at), 'exact');
 
 function findings(config: LearnDpConfig, rows: LearnDpRow[]): Findings {
-  const { tasks, sizes, dModels } = config;
+  const { tasks, sizes, dModels, learners, forms, training } = config;
   const widest = Math.max(...dModels);
-  const forms = (task: string) =>
-    (config.forms as Form[]).filter((form) => form !== 'local' || problems[task].local);
   return {
     text: [
-      trainingText({ ...config.training, dModel: widest }) +
-        (dModels.length > 1 ? ` The widths were dModel = ${dModels.join(', ')}.` : ''),
-      'With a chain of thought a problem counts as right only if every value of the chain and the answer are; a direct answer, if it is.',
       ...tasks.flatMap((task) =>
-        config.learners.map((learner) => {
-          const shares = forms(task).map(
-            (form) =>
-              `${formLabels[form]} ${sizes.map((size) => `${percentText(solved(rows, { task, size, form, dModel: widest, learner }))} %`).join(', ')}`,
-          );
-          return `${task} of sizes ${sizes.join(', ')}, ${learnerLabel(learner)}, dModel ${widest}: ${shares.join('; ')}.`;
+        learners.map((learner) => {
+          const shares = formsOf(forms, task).map((form) => {
+            const bySize = sizes.map((size) =>
+              percentText(solved(rows, { task, size, form, dModel: widest, learner })),
+            );
+            return `${formLabels[form]} ${bySize.join(', ')}`;
+          });
+          return `${task} of ${sizes.length === 1 ? 'size' : 'sizes'} ${sizes.join(', ')}, ${learnerLabel(learner)}, dModel ${widest}: ${shares.join('; ')}.`;
         }),
       ),
+      'With a chain of thought, a problem counts as right only if every value of the chain and the answer are right. A local chain repeats the inputs of each step before its value.',
+      trainingText({ ...training, dModel: widest }) +
+        (dModels.length > 1 ? ` The widths were dModel = ${dModels.join(', ')}.` : ''),
     ],
     figures:
       sizes.length < 2
         ? []
-        : tasks.flatMap((task) => forms(task).map((form) => sizeFigure(config, rows, task, form))),
-    tables: tasks.map((task) => ({
-      title: `${task}: problems wholly right, %`,
-      columns: [
-        'learner, dModel',
-        'weights',
-        'floats kept',
-        ...forms(task).flatMap((form) => sizes.map((size) => `${form}, ${size}`)),
-      ],
-      rows: config.learners.flatMap((learner) =>
-        dModels.map((dModel) => {
-          const own = rows.filter(
-            (row) => row.task === task && row.learner === learner && row.dModel === dModel,
-          );
-          return [
-            `${learnerLabel(learner)}, ${dModel}`,
-            grouped(Math.max(...own.map(({ parameters }) => parameters))),
-            grouped(Math.max(...own.map(({ stateFloats }) => stateFloats))),
-            ...forms(task).flatMap((form) => sizes.map((size) => percentText(solved(own, { size, form })))),
-          ];
-        }),
-      ),
-      caption: 'Columns: form and size. Weights and floats kept are those of the longest text.',
-    })),
-    verdicts: [...thoughtVerdict(config, rows), ...localVerdict(config, rows)],
+        : tasks.flatMap((task) => formsOf(forms, task).map((form) => sizeFigure(config, rows, task, form))),
+    tables: tasks.map((task) => {
+      const columns = formsOf(forms, task).flatMap((form) => sizes.map((size) => ({ form, size })));
+      return {
+        title: `${task}: problems wholly right, %`,
+        columns: ['learner, dModel', ...sizeColumns, ...columns.map(({ form, size }) => `${form}, ${size}`)],
+        rows: learners.flatMap((learner) =>
+          dModels.map((dModel) => {
+            const own = where(rows, { task, learner, dModel });
+            return [
+              `${learnerLabel(learner)}, ${dModel}`,
+              ...sizeCells(own),
+              ...columns.map((column) => shareCell(where(own, column), 'exact')),
+            ];
+          }),
+        ),
+        caption: 'Columns: form and size. Weights and floats kept are those of the longest text.',
+      };
+    }),
+    verdicts: [thoughtVerdict, localVerdict].flatMap((verdict) => verdict(config, rows)),
   };
 }
 
-function sizeFigure(config: LearnDpConfig, rows: readonly LearnDpRow[], task: string, form: Form): Figure {
-  const { sizes, learners, dModels } = config;
+function sizeFigure(
+  { sizes, dModels }: LearnDpConfig,
+  rows: readonly LearnDpRow[],
+  task: string,
+  form: Form,
+): Figure {
   const dModel = Math.max(...dModels);
-  const xRange = [Math.min(...sizes) / 1.1, Math.max(...sizes) * 1.1] as const;
-  const series: Series[] = learners.map((learner, i) => {
-    const points = sizes
-      .toSorted((a, b) => a - b)
-      .map((size) => {
-        const share = solved(rows, { task, size, form, dModel, learner });
-        return {
-          x: size,
-          y: share.mean,
-          error: share.half,
-          title: `${learnerLabel(learner)}, size ${size}: ${percentText(share)} %`,
-        };
-      });
-    return { name: learnerLabel(learner), ...look(i), points, line: points.map(({ x, y }) => ({ x, y })) };
-  });
   return {
     title: `${task}, ${formLabels[form]}`,
-    caption: `Mean over seeds with its 95 % interval, dModel = ${dModel}.`,
+    caption: `${SEEDS} dModel = ${dModel}.`,
     plot: fractionPlot({
       description: `${task}, ${formLabels[form]}: problems wholly right over their size, a curve for each learner.`,
       xLabel: 'size of the problem (logarithmic)',
       yLabel: 'problems wholly right',
       xTicks: sizes,
       xFormat: String,
-      xRange,
-      series,
+      xRange: [Math.min(...sizes) / 1.1, Math.max(...sizes) * 1.1],
+      series: learnerSeries(where(rows, { task, form, dModel }), (own) =>
+        sizes
+          .toSorted((a, b) => a - b)
+          .map((size) => ({ x: size, share: solved(own, { size }), what: `size ${size}` })),
+      ),
     }),
+  };
+}
+
+/** At the largest size and width, all learners of all tasks: their shares in two forms, and the order of these. */
+function compared(
+  config: LearnDpConfig,
+  tasks: readonly string[],
+  learners: readonly string[],
+  order: (at: { task: string; share: (form: Form) => ReturnType<typeof solved> }) => {
+    shares: readonly ReturnType<typeof solved>[];
+    order?: 1 | 0 | -1;
+  },
+  rows: readonly LearnDpRow[],
+) {
+  const size = Math.max(...config.sizes);
+  const dModel = Math.max(...config.dModels);
+  const orders: (1 | 0 | -1)[] = [];
+  const measured = tasks.flatMap((task) =>
+    learners.map((learner) => {
+      const share = (form: Form) => solved(rows, { task, size, dModel, learner, form });
+      const found = order({ task, share });
+      if (found.order !== undefined) orders.push(found.order);
+      return `${task}, ${learnerLabel(learner)}: ${found.shares.map(percentText).join(' to ')}`;
+    }),
+  );
+  return {
+    at: `Size ${size}, dModel ${dModel}`,
+    measured: measured.join('; '),
+    agrees: agreementOfOrders(orders),
   };
 }
 
 /** The better of the two chains against direct answers, at the largest size and width. */
 function thoughtVerdict(config: LearnDpConfig, rows: readonly LearnDpRow[]): Verdict[] {
-  const chains = config.forms.filter((form) => form !== 'direct');
-  if (!config.forms.includes('direct') || chains.length === 0) return [];
-  const size = Math.max(...config.sizes);
-  const dModel = Math.max(...config.dModels);
-  const orders: (1 | 0 | -1)[] = [];
-  const measured: string[] = [];
-  for (const task of config.tasks) {
-    for (const learner of config.learners) {
-      const at = (form: Form) => solved(rows, { task, size, dModel, learner, form });
-      const [best] = (chains as Form[])
-        .filter((form) => form !== 'local' || problems[task].local)
-        .map(at)
+  const { tasks, learners, forms } = config;
+  if (!forms.includes('direct') || forms.length < 2) return [];
+  const { at, measured, agrees } = compared(
+    config,
+    tasks,
+    learners,
+    ({ task, share }) => {
+      const direct = share('direct');
+      const [best] = formsOf(forms, task)
+        .filter((form) => form !== 'direct')
+        .map(share)
         .sort((a, b) => b.mean - a.mean);
-      const direct = at('direct');
-      orders.push(orderOf(best, direct));
-      measured.push(`${task}, ${learnerLabel(learner)}: ${percentText(direct)} % to ${percentText(best)} %`);
-    }
-  }
+      return best === undefined
+        ? { shares: [direct] }
+        : { shares: [direct, best], order: orderOf(best, direct) };
+    },
+    rows,
+  );
   return [
     {
       claim: 'L3',
-      theory: 'With a chain of thought, programs are learned that direct answers do not learn',
-      measured: `Size ${size}, dModel ${dModel}, direct to the better chain: ${measured.join('; ')}`,
-      agrees: agreementOfOrders(orders),
+      theory: 'Programs that are not learned with direct answers are learned with a chain of thought',
+      measured: `${at}, from direct answers to the better chain: ${measured}`,
+      agrees,
     },
   ];
 }
 
 /** A local chain helps the mixers whose state is constant; softmax attention does not need it. */
 function localVerdict(config: LearnDpConfig, rows: readonly LearnDpRow[]): Verdict[] {
-  const constant = config.learners.filter((learner) => !/^(softmax|hybrid)/.test(learner));
+  const constant = config.learners.filter(constantState);
   const tasks = config.tasks.filter((task) => problems[task].local);
   if (!config.forms.includes('cot') || !config.forms.includes('local')) return [];
-  const size = Math.max(...config.sizes);
-  const dModel = Math.max(...config.dModels);
-  const orders: (1 | 0 | -1)[] = [];
-  const measured = tasks.flatMap((task) =>
-    constant.map((learner) => {
-      const [cot, local] = (['cot', 'local'] as const).map((form) =>
-        solved(rows, { task, size, dModel, learner, form }),
-      );
-      if (cot.mean < 0.99) orders.push(orderOf(local, cot));
-      return `${task}, ${learnerLabel(learner)}: ${percentText(cot)} % to ${percentText(local)} %`;
-    }),
+  if (constant.length === 0 || tasks.length === 0) return [];
+  const { at, measured, agrees } = compared(
+    config,
+    tasks,
+    constant,
+    ({ share }) => {
+      const [cot, local] = [share('cot'), share('local')];
+      return { shares: [cot, local], ...(cot.mean < 0.99 ? { order: orderOf(local, cot) } : {}) };
+    },
+    rows,
   );
-  if (measured.length === 0) return [];
   return [
     {
       claim: 'L3',
       theory:
-        'Where the state is constant, a chain that repeats its inputs is learned better than one that must look them up far back',
-      measured: `Size ${size}, dModel ${dModel}, plain to local chain: ${measured.join('; ')}`,
-      agrees: agreementOfOrders(orders),
+        'Mixers with a constant state learn a chain that repeats its inputs better than one that must look them up far back',
+      measured: `${at}, from the plain to the local chain: ${measured}`,
+      agrees,
     },
   ];
 }

@@ -18,7 +18,7 @@ const plot: Shape<Plot> = object({
       name: text,
       colour: oneOf(colours),
       shape: oneOf(shapes),
-      points: optional(list(object({ ...place, error: optional(finite), title: text }))),
+      points: optional(list(object({ ...place, range: optional(list(finite, 2)), title: text }))),
       line: optional(list(object(place))),
       dashed: optional(flag),
       hollow: optional(flag),

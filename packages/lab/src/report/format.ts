@@ -1,5 +1,6 @@
 /** Numbers as reports write them. */
 import { mixers } from '../copy-text/experiment.js';
+import type { Spread } from './statistics.js';
 
 /** 1024 as 1,024. */
 export const grouped = (value: number) => value.toLocaleString('en-US');
@@ -16,4 +17,15 @@ export const short = (value: number) =>
 export function label(mixer: string): string {
   const { name, keys } = mixers.find((entry) => entry.mixer === mixer)!;
   return `${name}, ${keys}`;
+}
+
+/** `39.1 (0.0–97.7)`: the mean in percent, in brackets the least and the greatest; the mean alone where all show alike. */
+export const percentCell = (share: Spread) => spreadText(share, '');
+
+/** The same in sentences: `39.1 % (0.0–97.7)`. */
+export const percentText = (share: Spread) => spreadText(share, ' %');
+
+function spreadText({ mean, least, greatest }: Spread, sign: string): string {
+  const [middle, low, high] = [mean, least, greatest].map((share) => (100 * share).toFixed(1));
+  return low === high ? `${middle}${sign}` : `${middle}${sign} (${low}–${high})`;
 }

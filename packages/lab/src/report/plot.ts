@@ -13,13 +13,16 @@ export const colours = [
   'ink',
 ] as const;
 
+/** Low and high end. A list, as JSON has it. */
+export type Range = readonly number[];
+
 export interface Series {
   name: string;
   /** CSS variable without the dashes, such as `series-1`. */
   colour: string;
   shape: (typeof shapes)[number];
-  /** Points to mark; `error` is half the length of a bar through the point. */
-  points?: readonly { x: number; y: number; error?: number; title: string }[];
+  /** Points to mark; `range` is where a bar through the point ends. */
+  points?: readonly { x: number; y: number; range?: Range; title: string }[];
   /** A line without marks. */
   line?: readonly { x: number; y: number }[];
   dashed?: boolean;
@@ -46,7 +49,7 @@ export interface Tick {
   label: string;
 }
 
-/** A plot laid out: all places and errors are shares of its width or height, from the left or from the bottom. Plain JSON. */
+/** A plot laid out: all places are shares of its width or height, from the left or from the bottom. Plain JSON. */
 export interface Plot {
   description: string;
   xLabel: string;
@@ -86,7 +89,7 @@ export function logPlot(options: PlotOptions & { yFormat: (y: number) => string 
   );
   const series = options.series.map((one) => ({
     ...one,
-    points: one.points?.map((point) => ({ ...point, y: height(point.y) })),
+    points: one.points?.map((point) => atHeight(point, height)),
     line: one.line?.map((point) => ({ ...point, y: height(point.y) })),
   }));
   return layOut({ ...options, series }, ticks);
@@ -97,7 +100,7 @@ export function linearPlot(
   options: PlotOptions & { yFormat: (y: number) => string; yRange?: readonly [number, number] },
 ): Plot {
   const values = options.series.flatMap(({ points = [], line = [] }) => [
-    ...points.flatMap(({ y, error = 0 }) => [y - error, y + error]),
+    ...points.flatMap(({ y, range = [] }) => [y, ...range]),
     ...line.map(({ y }) => y),
   ]);
   const step = roundStep(
@@ -114,15 +117,18 @@ export function linearPlot(
   }));
   const series = options.series.map((one) => ({
     ...one,
-    points: one.points?.map(({ error, ...point }) => ({
-      ...point,
-      y: height(point.y),
-      ...(error === undefined ? {} : { error: error / (high - low) }),
-    })),
+    points: one.points?.map((point) => atHeight(point, height)),
     line: one.line?.map((point) => ({ ...point, y: height(point.y) })),
   }));
   return layOut({ ...options, series }, ticks);
 }
+
+/** A point whose value, with the ends of its bar, has become a height. */
+const atHeight = <P extends { y: number; range?: Range }>(point: P, height: (y: number) => number): P => ({
+  ...point,
+  y: height(point.y),
+  ...(point.range === undefined ? {} : { range: point.range.map(height) }),
+});
 
 /** 1, 2 or 5 times a power of ten, so that a range has four to nine steps. */
 function roundStep([low, high]: readonly [number, number]): number {
@@ -194,8 +200,9 @@ export function drawPlot({ description, xLabel, yLabel, xTicks, yTicks, series }
     }
     for (const point of points) {
       const at = [x(point.x), y(point.y)] as const;
-      if (point.error !== undefined && point.error > 0) {
-        const [top, bottom] = [y(Math.min(1, point.y + point.error)), y(Math.max(0, point.y - point.error))];
+      const [low, high] = (point.range ?? [point.y, point.y]).map((end) => Math.min(1, Math.max(0, end)));
+      if (high > low) {
+        const [top, bottom] = [y(high), y(low)];
         parts.push(
           `<line class="error" ${style} x1="${f(at[0])}" x2="${f(at[0])}" y1="${f(top)}" y2="${f(bottom)}"/>`,
         );
