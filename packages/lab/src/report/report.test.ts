@@ -10,7 +10,7 @@ const look = { colour: 'series-1', shape: 'circle' } as const;
 const plot = fractionPlot({
   ...axis,
   xRange: [1, 16],
-  series: [{ name: 's', ...look, points: [{ x: 4, y: 0.5, error: 0.1, title: 't' }], line: [] }],
+  series: [{ name: 's', ...look, points: [{ x: 4, y: 0.5, range: [0.4, 0.6], title: 't' }], line: [] }],
 });
 const finished: Finished = {
   name: 'copy-capacity',
@@ -32,7 +32,7 @@ it('lays plots out as plain data, in shares of their size', () => {
     { at: 0.75, label: '8' },
   ]);
   expect(plot.yTicks.map(({ label }) => label)).toEqual(['0 %', '25 %', '50 %', '75 %', '100 %']);
-  expect(plot.series[0].points).toEqual([{ x: 0.5, y: 0.5, error: 0.1, title: 't' }]);
+  expect(plot.series[0].points).toEqual([{ x: 0.5, y: 0.5, range: [0.4, 0.6], title: 't' }]);
   const points = [0, 1, 100].map((y) => ({ x: 2, y, title: '' }));
   const series = [{ name: 's', ...look, points: [...points, { x: 0, y: 1, title: 'nowhere' }] }];
   const log = logPlot({ ...axis, xTicks: [], xRange: [1, 4], yFormat: String, series });

@@ -24,7 +24,7 @@ it.each([
 });
 
 it('never leaves 0 to 1', () => {
-  for (const of of [1, 2, 7, 1000])
+  for (const of of [1, 2, 7, 60])
     for (let right = 0; right <= of; right++) {
       const [low, high] = wilson(right / of, of);
       expect(low).toBeGreaterThanOrEqual(0);
