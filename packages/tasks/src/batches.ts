@@ -1,7 +1,7 @@
 import { refuse, TaskError } from './errors.js';
 import { checkBoolean, checkChoice, checkInteger, takeOptions } from './options.js';
 import { type Random, random } from '@freelunch/random';
-import type { Sample, Task } from './task.js';
+import type { Sample, Sampler } from './sample.js';
 
 /** Where a stream stands; plain numbers, fit for JSON. */
 export interface StreamState {
@@ -47,12 +47,12 @@ export function sampleRandom(seed: number, position: number): Random {
 
 /** An endless iterator over batches. `state` says where it stands. */
 export class BatchStream<Problem> implements IterableIterator<Batch<Problem>> {
-  readonly #task: Task<Problem>;
+  readonly #task: Sampler<Problem>;
   readonly #options: Required<Omit<BatchOptions, 'seqLen' | 'state'>> & { seqLen: number | undefined };
   #base: Random;
   #position: number;
 
-  constructor(task: Task<Problem>, given: BatchOptions) {
+  constructor(task: Sampler<Problem>, given: BatchOptions) {
     const where = `${task.name}: batches`;
     const options = takeOptions<Required<BatchOptions>>(where, given, {
       batchSize: 0,

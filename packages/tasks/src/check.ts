@@ -1,5 +1,5 @@
 import { TaskError } from './errors.js';
-import type { Sample } from './task.js';
+import type { Sample } from './sample.js';
 
 /**
  * `free-running`: the model wrote on from the prompt by itself. `teacher-forced`: it predicted each token from the right

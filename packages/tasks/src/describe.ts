@@ -1,10 +1,10 @@
 import { random } from '@freelunch/random';
-import type { Sample, Task } from './task.js';
+import type { Sample, Sampler } from './sample.js';
 
 const LINE = 100;
 
 /** A short sample of the task, as a table: tokens, what is due where that is not the next token, what is scored. */
-export function describe<Problem>(task: Task<Problem>, sample = shortest(task)): string {
+export function describe<Problem>(task: Sampler<Problem>, summary: string, sample = shortest(task)): string {
   const text = (id: number) => task.vocabulary.text(id).replace('\n', '\\n').replace(' ', '_');
   const rows: [string, string[]][] = [['tokens', sample.tokens.map(text)]];
   if (sample.targets) {
@@ -12,7 +12,7 @@ export function describe<Problem>(task: Task<Problem>, sample = shortest(task)):
     rows.push(['target', due]);
   }
   rows.push(['scored', sample.lossMask.map((scored) => (scored ? '*' : '.'))]);
-  const lines = [`${task.name}: ${task.definition.summary}`, ''];
+  const lines = [`${task.name}: ${summary}`, ''];
   let start = 0;
   while (start < sample.tokens.length) {
     let end = start;
@@ -35,7 +35,7 @@ export function describe<Problem>(task: Task<Problem>, sample = shortest(task)):
   return lines.join('\n');
 }
 
-function shortest<Problem>(task: Task<Problem>): Sample<Problem> {
+function shortest<Problem>(task: Sampler<Problem>): Sample<Problem> {
   const rng = random(0).split('describe');
   let best = task.sample(rng);
   for (let i = 0; i < 15; i++) {

@@ -5,7 +5,8 @@ export { TaskError } from './errors.js';
 export { Vocabulary } from './vocabulary.js';
 export type { Size } from './options.js';
 export { Task } from './task.js';
-export type { Locality, Sample, TaskDefinition, Written } from './task.js';
+export type { TaskDefinition } from './task.js';
+export type { Locality, Sample, Written } from './sample.js';
 export type { CheckMode, CheckResult, StepVerdict } from './check.js';
 export { BatchStream } from './batches.js';
 export type { Batch, BatchOptions, StreamState } from './batches.js';
@@ -41,7 +42,8 @@ export type { CompressionOptions, CompressionProblem } from './recall/compressio
 export { circuit } from './recall/circuits.js';
 export type { CircuitOptions, CircuitProblem } from './recall/circuits.js';
 
-export { defineDp, DpTask } from './dp/definition.js';
+export { defineDp } from './dp/dp.js';
+export { DpTask } from './dp/task.js';
 export type {
   DpDefinition,
   DpLayout,

@@ -1,5 +1,5 @@
 import type { CheckResult } from './check.js';
-import type { Sample } from './task.js';
+import type { Sample } from './sample.js';
 
 /** How many were right out of how many. */
 export interface Tally {

@@ -16,7 +16,8 @@ import {
   type TaskFactory,
   taskOf,
 } from './manifest.js';
-import type { Sample, Task } from '../task.js';
+import type { Task } from '../task.js';
+import type { Sample } from '../sample.js';
 
 /** The file, line by line; memory stays flat however many samples. */
 export function writeJsonLines(task: Task, options: ExportOptions): Generator<string> {

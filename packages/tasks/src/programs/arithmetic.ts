@@ -5,7 +5,9 @@
  *
  * @see Feng et al. 2023, https://arxiv.org/abs/2305.15408
  */
-import { defineDp, type DpOptions, type DpTask, type Token } from '../dp/definition.js';
+import type { DpOptions, Token } from '../dp/definition.js';
+import { defineDp } from '../dp/dp.js';
+import type { DpTask } from '../dp/task.js';
 import { refuse } from '../errors.js';
 import { upTo } from '../lists.js';
 import { checkChoice, checkSize, type Size, takeOptions } from '../options.js';

@@ -5,7 +5,9 @@
  *     tokens  ( ) <sep> 2 4 1 <sep> 1 <eos>      (bit 0: the start symbol)
  *     scored  . .   .   * * *   *   *   *
  */
-import { defineDp, type DpOptions, type DpTask } from '../dp/definition.js';
+import type { DpOptions } from '../dp/definition.js';
+import { defineDp } from '../dp/dp.js';
+import type { DpTask } from '../dp/task.js';
 import { refuse } from '../errors.js';
 import { upTo } from '../lists.js';
 import { checkInteger, checkSize, type Size, sizeBounds, takeOptions } from '../options.js';

@@ -6,11 +6,13 @@
  *
  * @see Feng et al. 2023, https://arxiv.org/abs/2305.15408
  */
-import { defineDp, type DpOptions, type DpTask } from '../dp/definition.js';
+import type { DpOptions } from '../dp/definition.js';
+import { defineDp } from '../dp/dp.js';
+import type { DpTask } from '../dp/task.js';
 import { filled, upTo } from '../lists.js';
 import { refuse } from '../errors.js';
 import { endsLine, GRID_ORDERS, type GridOrder, gridParts, type GridProblem } from './grid.js';
-import { drawDistinct } from '../recall/mqar.js';
+import { drawDistinct } from '../draws.js';
 import {
   checkBoolean,
   checkChoice,

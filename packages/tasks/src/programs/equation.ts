@@ -5,7 +5,9 @@
  *
  * @see Feng et al. 2023, https://arxiv.org/abs/2305.15408
  */
-import { defineDp, type DpOptions, type DpTask, type Token } from '../dp/definition.js';
+import type { DpOptions, Token } from '../dp/definition.js';
+import { defineDp } from '../dp/dp.js';
+import type { DpTask } from '../dp/task.js';
 import { filled } from '../lists.js';
 import { checkPrime, inverses } from './field.js';
 import { refuse } from '../errors.js';

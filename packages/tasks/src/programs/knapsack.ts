@@ -4,7 +4,9 @@
  *     tokens  2 3 1 2 | 3 <sep> 0 0 3 3 0 2 3 5 <sep> 5 <eos>      (weight and value of each item, capacity)
  *     scored  . . . . . .   .   * * * * * * * *   *   *   *
  */
-import { defineDp, type DpOptions, type DpTask } from '../dp/definition.js';
+import type { DpOptions } from '../dp/definition.js';
+import { defineDp } from '../dp/dp.js';
+import type { DpTask } from '../dp/task.js';
 import { filled } from '../lists.js';
 import { checkInteger, checkSize, type Size, sizeBounds, takeOptions } from '../options.js';
 import { numberTokens } from '../vocabulary.js';

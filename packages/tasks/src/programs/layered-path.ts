@@ -5,7 +5,9 @@
  *     tokens  1 4 | 2 5 3 1 <sep> 1 4 3 5 <sep> 3 <eos>      (start, then the weights from u to v)
  *     scored  . . . . . . .   .   * * * *   *   *   *
  */
-import { defineDp, type DpOptions, type DpTask } from '../dp/definition.js';
+import type { DpOptions } from '../dp/definition.js';
+import { defineDp } from '../dp/dp.js';
+import type { DpTask } from '../dp/task.js';
 import { checkInteger, checkSize, type Size, sizeBounds, takeOptions } from '../options.js';
 import { numberTokens } from '../vocabulary.js';
 

@@ -4,7 +4,9 @@
  *     tokens  a b | b a <sep> 0 1 1 1 <sep> 1 <eos>
  *     scored  . . . . .   .   * * * *   *   *   *
  */
-import { defineDp, type DpOptions, type DpTask } from '../dp/definition.js';
+import type { DpOptions } from '../dp/definition.js';
+import { defineDp } from '../dp/dp.js';
+import type { DpTask } from '../dp/task.js';
 import { filled } from '../lists.js';
 import { GRID_ORDERS, type GridOrder, gridParts, type GridProblem } from './grid.js';
 import {

@@ -6,9 +6,11 @@
  *
  * @see Feng et al. 2023, https://arxiv.org/abs/2305.15408
  */
-import { chooseSorted } from '../recall/delayed-copy.js';
+import { chooseSorted } from '../draws.js';
 import { filled, upTo } from '../lists.js';
-import { defineDp, type DpOptions, type DpTask } from '../dp/definition.js';
+import type { DpOptions } from '../dp/definition.js';
+import { defineDp } from '../dp/dp.js';
+import type { DpTask } from '../dp/task.js';
 import { checkChoice, checkInteger, checkSize, type Size, sizeBounds, takeOptions } from '../options.js';
 import type { Random } from '@freelunch/random';
 import { numberTokens } from '../vocabulary.js';

@@ -4,7 +4,9 @@
  *     tokens  2 3 4 5 <sep> 24 60 64 <sep> 64 <eos>      (matrices 2x3, 3x4, 4x5)
  *     scored  . . . .   .   *  *  *    *   *    *
  */
-import { defineDp, type DpOptions, type DpTask } from '../dp/definition.js';
+import type { DpOptions } from '../dp/definition.js';
+import { defineDp } from '../dp/dp.js';
+import type { DpTask } from '../dp/task.js';
 import { checkInteger, checkSize, type Size, sizeBounds, takeOptions } from '../options.js';
 import { numberTokens } from '../vocabulary.js';
 

@@ -4,7 +4,9 @@
  *     sum  tokens  5 3 8 <sep> 5 8 6 <sep> 6 <eos>   (p = 10)      max  tokens  5 3 8 <sep> 5 5 8 <sep> 8 <eos>
  *          scored  . . .   .   * * *   *   *   *                        scored  . . .   .   * * *   *   *   *
  */
-import { defineDp, type DpOptions, type DpTask } from '../dp/definition.js';
+import type { DpOptions } from '../dp/definition.js';
+import { defineDp } from '../dp/dp.js';
+import type { DpTask } from '../dp/task.js';
 import { checkInteger, checkSize, type Size, takeOptions } from '../options.js';
 import { numberTokens } from '../vocabulary.js';
 

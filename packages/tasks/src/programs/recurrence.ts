@@ -4,7 +4,9 @@
  *     tokens  1 1 <sep> 2 3 5 1 6 <sep> 6 <eos>      (m = 2, c = 1 1, p = 7, no drive)
  *     scored  . .   .   * * * * *   *   *   *
  */
-import { defineDp, type DpOptions, type DpTask } from '../dp/definition.js';
+import type { DpOptions } from '../dp/definition.js';
+import { defineDp } from '../dp/dp.js';
+import type { DpTask } from '../dp/task.js';
 import { filled } from '../lists.js';
 import { refuse } from '../errors.js';
 import { checkBoolean, checkInteger, checkSize, type Size, takeOptions } from '../options.js';

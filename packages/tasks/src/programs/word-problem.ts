@@ -9,7 +9,8 @@
  *
  * @see Liu et al. 2022, https://arxiv.org/abs/2210.10749; Merrill et al. 2024, https://arxiv.org/abs/2404.08819
  */
-import type { DpOptions, DpTask } from '../dp/definition.js';
+import type { DpOptions } from '../dp/definition.js';
+import type { DpTask } from '../dp/task.js';
 import { refuse } from '../errors.js';
 import { upTo } from '../lists.js';
 import { checkInteger, checkSize, type Size, takeOptions } from '../options.js';

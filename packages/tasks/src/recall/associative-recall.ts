@@ -8,7 +8,8 @@
  */
 import { arrowVocabulary } from './induction-heads.js';
 import { checkBoolean, checkInteger, takeOptions } from '../options.js';
-import { continuation, Task } from '../task.js';
+import { Task } from '../task.js';
+import { continuation } from '../sample.js';
 
 export interface AssociativeRecallOptions {
   /** Tokens in all: keys, values, `=>` and `.`. */

@@ -9,7 +9,8 @@
 import { checkBoolean, checkChoice, checkInteger, takeOptions } from '../options.js';
 import { filled } from '../lists.js';
 import { refuse } from '../errors.js';
-import { labelled, Task } from '../task.js';
+import { Task } from '../task.js';
+import { labelled } from '../sample.js';
 import { numberTokens, Vocabulary } from '../vocabulary.js';
 
 export interface CircuitOptions {

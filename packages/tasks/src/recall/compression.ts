@@ -8,7 +8,8 @@
  * @see Poli et al. 2024, Mechanistic design, https://arxiv.org/abs/2403.17844
  */
 import { checkInteger, takeOptions } from '../options.js';
-import { labelled, Task } from '../task.js';
+import { Task } from '../task.js';
+import { labelled } from '../sample.js';
 import { numberTokens, Vocabulary } from '../vocabulary.js';
 
 export interface CompressionOptions {

@@ -9,7 +9,8 @@
 import { checkInteger, checkSize, drawSize, type Size, takeOptions } from '../options.js';
 import { filled } from '../lists.js';
 import type { Random } from '@freelunch/random';
-import { continuation, Task } from '../task.js';
+import { Task } from '../task.js';
+import { continuation } from '../sample.js';
 import { letterTokens, Vocabulary } from '../vocabulary.js';
 
 export interface CopyOptions {

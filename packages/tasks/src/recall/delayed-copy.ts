@@ -8,9 +8,10 @@
  * @see Poli et al. 2024, Mechanistic design, for the form with one copy token, https://arxiv.org/abs/2403.17844
  */
 import { checkBoolean, checkInteger, checkSize, drawSize, type Size, takeOptions } from '../options.js';
+import { chooseSorted } from '../draws.js';
 import { filled } from '../lists.js';
-import type { Random } from '@freelunch/random';
-import { labelled, Task } from '../task.js';
+import { Task } from '../task.js';
+import { labelled } from '../sample.js';
 import { numberTokens, Vocabulary } from '../vocabulary.js';
 
 export interface DelayedCopyOptions {
@@ -96,16 +97,6 @@ function markedCopy(
       return tokens.map((_, i) => (i < first ? -1 : data[i - first]));
     },
   });
-}
-
-/** `count` of the numbers below `end`, each set equally likely, in rising order. */
-export function chooseSorted(rng: Random, end: number, count: number): number[] {
-  const chosen = new Set<number>();
-  for (let i = end - count; i < end; i++) {
-    const pick = rng.integer(i + 1); // Floyd's method
-    chosen.add(chosen.has(pick) ? i : pick);
-  }
-  return [...chosen].sort((a, b) => a - b);
 }
 
 export interface MadSelectiveCopyOptions {

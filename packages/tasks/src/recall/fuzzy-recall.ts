@@ -10,7 +10,7 @@
  */
 import { type ContextProblem, scoreRecall } from './in-context-recall.js';
 import { filled } from '../lists.js';
-import { drawDistinct } from './mqar.js';
+import { drawDistinct } from '../draws.js';
 import { checkBoolean, checkChoice, checkInteger, takeOptions } from '../options.js';
 import type { Random } from '@freelunch/random';
 import { Task } from '../task.js';

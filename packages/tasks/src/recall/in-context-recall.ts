@@ -8,7 +8,8 @@
  */
 import { refuse } from '../errors.js';
 import { checkBoolean, checkChoice, checkInteger, checkNumber, takeOptions } from '../options.js';
-import { Task, type Written } from '../task.js';
+import { Task } from '../task.js';
+import type { Written } from '../sample.js';
 import { Vocabulary } from '../vocabulary.js';
 
 export interface InContextRecallOptions {

@@ -7,7 +7,8 @@
  * @see Fu et al. 2022, H3, https://arxiv.org/abs/2212.14052
  */
 import { checkChoice, checkInteger, takeOptions } from '../options.js';
-import { continuation, Task } from '../task.js';
+import { Task } from '../task.js';
+import { continuation } from '../sample.js';
 import { numberTokens, Vocabulary } from '../vocabulary.js';
 
 export interface InductionHeadsOptions {

@@ -7,10 +7,11 @@
  * @see Poli et al. 2024, Mechanistic design, https://arxiv.org/abs/2403.17844
  */
 import { refuse } from '../errors.js';
-import { drawDistinct } from './mqar.js';
+import { drawDistinct } from '../draws.js';
 import { checkInteger, takeOptions } from '../options.js';
 import { random } from '@freelunch/random';
-import { labelled, Task } from '../task.js';
+import { Task } from '../task.js';
+import { labelled } from '../sample.js';
 import { Vocabulary } from '../vocabulary.js';
 
 export interface MemorizationOptions {

@@ -9,11 +9,13 @@
  * @see Arora et al. 2023, Zoology, https://arxiv.org/abs/2312.04927
  */
 import { refuse } from '../errors.js';
+import { drawDistinct } from '../draws.js';
 import { filled } from '../lists.js';
 import { checkBoolean, checkInteger, checkNumber, takeOptions } from '../options.js';
 import type { Random } from '@freelunch/random';
 import { power } from '@freelunch/random';
-import { labelled, Task } from '../task.js';
+import { Task } from '../task.js';
+import { labelled } from '../sample.js';
 import { Vocabulary } from '../vocabulary.js';
 
 export interface MqarOptions {
@@ -78,21 +80,6 @@ class PowerLawSlots {
     const found = free.find(({ weight }) => (rest -= weight) < 0);
     return (found ?? free[free.length - 1]).g;
   }
-}
-
-/** `count` distinct numbers from [first, end), in random order. */
-export function drawDistinct(rng: Random, first: number, end: number, count: number): number[] {
-  const chosen = new Set<number>();
-  if (2 * count > end - first) {
-    const all = Array.from({ length: end - first }, (_, i) => first + i);
-    for (let i = 0; i < count; i++) {
-      const j = i + rng.integer(all.length - i);
-      [all[i], all[j]] = [all[j], all[i]];
-    }
-    return all.slice(0, count);
-  }
-  while (chosen.size < count) chosen.add(first + rng.integer(end - first));
-  return [...chosen];
 }
 
 /** Filler tokens never have the number of a live key unless `lookAlikes`. */

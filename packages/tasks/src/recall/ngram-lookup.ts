@@ -21,7 +21,8 @@ import {
   takeOptions,
 } from '../options.js';
 import { type Random, random } from '@freelunch/random';
-import { continuation, Task } from '../task.js';
+import { Task } from '../task.js';
+import { continuation } from '../sample.js';
 
 export interface NgramLookupOptions {
   vocabSize: number;

@@ -12,7 +12,8 @@ import { judgeContinuation } from '../check.js';
 import { refuse } from '../errors.js';
 import { checkBoolean, checkSize, drawSize, type Size, takeOptions } from '../options.js';
 import type { Random } from '@freelunch/random';
-import { continuation, Task } from '../task.js';
+import { Task } from '../task.js';
+import { continuation } from '../sample.js';
 import { Vocabulary } from '../vocabulary.js';
 
 export interface PhoneBookOptions {
