@@ -31,7 +31,7 @@ export async function loadTokenizer(
   { signal }: { signal?: AbortSignal } = {},
 ): Promise<Tokenizer> {
   signal?.throwIfAborted();
-  const folder = openFolder('loadTokenizer', source, signal);
+  const folder = openFolder('loadTokenizer', source, { signal });
   const json = await readJson(folder, 'tokenizer.json', MAXIMUM_BYTES);
   if (json === undefined) throw new FormatError(`${folder.name}: must hold tokenizer.json, got no such file`);
   if (!isObject(json) || !isObject(json.model))

@@ -2,23 +2,27 @@
  * Checkpoints as Hugging Face has them: a folder with config.json and model.safetensors, or shards of it with
  * model.safetensors.index.json. Weights go from the file into WASM memory piece by piece and are never held twice.
  */
-import { ArgumentError, FormatError, type Kernels } from '@freelunch/kernels';
+import { ArgumentError, checkOptions, FormatError, show } from '@freelunch/errors';
+import type { Kernels } from '@freelunch/kernels';
+import { fileError, nodeModules } from '../files/node.js';
+import { makeFolder, type StagedFile, stageFile, syncFolder } from '../files/write.js';
 import type { ByteSource } from './byte-source.js';
 import { resolveConfig, type ResolvedConfig } from '../config.js';
-import { type Folder, type FolderSource, nodeModule, openFolder, readJson } from './folder.js';
+import { type Folder, type FolderSource, openFolder, readJson } from './folder.js';
 import { readConfig, writeConfig } from '../hugging-face.js';
 import { formatJson, isObject, shown } from './json.js';
 import { describeModel, LanguageModel } from '../language-model.js';
 import { namesOf } from './names.js';
+import { Missing } from './placeholder.js';
 import type { FloatTensor, ParameterSpec } from '../mixers/parameters.js';
 import {
   type ByteProgress,
+  checkEnd,
   equalsTensor,
   readSafetensorsHeader,
   readTensor,
   type SaveOptions,
-  saveSafetensors,
-  writeWhole,
+  safetensorsChunks,
 } from './safetensors.js';
 import { dtypeBytes, type Entry, type Header } from './safetensors-format.js';
 
@@ -32,20 +36,22 @@ export interface LoadPretrainedOptions {
   onProgress?: (progress: ByteProgress) => void;
   /** Stops the loading; all that was allocated is freed. */
   signal?: AbortSignal;
+  /** Of a URL: ends the loading with a FileError once nothing has arrived for so long; 60,000 if absent. */
+  timeoutMs?: number;
 }
 
 /** One file of weights. */
 interface Shard {
   file: string;
   header: Header;
-  bytes: number;
   /** Open, and read up to the end of its header; absent if it must be opened again. */
   source?: ByteSource;
 }
 
 async function openWeights(folder: Folder, file: string): Promise<ByteSource> {
   const source = await folder.open(file);
-  if (source === undefined) throw new FormatError(`${folder.name}: must hold ${file}, got no such file`);
+  if (source instanceof Missing)
+    throw new FormatError(`${folder.name}: must hold ${file}, got ${source.reason}`);
   return source;
 }
 
@@ -57,17 +63,19 @@ async function readShard(file: string, source: ByteSource, keepOpen: boolean): P
   } finally {
     if (!keepOpen || header === undefined) await source.close();
   }
-  return { file, header, bytes: source.size, source: keepOpen ? source : undefined };
+  return { file, header, source: keepOpen ? source : undefined };
 }
 
 /** The headers of all files of weights. Shards are closed again: a browser opens only a few connections at once. */
 async function readHeaders(folder: Folder, signal?: AbortSignal): Promise<Shard[]> {
   const whole = await folder.open('model.safetensors');
-  if (whole !== undefined) return [await readShard('model.safetensors', whole, true)];
+  if (!(whole instanceof Missing)) return [await readShard('model.safetensors', whole, true)];
   const name = 'model.safetensors.index.json';
   const index = await readJson(folder, name, MAXIMUM_INDEX_BYTES);
-  if (index === undefined)
-    throw new FormatError(`${folder.name}: must hold model.safetensors or ${name}, got neither`);
+  if (index instanceof Missing) {
+    const reasons = [...new Set([whole.reason, index.reason])].join(', ');
+    throw new FormatError(`${folder.name}: must hold model.safetensors or ${name}, got neither (${reasons})`);
+  }
   const map = isObject(index) ? index.weight_map : undefined;
   if (!isObject(map)) throw new FormatError(`${name}: weight_map must be an object, got ${shown(map)}`);
   const promised = new Map<string, string[]>();
@@ -159,14 +167,15 @@ async function readWeights(
   embedding: FloatTensor,
   { signal, onProgress }: LoadPretrainedOptions,
 ): Promise<void> {
-  const totalBytes = shards.reduce((total, { bytes }) => total + bytes, 0);
+  const totalBytes = shards.reduce((total, { header }) => total + header.fileBytes, 0);
   let before = 0;
-  for (const { file, header, bytes, source } of shards) {
+  for (const { file, header, source } of shards) {
+    const { fileBytes } = header;
     const opened = source ?? (await openWeights(folder, file));
     try {
-      if (opened.size !== bytes)
+      if (opened.size !== undefined && opened.size !== fileBytes)
         throw new FormatError(
-          `${opened.name}: file must stay as it is, got ${opened.size} bytes after ${bytes}`,
+          `${opened.name}: file must stay as it is, got ${opened.size} bytes after ${fileBytes}`,
         );
       const options = {
         signal,
@@ -182,10 +191,11 @@ async function readWeights(
           );
         }
       }
+      await checkEnd(opened, header);
     } finally {
       await opened.close();
     }
-    before += bytes;
+    before += fileBytes;
   }
   onProgress?.({ doneBytes: totalBytes, totalBytes });
 }
@@ -225,11 +235,15 @@ export async function loadPretrained(
   source: FolderSource,
   options: LoadPretrainedOptions = {},
 ): Promise<LanguageModel> {
-  const { signal } = options;
+  checkOptions('loadPretrained', options, ['onProgress', 'signal', 'timeoutMs']);
+  if (typeof k?.empty !== 'function')
+    throw new ArgumentError(`loadPretrained: k must be what loadKernels gives, got ${show(k)}`);
+  const { signal, timeoutMs } = options;
   signal?.throwIfAborted();
-  const folder = openFolder('loadPretrained', source, signal);
+  const folder = openFolder('loadPretrained', source, { signal, timeoutMs });
   const json = await readJson(folder, 'config.json', MAXIMUM_CONFIG_BYTES);
-  if (json === undefined) throw new FormatError(`${folder.name}: must hold config.json, got no such file`);
+  if (json instanceof Missing)
+    throw new FormatError(`${folder.name}: must hold config.json, got ${json.reason}`);
   const published = readConfig(json, 'config.json');
   const shards = await readHeaders(folder, signal);
   const parameters = new Map<string, FloatTensor>();
@@ -283,46 +297,65 @@ function groupsOf(
 
 /**
  * Writes a model into a directory (Node, Deno, Bun) as `loadPretrained` reads it, and as Hugging Face's Transformers
- * does where they have the architecture. F32 loads back bit for bit. Each file is written whole or not at all.
+ * does where they have the architecture. F32 loads back bit for bit. Each file is complete and on the disk, or not there.
  *
  * @param directory made if it is not there; other files in it stay
- * @throws ArgumentError for bad options; what the file system throws
+ * @throws ArgumentError for bad options, FileError
  */
 export async function savePretrained(
   directory: string,
   model: LanguageModel,
   options: SavePretrainedOptions = {},
 ): Promise<void> {
+  checkOptions('savePretrained', options, ['dtype', 'maxShardBytes']);
   const { dtype = 'F32', maxShardBytes = Infinity } = options;
+  if (typeof directory !== 'string' || directory === '')
+    throw new ArgumentError(`savePretrained: directory must be a path, got ${show(directory)}`);
+  if (!(model instanceof LanguageModel))
+    throw new ArgumentError(`savePretrained: model must be a LanguageModel, got ${show(model)}`);
   if (!['F32', 'F16', 'BF16'].includes(dtype))
-    throw new ArgumentError(`savePretrained: dtype must be 'F32', 'F16' or 'BF16', got '${String(dtype)}'`);
-  if (!(maxShardBytes >= 1))
-    throw new ArgumentError(`savePretrained: maxShardBytes must be a number from 1 up, got ${maxShardBytes}`);
-  const { mkdir, readdir, rm } = (await import(
-    /* @vite-ignore */ nodeModule('fs/promises')
-  )) as typeof import('node:fs/promises');
-  const { join } = (await import(/* @vite-ignore */ nodeModule('path'))) as typeof import('node:path');
-  await mkdir(directory, { recursive: true });
-  const before = await readdir(directory);
+    throw new ArgumentError(`savePretrained: dtype must be 'F32', 'F16' or 'BF16', got ${show(dtype)}`);
+  if (!(typeof maxShardBytes === 'number' && maxShardBytes >= 1))
+    throw new ArgumentError(
+      `savePretrained: maxShardBytes must be a number from 1 up, got ${show(maxShardBytes)}`,
+    );
+  const { fs, path: paths } = await nodeModules();
+  const at = (file: string) => paths.join(directory, file);
+  await makeFolder(directory);
 
   const groups = groupsOf(model.parameters(), dtypeBytes[dtype], maxShardBytes);
   const files =
     groups.length === 1
       ? ['model.safetensors']
       : groups.map((_, i) => `model-${fiveDigits(i + 1)}-of-${fiveDigits(groups.length)}.safetensors`);
-  for (const [i, group] of groups.entries())
-    await saveSafetensors(join(directory, files[i]), group, { dtype, metadata: { format: 'pt' } });
   const index = 'model.safetensors.index.json';
-  if (groups.length > 1) {
-    const weights = groups.flatMap((group, i) => [...group.keys()].map((name) => [name, files[i]]));
-    const size = model.parameterCount * dtypeBytes[dtype];
-    const content = { metadata: { total_size: size }, weight_map: Object.fromEntries(weights) };
-    await writeWhole(join(directory, index), [formatJson(content)]);
+  // All are on the disk before the first takes the place of what was saved here before.
+  const staged: StagedFile[] = [];
+  try {
+    for (const [i, group] of groups.entries()) {
+      const chunks = safetensorsChunks(group, { dtype, metadata: { format: 'pt' } });
+      staged.push(await stageFile(at(files[i]), chunks));
+    }
+    if (groups.length > 1) {
+      const weights = groups.flatMap((group, i) => [...group.keys()].map((name) => [name, files[i]]));
+      const size = model.parameterCount * dtypeBytes[dtype];
+      const content = { metadata: { total_size: size }, weight_map: Object.fromEntries(weights) };
+      staged.push(await stageFile(at(index), formatJson(content)));
+    }
+    staged.push(await stageFile(at('config.json'), configJson(model.config)));
+    for (const file of staged) await file.commit();
+  } finally {
+    for (const file of staged) await file.discard();
   }
-  await writeWhole(join(directory, 'config.json'), [configJson(model.config)]);
   // Weights of what was saved here before: a reader would take them for this model's.
   const stale = (file: string) =>
     !files.includes(file) &&
     (/^model(-\d{5}-of-\d{5})?\.safetensors$/.test(file) || (file === index && groups.length === 1));
-  for (const file of before.filter(stale)) await rm(join(directory, file));
+  try {
+    const there = await fs.readdir(directory);
+    for (const file of there.filter(stale)) await fs.rm(at(file));
+  } catch (cause) {
+    throw fileError(cause, directory, 'cannot be cleared of the weights before');
+  }
+  await syncFolder(directory);
 }

@@ -1,6 +1,9 @@
-import { ArgumentError, FormatError, UnsupportedError } from '@freelunch/kernels';
-import { blobSource, type ByteSource, fileSource, urlSource } from './byte-source.js';
+import { ArgumentError, FormatError, show, UnsupportedError } from '@freelunch/errors';
+import { codeOf, hasFiles, nodeModules } from '../files/node.js';
+import { blobSource, type ByteSource, fileSource, readAll } from './byte-source.js';
 import { parseJson } from './json.js';
+import { Missing, refusePlaceholder, TELLING_BYTES } from './placeholder.js';
+import { checkTimeout, fetchFile, type UrlOptions } from './url-source.js';
 
 /** Where a checkpoint's files lie: a directory (Node, Deno, Bun), a URL that they are under, or the files themselves. */
 export type FolderSource = string | URL | Iterable<File> | ArrayLike<File>;
@@ -8,34 +11,45 @@ export type FolderSource = string | URL | Iterable<File> | ArrayLike<File>;
 /** Files by name. */
 export interface Folder {
   readonly name: string;
-  /** @returns undefined if there is no such file */
-  open(file: string): Promise<ByteSource | undefined>;
+  open(file: string): Promise<ByteSource | Missing>;
+}
+
+const isUrl = (text: string): boolean => /^[a-z][a-z\d+.-]*:\/\//i.test(text);
+
+function parseUrl(where: string, source: string | URL): URL {
+  try {
+    return new URL(source);
+  } catch (cause) {
+    throw new ArgumentError(`${where}: source must be a URL, got ${show(source)}`, { cause });
+  }
 }
 
 /** @throws ArgumentError if it is none of the three */
-export function openFolder(where: string, source: FolderSource, signal?: AbortSignal): Folder {
-  if (source instanceof URL || (typeof source === 'string' && /^[a-z]+:\/\//i.test(source))) {
-    const url = new URL(source);
-    if (url.protocol !== 'file:') return urlFolder(url, signal);
-    return directory(where, async () =>
-      (await import(/* @vite-ignore */ nodeModule('url'))).fileURLToPath(url),
-    );
+export function openFolder(where: string, source: FolderSource, options: UrlOptions = {}): Folder {
+  checkTimeout(where, options.timeoutMs);
+  if (source instanceof URL || (typeof source === 'string' && isUrl(source))) {
+    const url = parseUrl(where, source);
+    if (url.protocol !== 'file:') return urlFolder(url, options);
+    return directory(where, async () => {
+      try {
+        return (await nodeModules()).url.fileURLToPath(url);
+      } catch (cause) {
+        throw new ArgumentError(`${where}: source must be the URL of a directory, got ${show(url.href)}`, {
+          cause,
+        });
+      }
+    });
   }
   if (typeof source === 'string' && source !== '') return directory(where, async () => source);
-  if (typeof source === 'object' && source !== null) {
+  if (typeof source === 'object' && source !== null && (Symbol.iterator in source || 'length' in source)) {
     const files = Array.from(source as Iterable<File>);
     if (files.length > 0 && files.every((file) => file instanceof Blob && typeof file.name === 'string'))
       return fileSet(files);
   }
-  throw new ArgumentError(
-    `${where}: source must be a directory's path, a URL or Files, got ${String(source)}`,
-  );
+  throw new ArgumentError(`${where}: source must be a directory's path, a URL or Files, got ${show(source)}`);
 }
 
-/** Named at run time: bundlers for browsers must not follow it. */
-export const nodeModule = (name: string): string => `node:${name}`;
-
-function urlFolder(base: URL, signal?: AbortSignal): Folder {
+function urlFolder(base: URL, options: UrlOptions): Folder {
   const folder = new URL(base);
   if (!folder.pathname.endsWith('/')) folder.pathname += '/';
   return {
@@ -43,20 +57,20 @@ function urlFolder(base: URL, signal?: AbortSignal): Folder {
     open: (file) => {
       const url = new URL(file, folder);
       url.search = base.search; // `new URL` drops what may be a token
-      return urlSource(url, signal);
+      return fetchFile(url, options);
     },
   };
 }
 
 function directory(where: string, path: () => Promise<string>): Folder {
-  if (!('process' in globalThis || 'Deno' in globalThis))
+  if (!hasFiles())
     throw new UnsupportedError(`${where}: source must be a URL or Files in this runtime, got a path`);
   const open = async (file: string) => {
-    const { join } = await import(/* @vite-ignore */ nodeModule('path'));
+    const { path: paths } = await nodeModules();
     try {
-      return await fileSource(join(await path(), file));
+      return await fileSource(paths.join(await path(), file));
     } catch (error) {
-      if ((error as { code?: unknown }).code === 'ENOENT') return undefined;
+      if (codeOf(error) === 'ENOENT') return new Missing();
       throw error;
     }
   };
@@ -76,19 +90,19 @@ function fileSet(files: readonly File[]): Folder {
       const [file, ...others] = found.filter((candidate) => depthOf(candidate) === top);
       if (others.length > 0)
         throw new FormatError(`files: must hold ${name} once, got it ${others.length + 1} times`);
-      return file === undefined ? undefined : blobSource(file);
+      return file === undefined ? new Missing() : blobSource(file);
     },
   };
 }
 
-/** A JSON file of a folder, `undefined` if it is not there. @throws FormatError if it is longer than `maximumBytes` */
+/** A JSON file of a folder, if it is there. @throws FormatError if it is longer than `maximumBytes`, or no JSON */
 export async function readJson(folder: Folder, file: string, maximumBytes: number): Promise<unknown> {
   const source = await folder.open(file);
-  if (source === undefined) return undefined;
+  if (source instanceof Missing) return source;
   try {
-    if (source.size > maximumBytes)
-      throw new FormatError(`${source.name}: file must be at most ${maximumBytes} bytes, got ${source.size}`);
-    return parseJson(new TextDecoder().decode(await source.read(0, source.size)), source.name);
+    const bytes = await readAll(source, maximumBytes);
+    refusePlaceholder(bytes.subarray(0, TELLING_BYTES), source.name);
+    return parseJson(new TextDecoder().decode(bytes), source.name);
   } finally {
     await source.close();
   }

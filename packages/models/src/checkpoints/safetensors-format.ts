@@ -34,6 +34,8 @@ export interface Header {
   metadata: Record<string, string>;
   /** Where the data begins, in bytes. */
   dataOffset: number;
+  /** Where it ends, and the file with it. */
+  fileBytes: number;
 }
 
 /** The format's own limit: a header is at most 100 MB. */
@@ -41,17 +43,22 @@ export const MAXIMUM_HEADER_BYTES = 100_000_000;
 /** Our limit, far beyond any real tensor: what a file says must not become work without end. */
 const MAXIMUM_RANK = 64;
 
-/** The length of the header, from the first 8 bytes of a file of `fileBytes`. @throws FormatError */
-export function headerLength(start: Uint8Array, fileBytes: number, where: string): number {
-  if (start.length < 8 || fileBytes < 8)
-    throw new FormatError(`${where}: file must have at least 8 bytes, got ${fileBytes}`);
+/**
+ * The length of the header, from the first 8 bytes of a file.
+ *
+ * @param fileBytes undefined if not known
+ * @throws FormatError
+ */
+export function headerLength(start: Uint8Array, fileBytes: number | undefined, where: string): number {
+  if (start.length < 8)
+    throw new FormatError(`${where}: file must have at least 8 bytes, got ${start.length}`);
   const view = new DataView(start.buffer, start.byteOffset, 8);
   const length = Number(view.getBigUint64(0, true));
-  const most = Math.min(MAXIMUM_HEADER_BYTES, fileBytes - 8);
-  if (length > most)
-    throw new FormatError(
-      `${where}: header must be at most ${most} bytes in a file of ${fileBytes}, got ${length}`,
-    );
+  const most = Math.min(MAXIMUM_HEADER_BYTES, (fileBytes ?? Infinity) - 8);
+  if (length > most) {
+    const within = fileBytes === undefined ? '' : ` in a file of ${fileBytes}`;
+    throw new FormatError(`${where}: header must be at most ${most} bytes${within}, got ${length}`);
+  }
   return length;
 }
 
@@ -59,10 +66,11 @@ export function headerLength(start: Uint8Array, fileBytes: number, where: string
  * Reads a header and checks all that the format promises: known dtypes, whole sizes, lengths that fit the shapes, and
  * tensors that lie one behind another, without overlap, hole or rest.
  *
- * @param bytes the header, without the length before it
+ * @param bytes      the header, without the length before it
+ * @param fileBytes  undefined if not known: then the file must end where the header says, see {@link Header.fileBytes}
  * @throws FormatError naming the tensor
  */
-export function parseHeader(bytes: Uint8Array, fileBytes: number, where: string): Header {
+export function parseHeader(bytes: Uint8Array, fileBytes: number | undefined, where: string): Header {
   const bad = (what: string): never => {
     throw new FormatError(`${where}: ${what}`);
   };
@@ -78,7 +86,7 @@ export function parseHeader(bytes: Uint8Array, fileBytes: number, where: string)
   if (twice !== undefined) bad(`header must hold each name once, got ${shown(twice)} twice`);
 
   const dataOffset = 8 + bytes.length;
-  const dataBytes = fileBytes - dataOffset;
+  const dataBytes = (fileBytes ?? Infinity) - dataOffset;
   let metadata: Record<string, string> = {};
   const entries: Entry[] = [];
   for (const [name, value] of Object.entries(parsed)) {
@@ -130,8 +138,14 @@ export function parseHeader(bytes: Uint8Array, fileBytes: number, where: string)
       );
     next += length;
   }
-  if (next !== fileBytes) bad(`data must be ${next - dataOffset} bytes as the header says, got ${dataBytes}`);
-  return { entries: new Map(entries.map((entry) => [entry.name, entry])), metadata, dataOffset };
+  if (fileBytes !== undefined && next !== fileBytes)
+    bad(`data must be ${next - dataOffset} bytes as the header says, got ${dataBytes}`);
+  return {
+    entries: new Map(entries.map((entry) => [entry.name, entry])),
+    metadata,
+    dataOffset,
+    fileBytes: next,
+  };
 }
 
 const isSize = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;

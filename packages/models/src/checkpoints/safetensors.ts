@@ -4,10 +4,13 @@
  *
  * @see https://github.com/huggingface/safetensors
  */
-import { ArgumentError, FormatError, type Kernels, Tensor } from '@freelunch/kernels';
+import { ArgumentError, checkOptions, FormatError, show } from '@freelunch/errors';
+import { type Kernels, Tensor } from '@freelunch/kernels';
+import { writeDurably } from '../files/write.js';
 import { type ByteSource, bytesSource } from './byte-source.js';
 import { fromBfloat16, fromFloat16, toBfloat16, toFloat16 } from './half-floats.js';
-import { shown } from './json.js';
+import { isObject, shown } from './json.js';
+import { refusePlaceholder, TELLING_BYTES } from './placeholder.js';
 import {
   dtypeBytes,
   encodeHeader,
@@ -33,10 +36,38 @@ export interface ReadOptions {
   select?: (entry: Entry) => boolean;
 }
 
-/** Reads and checks the header of a file. @throws FormatError */
+/** Reads and checks the header of a file. @throws FormatError, FileError */
 export async function readSafetensorsHeader(source: ByteSource): Promise<Header> {
-  const length = headerLength(await source.read(0, Math.min(8, source.size)), source.size, source.name);
-  return parseHeader(await source.read(8, length), source.size, source.name);
+  checkSource('readSafetensorsHeader', source);
+  const { name, size } = source;
+  const start = (await source.read(0, Math.min(8, size ?? 8))).slice();
+  let length: number;
+  try {
+    length = headerLength(start, size, name);
+  } catch (error) {
+    const rest = Math.max((size ?? Infinity) - start.length, 0);
+    const more = await source.read(start.length, Math.min(TELLING_BYTES, rest));
+    refusePlaceholder(Uint8Array.of(...start, ...more), name);
+    throw error;
+  }
+  const header = await source.read(8, length);
+  if (header.length < length)
+    throw new FormatError(`${name}: header must be ${length} bytes, ends at ${header.length}`);
+  return parseHeader(header, size, name);
+}
+
+/** Checks that a file of unknown size ends where its header says, once all of it was read. @throws FormatError */
+export async function checkEnd(source: ByteSource, { fileBytes }: Header): Promise<void> {
+  if (source.size !== undefined) return; // compared when the header was read
+  const rest = await source.read(fileBytes, 1);
+  if (rest.length > 0) throw new FormatError(`${source.name}: file must have ${fileBytes} bytes, got more`);
+}
+
+function checkSource(where: string, source: ByteSource): void {
+  if (typeof source?.read !== 'function')
+    throw new ArgumentError(
+      `${where}: source must be a Uint8Array or a source of bytes, got ${show(source)}`,
+    );
 }
 
 /** A tensor's bytes, piece by piece, each with the number of elements before it and in it. */
@@ -46,8 +77,14 @@ async function* pieces(source: ByteSource, entry: Entry, { signal, onProgress }:
   for (let start = 0; start < count; start += CHUNK_ELEMENTS) {
     signal?.throwIfAborted();
     const elements = Math.min(CHUNK_ELEMENTS, count - start);
-    yield { bytes: await source.read(entry.offset + start * width, elements * width), start, elements };
-    onProgress?.({ doneBytes: entry.offset + (start + elements) * width, totalBytes: source.size });
+    const bytes = await source.read(entry.offset + start * width, elements * width);
+    if (bytes.length < elements * width)
+      throw new FormatError(`${source.name}: ${entry.name} must be in the file, which ends before`);
+    yield { bytes, start, elements };
+    onProgress?.({
+      doneBytes: entry.offset + (start + elements) * width,
+      totalBytes: source.size ?? entry.offset + entry.bytes,
+    });
   }
 }
 
@@ -64,6 +101,9 @@ export async function readTensor(
   target: Tensor,
   options: ReadOptions = {},
 ): Promise<void> {
+  checkSource('readTensor', source);
+  if (!(target instanceof Tensor))
+    throw new ArgumentError(`readTensor: target must be a tensor, got ${show(target)}`);
   checkSize(source, entry, target.size);
   for await (const { bytes, start, elements } of pieces(source, entry, options)) {
     // The view is made anew each time: memory may have grown while this waited.
@@ -129,8 +169,11 @@ export async function loadSafetensors(
   source: ByteSource | Uint8Array,
   options: ReadOptions = {},
 ): Promise<{ tensors: Map<string, Tensor>; metadata: Record<string, string> }> {
+  checkOptions('loadSafetensors', options, ['signal', 'onProgress', 'select']);
   const file = source instanceof Uint8Array ? bytesSource(source) : source;
-  const { entries, metadata } = await readSafetensorsHeader(file);
+  checkSource('loadSafetensors', file);
+  const header = await readSafetensorsHeader(file);
+  const { entries, metadata, fileBytes } = header;
   const wanted = [...entries.values()].filter((entry) => options.select?.(entry) ?? true);
   for (const { name, dtype, shape } of wanted) {
     if (!['F32', 'F16', 'BF16', 'F64', 'I32'].includes(dtype))
@@ -145,8 +188,12 @@ export async function loadSafetensors(
     for (const entry of wanted) {
       const tensor = k.empty(entry.shape, entry.dtype === 'I32' ? 'int32' : 'float32') as Tensor;
       tensors.set(entry.name, tensor);
-      await readTensor(file, entry, tensor, options);
+      await readTensor(file, entry, tensor, {
+        signal: options.signal,
+        onProgress: ({ doneBytes }) => options.onProgress?.({ doneBytes, totalBytes: fileBytes }),
+      });
     }
+    if (wanted.length === entries.size) await checkEnd(file, header);
   } catch (error) {
     for (const tensor of tensors.values()) tensor.dispose();
     throw error;
@@ -160,20 +207,48 @@ export interface SaveOptions {
   dtype?: 'F32' | 'F16' | 'BF16';
 }
 
-/** The bytes of a safetensors file, piece by piece; the tensors stay as they are while it is read. */
-export function* safetensorsChunks(
+/** @throws ArgumentError */
+function checkSave(tensors: unknown, options: SaveOptions): void {
+  const where = 'saveSafetensors';
+  checkOptions(where, options, ['metadata', 'dtype']);
+  if (!(tensors instanceof Map))
+    throw new ArgumentError(`${where}: tensors must be a Map of names to tensors, got ${show(tensors)}`);
+  for (const [name, tensor] of tensors as Map<unknown, unknown>) {
+    if (typeof name !== 'string' || !(tensor instanceof Tensor))
+      throw new ArgumentError(
+        `${where}: tensors must map names to tensors, got ${show(name)}: ${show(tensor)}`,
+      );
+  }
+  const { dtype = 'F32', metadata = {} } = options;
+  if (!['F32', 'F16', 'BF16'].includes(dtype))
+    throw new ArgumentError(`${where}: dtype must be 'F32', 'F16' or 'BF16', got ${show(dtype)}`);
+  if (!isObject(metadata) || !Object.values(metadata).every((text) => typeof text === 'string'))
+    throw new ArgumentError(`${where}: metadata must be an object of texts, got ${show(metadata)}`);
+}
+
+/**
+ * The bytes of a safetensors file, piece by piece; the tensors stay as they are while it is read.
+ *
+ * @throws ArgumentError
+ */
+export function safetensorsChunks(
   tensors: ReadonlyMap<string, Tensor>,
   options: SaveOptions = {},
 ): Generator<Uint8Array<ArrayBuffer>> {
-  const dtype = options.dtype ?? 'F32';
-  if (!['F32', 'F16', 'BF16'].includes(dtype))
-    throw new ArgumentError(`saveSafetensors: dtype must be 'F32', 'F16' or 'BF16', got '${String(dtype)}'`);
+  checkSave(tensors, options);
+  return chunks(tensors, options);
+}
+
+function* chunks(
+  tensors: ReadonlyMap<string, Tensor>,
+  { dtype = 'F32', metadata }: SaveOptions,
+): Generator<Uint8Array<ArrayBuffer>> {
   const stored = (tensor: Tensor): FileDType => (tensor.dtype === 'int32' ? 'I32' : dtype);
   // The widest first, so that every tensor begins on a multiple of its elements' width.
   const ordered = [...tensors].sort(([, a], [, b]) => dtypeBytes[stored(b)] - dtypeBytes[stored(a)]);
   yield encodeHeader(
     ordered.map(([name, tensor]) => ({ name, dtype: stored(tensor), shape: tensor.shape })),
-    options.metadata,
+    metadata,
   );
   for (const [, tensor] of ordered) {
     for (let start = 0; start < tensor.size; start += CHUNK_ELEMENTS) {
@@ -205,35 +280,15 @@ export function encodeSafetensors(
   return bytes;
 }
 
-/** Writes a file whole or not at all: into a new file beside it, flushed to disk, then renamed over the old one. */
-export async function writeWhole(path: string, chunks: Iterable<Uint8Array | string>): Promise<void> {
-  const module = 'node:fs/promises';
-  const { open, rename, rm } = (await import(
-    /* @vite-ignore */ /* webpackIgnore: true */ module
-  )) as typeof import('node:fs/promises');
-  const temporary = `${path}.${Date.now().toString(36)}.partial`;
-  const file = await open(temporary, 'wx');
-  try {
-    for (const chunk of chunks) await file.writeFile(chunk);
-    await file.datasync();
-    await file.close();
-    await rename(temporary, path);
-  } catch (error) {
-    await file.close().catch(() => {}); // closed already if only the rename failed
-    await rm(temporary, { force: true });
-    throw error;
-  }
-}
-
 /**
- * Writes a safetensors file (Node, Deno, Bun), whole or not at all.
+ * Writes a safetensors file (Node, Deno, Bun): complete and on the disk, or not at all.
  *
- * @throws ArgumentError for bad options; what the file system throws
+ * @throws ArgumentError for bad options, FileError
  */
 export async function saveSafetensors(
   path: string,
   tensors: ReadonlyMap<string, Tensor>,
   options: SaveOptions = {},
 ): Promise<void> {
-  await writeWhole(path, safetensorsChunks(tensors, options));
+  await writeDurably(path, safetensorsChunks(tensors, options));
 }
