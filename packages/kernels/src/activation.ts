@@ -1,6 +1,6 @@
+import { op } from './arguments.js';
 import { Check } from './check.js';
 import type { Context, WasmExports } from './context.js';
-import { emptyOutputs } from './outputs.js';
 import type { Tensor } from './tensor.js';
 
 interface Input {
@@ -64,7 +64,8 @@ export function addBackward(
   const check = new Check('addBackward', k);
   checkPair(check, { a, b });
   check.float32('dy', dy, a.shape);
-  const { da, db } = emptyOutputs(k, { da: a.shape, db: a.shape });
+  const da = k.empty(a.shape);
+  const db = k.empty(a.shape);
   da.data.set(dy.data as Float32Array);
   db.data.set(dy.data as Float32Array);
   return { da, db };
@@ -92,7 +93,8 @@ export function multiplyBackward(
   const check = new Check('multiplyBackward', k);
   checkPair(check, { a, b });
   check.float32('dy', dy, a.shape);
-  const { da, db } = emptyOutputs(k, { da: a.shape, db: a.shape });
+  const da = k.empty(a.shape);
+  const db = k.empty(a.shape);
   k.wasm.multiplyForward(da.pointer, dy.pointer, b.pointer, a.size);
   k.wasm.multiplyForward(db.pointer, dy.pointer, a.pointer, a.size);
   return { da, db };
@@ -242,3 +244,35 @@ export function elu1(k: Context, { x }: Input): Tensor<'float32'> {
 export function elu1Backward(k: Context, args: InputAndUpstream): { dx: Tensor<'float32'> } {
   return backward(k, 'elu1Backward', 'elu1Backward', args);
 }
+
+const input = { x: 'tensor' } as const;
+const inputAndUpstream = { x: 'tensor', dy: 'tensor' } as const;
+const pair = { a: 'tensor', b: 'tensor' } as const;
+
+/** What becomes `k.*`, with the arguments of each. */
+export const ops = {
+  add: op(add, pair),
+  addBackward: op(addBackward, { ...pair, dy: 'tensor' }),
+  multiply: op(multiply, pair),
+  multiplyBackward: op(multiplyBackward, { ...pair, dy: 'tensor' }),
+  exp: op(exp, input),
+  expBackward: op(expBackward, inputAndUpstream),
+  negate: op(negate, input),
+  negateBackward: op(negateBackward, inputAndUpstream),
+  silu: op(silu, input),
+  siluBackward: op(siluBackward, inputAndUpstream),
+  softplus: op(softplus, input),
+  softplusBackward: op(softplusBackward, inputAndUpstream),
+  logSigmoid: op(logSigmoid, input),
+  logSigmoidBackward: op(logSigmoidBackward, inputAndUpstream),
+  sigmoid: op(sigmoid, input),
+  sigmoidBackward: op(sigmoidBackward, inputAndUpstream),
+  tanh: op(tanh, input),
+  tanhBackward: op(tanhBackward, inputAndUpstream),
+  relu: op(relu, input),
+  reluBackward: op(reluBackward, inputAndUpstream),
+  elu1: op(elu1, input),
+  elu1Backward: op(elu1Backward, inputAndUpstream),
+  gelu: op(gelu, { ...input, approximate: 'text' }),
+  geluBackward: op(geluBackward, { ...inputAndUpstream, approximate: 'text' }),
+};

@@ -1,3 +1,4 @@
+import { op } from './arguments.js';
 import { Check } from './check.js';
 import type { Context } from './context.js';
 import type { Tensor } from './tensor.js';
@@ -63,9 +64,8 @@ export function adamW(
   check.float32('v', v, parameter.shape);
   check.integer('step', step, 1);
   check.number('learningRate', learningRate, 0);
-  for (const [name, beta] of Object.entries({ beta1, beta2 })) {
-    if (!(beta >= 0 && beta < 1)) check.argument(name, 'a number from 0 up, below 1', beta);
-  }
+  check.factor('beta1', beta1);
+  check.factor('beta2', beta2);
   check.number('eps', eps, 1e-30);
   check.number('weightDecay', weightDecay, 0);
   k.wasm.adamWStep(
@@ -85,7 +85,7 @@ export function adamW(
 }
 
 function checkTensors(check: Check, tensors: readonly Tensor[]): void {
-  if (!Array.isArray(tensors)) check.argument('tensors', 'an array of tensors', tensors);
+  if (tensors === undefined) check.argument('tensors', 'an array of tensors', tensors);
   tensors.forEach((tensor, i) => check.rank(`tensors[${i}]`, tensor));
 }
 
@@ -116,7 +116,7 @@ export function clipGradNorm(
 ): number {
   const check = new Check('clipGradNorm', k);
   checkTensors(check, tensors);
-  if (!(maxNorm > 0 && maxNorm < Infinity)) check.argument('maxNorm', 'a finite number above 0', maxNorm);
+  check.number('maxNorm', maxNorm, Number.MIN_VALUE);
   const before = norm(k, tensors);
   const factor = maxNorm / (before + 1e-6);
   if (Number.isFinite(before) && factor < 1) {
@@ -124,3 +124,22 @@ export function clipGradNorm(
   }
   return before;
 }
+
+/** What becomes `k.*`, with the arguments of each. */
+export const ops = {
+  adamW: op(adamW, {
+    parameter: 'tensor',
+    gradient: 'tensor',
+    m: 'tensor',
+    v: 'tensor',
+    step: 'number',
+    learningRate: 'number',
+    beta1: 'number',
+    beta2: 'number',
+    eps: 'number',
+    weightDecay: 'number',
+    decoupled: 'flag',
+  }),
+  globalNorm: op(globalNorm, { tensors: 'list' }),
+  clipGradNorm: op(clipGradNorm, { tensors: 'list', maxNorm: 'number' }),
+};

@@ -1,3 +1,4 @@
+import { op } from './arguments.js';
 import { Check } from './check.js';
 import type { Context } from './context.js';
 import type { Tensor } from './tensor.js';
@@ -76,18 +77,16 @@ export function causalConv1d(
   const { x, weight, bias, initialState } = args;
   const initial = checkState(check, 'initialState', initialState);
   const { batch, seqLen, channels } = check.sizes;
-  return k.scratch(k.wasm.causalConv1dForwardScratchBytes(channels, width), (scratch) =>
-    k.scope(() => {
-      const y = k.empty(x.shape);
-      const lastState = width > 1 ? k.empty([batch, width - 1, channels]) : undefined;
-      // prettier-ignore
-      k.wasm.causalConv1dForward(
+  return k.scratch(k.wasm.causalConv1dForwardScratchBytes(channels, width), (scratch) => {
+    const y = k.empty(x.shape);
+    const lastState = width > 1 ? k.empty([batch, width - 1, channels]) : undefined;
+    // prettier-ignore
+    k.wasm.causalConv1dForward(
         y.pointer, lastState?.pointer ?? 0, x.pointer, weight.pointer, bias?.pointer ?? 0, initial,
         batch, seqLen, channels, width, silu, scratch,
       );
-      return lastState === undefined ? { y } : { y, lastState };
-    }),
-  );
+    return lastState === undefined ? { y } : { y, lastState };
+  });
 }
 
 /**
@@ -107,21 +106,19 @@ export function causalConv1dBackward(k: Context, args: CausalConv1dBackwardArgs)
   const dLast = checkState(check, 'dLastState', dLastState);
   if (dy === undefined && dLastState === undefined) check.argument('dy', 'given, or dLastState', 'neither');
   const { batch, seqLen, channels } = check.sizes;
-  return k.scratch(k.wasm.causalConv1dBackwardScratchBytes(channels, width), (scratch) =>
-    k.scope(() => {
-      const gradients: CausalConv1dGradients = { dx: k.empty(x.shape), dweight: k.empty(weight.shape) };
-      if (bias !== undefined) gradients.dbias = k.empty(bias.shape);
-      if (initialState !== undefined) gradients.dInitialState = k.empty(initialState.shape);
-      const { dx, dweight, dbias, dInitialState } = gradients;
-      // prettier-ignore
-      k.wasm.causalConv1dBackward(
+  return k.scratch(k.wasm.causalConv1dBackwardScratchBytes(channels, width), (scratch) => {
+    const gradients: CausalConv1dGradients = { dx: k.empty(x.shape), dweight: k.empty(weight.shape) };
+    if (bias !== undefined) gradients.dbias = k.empty(bias.shape);
+    if (initialState !== undefined) gradients.dInitialState = k.empty(initialState.shape);
+    const { dx, dweight, dbias, dInitialState } = gradients;
+    // prettier-ignore
+    k.wasm.causalConv1dBackward(
         dx.pointer, dweight.pointer, dbias?.pointer ?? 0, dInitialState?.pointer ?? 0,
         dOutput, dLast, x.pointer, weight.pointer, bias?.pointer ?? 0, initial,
         batch, seqLen, channels, width, silu, scratch,
       );
-      return gradients;
-    }),
-  );
+    return gradients;
+  });
 }
 
 /**
@@ -150,3 +147,17 @@ export function causalConv1dStep(k: Context, args: CausalConv1dStepArgs): Tensor
     return y;
   });
 }
+
+const shared = { x: 'tensor', weight: 'tensor', bias: 'tensor', activation: 'text' } as const;
+
+/** What becomes `k.*`, with the arguments of each. */
+export const ops = {
+  causalConv1d: op(causalConv1d, { ...shared, initialState: 'tensor' }),
+  causalConv1dBackward: op(causalConv1dBackward, {
+    ...shared,
+    initialState: 'tensor',
+    dy: 'tensor',
+    dLastState: 'tensor',
+  }),
+  causalConv1dStep: op(causalConv1dStep, { ...shared, state: 'tensor' }),
+};

@@ -1,6 +1,7 @@
 import { ArgumentError, DisposedError, DTypeError, ShapeError } from './errors.js';
 import type { Context } from './context.js';
-import { type DType, Tensor } from './tensor.js';
+import { show } from '@freelunch/errors';
+import { type DType, isTensor, type Tensor } from './tensor.js';
 
 /** A size in a wanted shape: a name that is bound where it first occurs, or a number. */
 export type Extent = string | number;
@@ -61,6 +62,13 @@ export class Check {
     }
   }
 
+  /** @throws ArgumentError unless `value` is a number in [0, 1) */
+  factor(name: string, value: number): void {
+    if (typeof value !== 'number' || !(value >= 0 && value < 1)) {
+      this.argument(name, 'a number from 0 up, below 1', value);
+    }
+  }
+
   /** @throws ArgumentError unless `value` is one of `options` */
   oneOf(name: string, value: string, options: readonly string[]): void {
     if (!options.includes(value)) this.argument(name, `one of ${options.join(', ')}`, value);
@@ -69,7 +77,7 @@ export class Check {
   /** @throws ArgumentError: wanted this, got that */
   argument(name: string, wanted: string, got: unknown): never {
     throw new ArgumentError(
-      `${this.#where}: ${name} must be ${wanted}, got ${typeof got === 'string' ? `'${got}'` : String(got)}`,
+      `${this.#where}: ${name} must be ${wanted}, got ${isTensor(got) ? String(got) : show(got)}`,
     );
   }
 
@@ -100,14 +108,8 @@ export class Check {
   }
 
   #live(name: string, tensor: Tensor | undefined, dtype: DType): void {
-    if (!(tensor instanceof Tensor)) {
-      const got =
-        tensor === undefined
-          ? 'nothing'
-          : tensor === null
-            ? 'null'
-            : ((tensor as object).constructor?.name ?? typeof tensor);
-      throw new DTypeError(`${this.#where}: ${name} must be a ${dtype} tensor, got ${got}`);
+    if (!isTensor(tensor)) {
+      throw new DTypeError(`${this.#where}: ${name} must be a ${dtype} tensor, got ${show(tensor)}`);
     }
     if (tensor.disposed)
       throw new DisposedError(

@@ -1,6 +1,17 @@
-import { ArgumentError, ShapeError, UnsupportedError } from './errors.js';
+import { ArgumentError, DisposedError, ShapeError, UnsupportedError } from './errors.js';
 import type { Allocator } from './memory.js';
-import { checkElements, type DType, dtypeOf, elementCount, Tensor, type TensorData } from './tensor.js';
+import { show } from '@freelunch/errors';
+import {
+  checkShape,
+  createTensor,
+  type DType,
+  dtypeOf,
+  isTensor,
+  takeElements,
+  type Tensor,
+  type TensorData,
+  type TensorOwner,
+} from './tensor.js';
 
 /** Which binary computes: `simd` gives the same bits everywhere, `relaxed-simd` is faster where it runs. */
 export type Variant = 'simd' | 'relaxed-simd';
@@ -8,39 +19,57 @@ export type Variant = 'simd' | 'relaxed-simd';
 /** The kernels as compiled: functions on addresses and sizes, which check nothing. */
 export type WasmExports = Record<string, (...args: number[]) => number>;
 
-/** What every public function works with: the compiled kernels, and tensors in their memory. */
+/** Tensors made since a scope was opened, of those that still live. */
+type Scope = Set<Tensor>;
+
+/**
+ * What every public function works with: the compiled kernels, and tensors in their memory. Callers hold `Kernels`
+ * instead, which hands on what they may use.
+ */
 export class Context {
   readonly variant: Variant;
-  /** @internal */
   readonly wasm: WasmExports;
-  /** @internal */
   readonly allocator: Allocator;
-  readonly #scopes: Set<Tensor>[] = [];
-  readonly #live = new Set<Tensor>();
-  readonly #hooks = {
-    onCreate: (tensor: Tensor) => {
-      this.#live.add(tensor);
-      this.#scopes.at(-1)?.add(tensor);
-    },
-    onDispose: (tensor: Tensor) => {
-      this.#live.delete(tensor);
-      for (const scope of this.#scopes) scope.delete(tensor);
-    },
-  };
+  readonly #scopes: Scope[] = [];
+  /** Live tensors in the order in which they were made, each with the scope that frees it. */
+  readonly #live = new Map<Tensor, Scope | undefined>();
+  readonly #owner: TensorOwner;
 
   constructor(wasm: WasmExports, allocator: Allocator, variant: Variant) {
     this.wasm = wasm;
     this.allocator = allocator;
     this.variant = variant;
+    this.#owner = {
+      allocator,
+      onCreate: (tensor) => {
+        const scope = this.#scopes.at(-1);
+        this.#live.set(tensor, scope);
+        scope?.add(tensor);
+      },
+      onDispose: (tensor) => {
+        this.#live.get(tensor)?.delete(tensor);
+        this.#live.delete(tensor);
+      },
+    };
   }
 
   /**
    * What the memory holds: bytes of the whole WASM memory, bytes in live blocks now and at most since
-   * `allocator.resetPeak()`, number of live tensors.
+   * `resetPeak()`, number of live tensors.
    */
   get memory(): { totalBytes: number; usedBytes: number; peakBytes: number; tensors: number } {
     const { usedBytes, peakBytes, memory } = this.allocator;
     return { totalBytes: memory.buffer.byteLength, usedBytes, peakBytes, tensors: this.#live.size };
+  }
+
+  /** Starts `memory.peakBytes` anew, from what is in use now. */
+  resetPeak(): void {
+    this.allocator.resetPeak();
+  }
+
+  /** Throws if a kernel wrote outside its buffers. Needs `loadKernels({ guard: true })`. */
+  checkGuards(): void {
+    this.allocator.checkGuards();
   }
 
   /**
@@ -49,7 +78,7 @@ export class Context {
    * @param data   as many numbers as the shape has elements; integers for `int32`
    * @param shape  sizes from 1 up; `[data.length]` if absent
    * @param dtype  `int32` for integer arrays, else `float32`, if absent
-   * @throws ShapeError, DTypeError, OutOfMemoryError
+   * @throws ShapeError, DTypeError, ArgumentError, OutOfMemoryError
    */
   tensor<D extends DType>(data: TensorData, shape: readonly number[] | undefined, dtype: D): Tensor<D>;
   tensor(data: Int32Array | Uint8Array, shape?: readonly number[]): Tensor<'int32'>;
@@ -58,67 +87,116 @@ export class Context {
   tensor(data: TensorData, shape?: readonly number[], dtype?: DType): Tensor {
     const type = dtype ?? dtypeOf('tensor', data);
     checkDType('tensor', type);
-    const sizes = shape ?? [data.length];
-    if (elementCount('tensor', sizes) !== data.length) {
+    const elements = takeElements('tensor', data, type);
+    const checked = checkShape('tensor', shape ?? [elements.length]);
+    if (checked.size !== elements.length) {
       throw new ShapeError(
-        `tensor: data must have ${elementCount('tensor', sizes)} elements for shape [${sizes.join(', ')}], got ${data.length}`,
+        `tensor: data must have ${checked.size} elements for shape [${checked.shape.join(', ')}], got ${elements.length}`,
       );
     }
-    checkElements('tensor', data, type);
-    const tensor = this.empty(sizes, type);
-    tensor.data.set(data);
+    const tensor = createTensor(this.#owner, this.allocator.allocate(checked.size * 4), checked, type);
+    tensor.data.set(elements.data);
     return tensor;
   }
 
-  /** A tensor of zeros. @throws ShapeError, OutOfMemoryError */
+  /** A tensor of zeros. @throws ShapeError, ArgumentError, OutOfMemoryError */
   zeros<D extends DType = 'float32'>(shape: readonly number[], dtype: D = 'float32' as D): Tensor<D> {
-    const tensor = this.empty(shape, dtype);
+    const tensor = this.#uninitialized('zeros', shape, dtype);
     tensor.data.fill(0);
     return tensor;
   }
 
   /** A tensor whose elements are whatever the memory held: for outputs that are written whole. */
   empty<D extends DType = 'float32'>(shape: readonly number[], dtype: D = 'float32' as D): Tensor<D> {
-    checkDType('empty', dtype);
-    const bytes = elementCount('empty', shape) * 4;
-    return new Tensor(
-      this.allocator,
-      { address: this.allocator.allocate(bytes), users: 0 },
-      shape,
-      dtype,
-      this.#hooks,
-    );
+    return this.#uninitialized('empty', shape, dtype);
+  }
+
+  #uninitialized<D extends DType>(where: string, shape: readonly number[], dtype: D): Tensor<D> {
+    checkDType(where, dtype);
+    const checked = checkShape(where, shape);
+    return createTensor(this.#owner, this.allocator.allocate(checked.size * 4), checked, dtype);
   }
 
   /**
-   * Runs `fn` and frees all tensors made in it, but for those that it returns: alone, or in arrays and plain objects.
-   * Nested scopes hand what they return to the scope around them. If `fn` throws, all it made is freed.
+   * Runs `fn` and frees every tensor created inside, except those it returns: alone, or in arrays, maps and plain
+   * objects. Nested scopes hand what they return to the scope around them. If `fn` throws, all it made is freed.
    * @throws UnsupportedError if `fn` returns a promise: a scope ends when `fn` returns
    */
   scope<T>(fn: () => T): T {
-    const made = new Set<Tensor>();
-    this.#scopes.push(made);
-    let kept = new Set<Tensor>();
-    try {
-      const result = fn();
-      if (typeof (result as { then?: unknown } | undefined)?.then === 'function') {
-        throw new UnsupportedError('scope: fn must not be asynchronous, got a promise');
-      }
-      kept = tensorsIn(result);
-      return result;
-    } finally {
-      this.#scopes.pop();
+    return this.#within('scope', fn, (made, result) => {
+      const kept = tensorsIn(result);
       for (const tensor of made) {
-        if (!kept.has(tensor)) tensor.dispose();
-        else if (!tensor.disposed) this.#scopes.at(-1)?.add(tensor);
+        if (kept.has(tensor)) this.#give(tensor, this.#scopes.at(-1));
+        else tensor.dispose();
       }
-    }
+    });
   }
 
   /**
-   * Working memory for one call of a kernel, freed when `use` returns.
-   * @internal
+   * Runs `fn` and lets every tensor created inside live as long as `tensor`: in the scope that frees `tensor`, or in
+   * none if none does. For what a call makes and keeps for later, such as a cache that outgrows its tensor: the scope
+   * in which the call happens must not free it. If `fn` throws, all it made is freed.
+   * @throws DisposedError, ArgumentError if `tensor` is not a live tensor of these kernels, UnsupportedError if `fn`
+   *   returns a promise
    */
+  alongside<T>(tensor: Tensor, fn: () => T): T {
+    if (!isTensor(tensor)) {
+      throw new ArgumentError(`alongside: tensor must be a tensor, got ${show(tensor)}`);
+    }
+    if (!tensor.isIn(this.allocator)) {
+      throw new ArgumentError(
+        'alongside: tensor must be a tensor of these kernels, got one of other kernels',
+      );
+    }
+    if (tensor.disposed) {
+      throw new DisposedError(`alongside: tensor, of shape [${tensor.shape.join(', ')}], was disposed of`);
+    }
+    const home = this.#live.get(tensor);
+    return this.#within('alongside', fn, (made) => {
+      for (const one of made) this.#give(one, home);
+    });
+  }
+
+  /** Runs `fn` in a scope, of which `settle` takes what is to live on. If either throws, the rest is freed. */
+  #within<T>(where: string, fn: () => T, settle: (made: readonly Tensor[], result: T) => void): T {
+    if (typeof fn !== 'function') throw new ArgumentError(`${where}: fn must be a function, got ${show(fn)}`);
+    const scope: Scope = new Set();
+    this.#scopes.push(scope);
+    let open = true;
+    try {
+      const result = fn();
+      if (typeof (result as { then?: unknown } | undefined | null)?.then === 'function') {
+        throw new UnsupportedError(`${where}: fn must not be asynchronous, got a promise`);
+      }
+      this.#scopes.pop();
+      open = false;
+      settle([...scope], result);
+      return result;
+    } catch (error) {
+      if (open) this.#scopes.pop();
+      for (const tensor of scope) tensor.dispose();
+      throw error;
+    }
+  }
+
+  /** Moves a tensor into a scope, or out of all. */
+  #give(tensor: Tensor, scope: Scope | undefined): void {
+    this.#live.get(tensor)?.delete(tensor);
+    this.#live.set(tensor, scope);
+    scope?.add(tensor);
+  }
+
+  /** Number of live tensors. */
+  get tensors(): number {
+    return this.#live.size;
+  }
+
+  /** Frees all tensors except the `count` oldest. */
+  freeBeyond(count: number): void {
+    for (const tensor of [...this.#live.keys()].slice(count)) tensor.dispose();
+  }
+
+  /** Working memory for one call of a kernel, freed when `use` returns. */
   scratch<T>(bytes: number, use: (address: number) => T): T {
     const address = this.allocator.allocate(bytes);
     try {
@@ -131,18 +209,22 @@ export class Context {
 
 function checkDType(where: string, dtype: DType): void {
   if (dtype !== 'float32' && dtype !== 'int32')
-    throw new ArgumentError(`${where}: dtype must be 'float32' or 'int32', got '${String(dtype)}'`);
+    throw new ArgumentError(`${where}: dtype must be 'float32' or 'int32', got ${show(dtype)}`);
 }
 
-/** All tensors within nested arrays, maps and plain objects. */
-function tensorsIn(value: unknown, found = new Set<Tensor>(), seen = new Set<object>()): Set<Tensor> {
-  if (value instanceof Tensor) found.add(value);
-  else if (typeof value === 'object' && value !== null && !seen.has(value)) {
-    seen.add(value);
-    if (value instanceof Map || value instanceof Set)
-      for (const item of value.values()) tensorsIn(item, found, seen);
-    else if (!ArrayBuffer.isView(value))
-      for (const item of Object.values(value)) tensorsIn(item, found, seen);
+/** All tensors within nested arrays, maps, sets and plain objects. */
+function tensorsIn(value: unknown): Set<Tensor> {
+  const found = new Set<Tensor>();
+  if (isTensor(value)) return found.add(value);
+  const seen = new Set<unknown>();
+  const open = [value];
+  while (open.length > 0) {
+    const item = open.pop();
+    if (typeof item !== 'object' || item === null || seen.has(item)) continue;
+    seen.add(item);
+    if (isTensor(item)) found.add(item);
+    else if (item instanceof Map || item instanceof Set) open.push(...item.values());
+    else if (!ArrayBuffer.isView(item)) open.push(...(Object.values(item) as unknown[]));
   }
   return found;
 }

@@ -1,3 +1,4 @@
+import { op } from './arguments.js';
 import { Check } from './check.js';
 import type { Context } from './context.js';
 import type { Tensor } from './tensor.js';
@@ -68,7 +69,6 @@ function checkArgs(
   check.float32('v', v, [...steps, 'nHeads', 'dValue']);
   check.float32('beta', beta, [...steps, 'nHeads']);
   check.optional('decay', decay, [...steps, 'nHeads']);
-  if (typeof l2Normalize !== 'boolean') check.argument('l2Normalize', 'true or false', l2Normalize);
   check.number('eps', eps, 0);
   check.number('scale', scale);
   const { batch, seqLen, nHeads, dKey, dValue } = check.sizes;
@@ -82,18 +82,16 @@ function forward(context: Context, check: Check, args: DeltaRuleArgs, decay?: Te
   const { batch, seqLen, nHeads, dKey, dValue, options } = checkArgs(check, args, decay, ['batch', 'seqLen']);
   check.optional('initialState', initialState, stateShape);
   const { wasm } = context;
-  return context.scope(() =>
-    context.scratch(wasm.deltaRuleForwardScratchBytes(nHeads, dKey, dValue), (scratch) => {
-      const o = context.empty(v.shape);
-      const lastState = context.empty([batch, nHeads, dKey, dValue]);
-      // prettier-ignore
-      wasm.deltaRuleForward(
+  return context.scratch(wasm.deltaRuleForwardScratchBytes(nHeads, dKey, dValue), (scratch) => {
+    const o = context.empty(v.shape);
+    const lastState = context.empty([batch, nHeads, dKey, dValue]);
+    // prettier-ignore
+    wasm.deltaRuleForward(
         ...pointers([o, lastState, q, k, v, beta, decay, initialState]),
         scratch, batch, seqLen, nHeads, dKey, dValue, ...options,
       );
-      return { o, lastState };
-    }),
-  );
+    return { o, lastState };
+  });
 }
 
 function backward(
@@ -109,37 +107,33 @@ function backward(
   check.optional('dLastState', dLastState, stateShape);
   if (dO === undefined && dLastState === undefined) check.argument('do', 'given if dLastState is not', dO);
   const { wasm } = context;
-  return context.scope(() =>
-    context.scratch(wasm.deltaRuleBackwardScratchBytes(seqLen, nHeads, dKey, dValue), (scratch) => {
-      const [dq, dk, dv] = [context.empty(q.shape), context.empty(k.shape), context.empty(v.shape)];
-      const dbeta = context.empty(beta.shape);
-      const ddecay = decay && context.empty(decay.shape);
-      const dInitialState = initialState && context.empty(initialState.shape);
-      // prettier-ignore
-      wasm.deltaRuleBackward(
+  return context.scratch(wasm.deltaRuleBackwardScratchBytes(seqLen, nHeads, dKey, dValue), (scratch) => {
+    const [dq, dk, dv] = [context.empty(q.shape), context.empty(k.shape), context.empty(v.shape)];
+    const dbeta = context.empty(beta.shape);
+    const ddecay = decay && context.empty(decay.shape);
+    const dInitialState = initialState && context.empty(initialState.shape);
+    // prettier-ignore
+    wasm.deltaRuleBackward(
         ...pointers([dq, dk, dv, dbeta, ddecay, dInitialState, dO, dLastState]),
         ...pointers([q, k, v, beta, decay, initialState]),
         scratch, batch, seqLen, nHeads, dKey, dValue, ...options,
       );
-      return { dq, dk, dv, dbeta, ...(ddecay && { ddecay }), ...(dInitialState && { dInitialState }) };
-    }),
-  );
+    return { dq, dk, dv, dbeta, ...(ddecay && { ddecay }), ...(dInitialState && { dInitialState }) };
+  });
 }
 
 function step(context: Context, check: Check, args: DeltaRuleStepArgs, decay?: Tensor): Tensor<'float32'> {
   const { state, q, k, v, beta } = args;
   const { batch, nHeads, dKey, dValue, options } = checkArgs(check, args, decay, ['batch']);
   check.float32('state', state, stateShape);
-  return context.scope(() =>
-    context.scratch(context.wasm.deltaRuleStepScratchBytes(dKey), (scratch) => {
-      const o = context.empty(v.shape);
-      // prettier-ignore
-      context.wasm.deltaRuleStep(
+  return context.scratch(context.wasm.deltaRuleStepScratchBytes(dKey), (scratch) => {
+    const o = context.empty(v.shape);
+    // prettier-ignore
+    context.wasm.deltaRuleStep(
         ...pointers([o, state, q, k, v, beta, decay]), scratch, batch, nHeads, dKey, dValue, ...options,
       );
-      return o;
-    }),
-  );
+    return o;
+  });
 }
 
 /**
@@ -223,3 +217,26 @@ export function gatedDeltaRuleStep(context: Context, args: GatedDeltaRuleStepArg
   check.rank('decay', args.decay);
   return step(context, check, args, args.decay);
 }
+
+const shared = {
+  q: 'tensor',
+  k: 'tensor',
+  v: 'tensor',
+  beta: 'tensor',
+  scale: 'number',
+  l2Normalize: 'flag',
+  eps: 'number',
+} as const;
+const sequence = { ...shared, initialState: 'tensor' } as const;
+const upstream = { do: 'tensor', dLastState: 'tensor' } as const;
+const decay = { decay: 'tensor' } as const;
+
+/** What becomes `k.*`, with the arguments of each. */
+export const ops = {
+  deltaRule: op(deltaRule, sequence),
+  deltaRuleBackward: op(deltaRuleBackward, { ...sequence, ...upstream }),
+  deltaRuleStep: op(deltaRuleStep, { ...shared, state: 'tensor' }),
+  gatedDeltaRule: op(gatedDeltaRule, { ...sequence, ...decay }),
+  gatedDeltaRuleBackward: op(gatedDeltaRuleBackward, { ...sequence, ...decay, ...upstream }),
+  gatedDeltaRuleStep: op(gatedDeltaRuleStep, { ...shared, ...decay, state: 'tensor' }),
+};

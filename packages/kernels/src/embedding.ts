@@ -1,3 +1,4 @@
+import { op } from './arguments.js';
 import { Check } from './check.js';
 import type { Context } from './context.js';
 import { checkIds } from './ids.js';
@@ -50,3 +51,9 @@ export function embeddingBackward(
   k.wasm.embeddingBackward(dweight.pointer, ids.pointer, dy.pointer, ids.size, vocabSize, dModel);
   return { dweight };
 }
+
+/** What becomes `k.*`, with the arguments of each. */
+export const ops = {
+  embedding: op(embedding, { ids: 'tensor', weight: 'tensor' }),
+  embeddingBackward: op(embeddingBackward, { ids: 'tensor', weight: 'tensor', dy: 'tensor' }),
+};

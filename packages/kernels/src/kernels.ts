@@ -1,6 +1,8 @@
+import { type Op, takeArguments } from './arguments.js';
 import { Context, type Variant, type WasmExports } from './context.js';
 import { ArgumentError } from './errors.js';
 import type { Allocator } from './memory.js';
+import { show } from '@freelunch/errors';
 import type { Tensor } from './tensor.js';
 import * as selectiveScan from './selective-scan.js';
 import * as ssd from './ssd.js';
@@ -17,77 +19,156 @@ import * as embedding from './embedding.js';
 import * as loss from './loss.js';
 import * as adamw from './adamw.js';
 import * as sgd from './sgd.js';
-import * as effectiveAttention from './effective-attention/index.js';
+import { effectiveAttentionOps, type MixerArgs } from './effective-attention/index.js';
 
-/** The functions of one family, with their first parameter, the context, given. */
-type Bound<Family> = {
-  [Name in keyof Family]: Family[Name] extends (k: Context, ...args: infer Args) => infer Result
-    ? (...args: Args) => Result
+type AnyOp = Op<never, unknown>;
+type Ops = Readonly<Record<string, AnyOp>>;
+
+const families: readonly Ops[] = [
+  selectiveScan.ops,
+  ssd.ops,
+  linearAttention.ops,
+  deltaRule.ops,
+  softmaxAttention.ops,
+  causalConv1d.ops,
+  matmul.ops,
+  norm.ops,
+  activation.ops,
+  layout.ops,
+  rope.ops,
+  embedding.ops,
+  loss.ops,
+  adamw.ops,
+  sgd.ops,
+];
+
+/**
+ * The functions that a family lists in `ops`, without their first parameter, the context. Taken from the module and not
+ * from the list, so that editors show their docstrings.
+ */
+type Bound<Family extends { ops: Ops }> = WithoutContext<Pick<Family, keyof Family & keyof Family['ops']>>;
+
+type WithoutContext<Functions> = {
+  readonly [Name in keyof Functions]: Functions[Name] extends (k: Context, args: infer Args) => infer Result
+    ? (args: Args) => Result
     : never;
 };
 
-const families = [
-  selectiveScan,
-  ssd,
-  linearAttention,
-  deltaRule,
-  softmaxAttention,
-  causalConv1d,
-  matmul,
-  norm,
-  activation,
-  layout,
-  rope,
-  embedding,
-  loss,
-  adamw,
-  sgd,
-  effectiveAttention,
-];
-
 /** All public functions, and tensors to call them with. */
-export type Kernels = Context & {
-  /** Throws if a kernel wrote outside its buffers. Needs `loadKernels({ guard: true })`. */
-  checkGuards(): void;
-} & Bound<typeof selectiveScan> &
-  Bound<typeof ssd> &
-  Bound<typeof linearAttention> &
-  Bound<typeof deltaRule> &
-  Bound<typeof softmaxAttention> &
-  Bound<typeof causalConv1d> &
-  Bound<typeof matmul> &
-  Bound<typeof norm> &
-  Bound<typeof activation> &
-  Bound<typeof layout> &
-  Bound<typeof rope> &
-  Bound<typeof embedding> &
-  Bound<typeof loss> &
-  Bound<typeof adamw> &
-  Bound<typeof sgd> & {
-    /** {@inheritDoc effectiveAttention.effectiveAttention} */
-    effectiveAttention<Mixer extends keyof effectiveAttention.MixerArgs>(
-      mixer: Mixer,
-      args: effectiveAttention.MixerArgs[Mixer],
-    ): Tensor<'float32'>;
+export interface Kernels
+  extends
+    Readonly<
+      Pick<
+        Context,
+        | 'variant'
+        | 'memory'
+        | 'tensor'
+        | 'zeros'
+        | 'empty'
+        | 'scope'
+        | 'alongside'
+        | 'resetPeak'
+        | 'checkGuards'
+      >
+    >,
+    Bound<typeof selectiveScan>,
+    Bound<typeof ssd>,
+    Bound<typeof linearAttention>,
+    Bound<typeof deltaRule>,
+    Bound<typeof softmaxAttention>,
+    Bound<typeof causalConv1d>,
+    Bound<typeof matmul>,
+    Bound<typeof norm>,
+    Bound<typeof activation>,
+    Bound<typeof layout>,
+    Bound<typeof rope>,
+    Bound<typeof embedding>,
+    Bound<typeof loss>,
+    Bound<typeof adamw>,
+    Bound<typeof sgd> {
+  /**
+   * The effective attention matrix M of a mixer: how much of the value at step j is in the output at step i.
+   *
+   *   selectiveScan     y[i, d] = sum_j M[d, i, j] delta[j, d] u[j, d] + D[d] u[i, d]
+   *   ssd               y[i, h] = sum_j M[h, i, j] dt[j, h] x[j, h] + D[h] x[i, h]
+   *   the others        o[i, h] = sum_j M[h, i, j] v[j, h]
+   *
+   * The gate z, the skip D and the initial state are not part of it. Costs time and memory of the order seqLen^2: made
+   * to look at, not to compute with.
+   *
+   * @param mixer  which mixer
+   * @param args   what its function takes; values, which M does not depend on, may be left out where the type says so
+   * @returns `[batch, heads or channels, seqLen, seqLen]`, zero where j lies after i if the mixer is causal
+   * @throws ArgumentError for an unknown mixer, and what the mixer's own checks throw
+   * @see theory: Ali et al. 2024, https://arxiv.org/abs/2403.01590; Dao & Gu 2024, https://arxiv.org/abs/2405.21060
+   */
+  effectiveAttention<Mixer extends keyof MixerArgs>(mixer: Mixer, args: MixerArgs[Mixer]): Tensor<'float32'>;
+}
+
+/** What tests and measurements look at, by the kernels that it belongs to. */
+const contexts = new WeakMap<object, Context>();
+
+/**
+ * The compiled functions and the allocator behind a set of kernels: for tests and measurements. Whoever calls them by
+ * hand can write anywhere in the kernels' memory.
+ */
+export function internalsOf(k: Kernels): { readonly wasm: WasmExports; readonly allocator: Allocator } {
+  const context = contexts.get(k);
+  if (context === undefined) throw new ArgumentError(`internalsOf: k must be kernels, got ${show(k)}`);
+  return context;
+}
+
+/**
+ * The door to one public function: takes the arguments, calls it, and if it throws frees what it made. A scope would do
+ * that too, but would cost as much again as a small call.
+ */
+function enter(context: Context, where: string, { run, args }: AnyOp): (given: unknown) => unknown {
+  return (given) => {
+    const inputs = takeArguments<never>(where, given, args);
+    const before = context.tensors;
+    try {
+      return run(context, inputs);
+    } catch (error) {
+      context.freeBeyond(before);
+      throw error;
+    }
   };
+}
 
 /** Binds every public function to the compiled kernels. */
 export function createKernels(wasm: WasmExports, allocator: Allocator, variant: Variant): Kernels {
   const context = new Context(wasm, allocator, variant);
-  const bound: Record<string, unknown> = { checkGuards: () => allocator.checkGuards() };
-  for (const family of families) {
-    for (const [name, fn] of Object.entries(family)) {
-      const kernel = fn as (k: Context, ...args: unknown[]) => unknown;
-      bound[name] = (...args: unknown[]) => {
-        const inputs = args.at(-1);
-        if (typeof inputs !== 'object' || inputs === null) {
-          throw new ArgumentError(
-            `${name}: inputs must be one object, got ${inputs === null ? 'null' : typeof inputs}`,
-          );
-        }
-        return kernel(context, ...args);
-      };
-    }
+  const matrices = new Map(
+    Object.entries<AnyOp>(effectiveAttentionOps).map(([mixer, op]) => [
+      mixer,
+      enter(context, 'effectiveAttention', op),
+    ]),
+  );
+  const kernels: Record<string, unknown> = {
+    variant,
+    get memory() {
+      return context.memory;
+    },
+    tensor: context.tensor.bind(context),
+    zeros: context.zeros.bind(context),
+    empty: context.empty.bind(context),
+    scope: context.scope.bind(context),
+    alongside: context.alongside.bind(context),
+    resetPeak: context.resetPeak.bind(context),
+    checkGuards: context.checkGuards.bind(context),
+    effectiveAttention(mixer: string, args: unknown) {
+      const matrix = matrices.get(mixer);
+      if (matrix === undefined) {
+        throw new ArgumentError(
+          `effectiveAttention: mixer must be one of ${[...matrices.keys()].join(', ')}, got ${show(mixer)}`,
+        );
+      }
+      return matrix(args);
+    },
+  };
+  for (const ops of families) {
+    for (const [name, op] of Object.entries(ops)) kernels[name] = enter(context, name, op);
   }
-  return Object.assign(context, bound) as unknown as Kernels;
+  contexts.set(kernels, context);
+  return Object.freeze(kernels) as unknown as Kernels;
 }

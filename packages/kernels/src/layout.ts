@@ -1,3 +1,4 @@
+import { op } from './arguments.js';
 import { Check } from './check.js';
 import type { Context } from './context.js';
 import type { Tensor } from './tensor.js';
@@ -16,6 +17,7 @@ export function split(
 ): Tensor<'float32'>[] {
   const check = new Check('split', k);
   if (check.rank('x', x) === 0) check.shape('x', '[..., width]', x);
+  if (sizes === undefined) check.argument('sizes', 'an array of widths', sizes);
   sizes.forEach((size, i) => check.integer(`sizes[${i}]`, size, 1));
   const width = x.shape.at(-1)!;
   const total = sizes.reduce((sum, size) => sum + size, 0);
@@ -39,6 +41,7 @@ export function split(
  */
 export function concat(k: Context, { parts }: { parts: readonly Tensor[] }): Tensor<'float32'> {
   const check = new Check('concat', k);
+  if (parts === undefined) check.argument('parts', 'an array of tensors', parts);
   if (parts.length === 0) check.argument('parts', 'one tensor or more', parts.length);
   parts.forEach((part, i) => {
     if (check.rank(`parts[${i}]`, part) === 0) check.shape(`parts[${i}]`, '[..., size]', part);
@@ -66,3 +69,10 @@ export function accumulate(k: Context, { target, source }: { target: Tensor; sou
   check.float32('source', source, target.shape);
   k.wasm.accumulateForward(target.pointer, source.pointer, target.size);
 }
+
+/** What becomes `k.*`, with the arguments of each. */
+export const ops = {
+  split: op(split, { x: 'tensor', sizes: 'list' }),
+  concat: op(concat, { parts: 'list' }),
+  accumulate: op(accumulate, { target: 'tensor', source: 'tensor' }),
+};

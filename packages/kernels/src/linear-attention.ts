@@ -1,3 +1,4 @@
+import { op } from './arguments.js';
 import { Check } from './check.js';
 import type { Context } from './context.js';
 import type { Tensor } from './tensor.js';
@@ -56,7 +57,6 @@ const normalizerShape = ['batch', 'nHeads', 'dKey'];
 function checkOptions(check: Check, options: LinearAttentionOptions) {
   const { featureMap = 'identity', normalize = false, eps = 1e-6, scale = 1 } = options;
   check.oneOf('featureMap', featureMap, featureMaps);
-  if (typeof normalize !== 'boolean') check.argument('normalize', 'true or false', normalize);
   check.number('eps', eps, 0);
   check.number('scale', scale);
   return { featureMap: featureMaps.indexOf(featureMap), normalize, eps, scale };
@@ -157,22 +157,20 @@ export function linearAttention(
   const bytes = chunked
     ? wasm.linearAttentionChunkedScratchBytes(nHeads, dKey, dValue)
     : wasm.linearAttentionForwardScratchBytes(nHeads, dKey, dValue);
-  return context.scope(() =>
-    context.scratch(bytes, (scratch) => {
-      const o = context.empty(v.shape);
-      const lastState = context.empty([batch, nHeads, dKey, dValue]);
-      const lastNormalizer = normalize ? context.empty([batch, nHeads, dKey]) : undefined;
-      const outputs = pointers([o, lastState, lastNormalizer]);
-      const inputs = pointers([q, k, v, decay, ...(chunked ? [] : [gate]), initialState, initialNormalizer]);
-      const forward = chunked ? wasm.linearAttentionChunkedForward : wasm.linearAttentionForward;
-      // prettier-ignore
-      forward(
+  return context.scratch(bytes, (scratch) => {
+    const o = context.empty(v.shape);
+    const lastState = context.empty([batch, nHeads, dKey, dValue]);
+    const lastNormalizer = normalize ? context.empty([batch, nHeads, dKey]) : undefined;
+    const outputs = pointers([o, lastState, lastNormalizer]);
+    const inputs = pointers([q, k, v, decay, ...(chunked ? [] : [gate]), initialState, initialNormalizer]);
+    const forward = chunked ? wasm.linearAttentionChunkedForward : wasm.linearAttentionForward;
+    // prettier-ignore
+    forward(
         ...outputs, ...inputs, scratch, batch, seqLen, nHeads, dKey, dValue,
         options.featureMap, options.decayPerStep, options.scale, options.eps,
       );
-      return { o, lastState, ...(lastNormalizer && { lastNormalizer }) };
-    }),
-  );
+    return { o, lastState, ...(lastNormalizer && { lastNormalizer }) };
+  });
 }
 
 /**
@@ -210,8 +208,9 @@ export function linearAttentionBackward(
     check.argument('do', 'given if dLastState and dLastNormalizer are not', dO);
   }
   const { wasm } = context;
-  return context.scope(() =>
-    context.scratch(wasm.linearAttentionBackwardScratchBytes(seqLen, nHeads, dKey, dValue), (scratch) => {
+  return context.scratch(
+    wasm.linearAttentionBackwardScratchBytes(seqLen, nHeads, dKey, dValue),
+    (scratch) => {
       const like = (tensor: Tensor | undefined) => tensor && context.empty(tensor.shape);
       const [dq, dk, dv] = [context.empty(q.shape), context.empty(k.shape), context.empty(v.shape)];
       const ddecay = like(decay);
@@ -235,7 +234,7 @@ export function linearAttentionBackward(
         ...(dInitialState && { dInitialState }),
         ...(dInitialNormalizer && { dInitialNormalizer }),
       };
-    }),
+    },
   );
 }
 
@@ -266,15 +265,38 @@ export function linearAttentionStep(context: Context, args: LinearAttentionStepA
     check.argument('normalizer', 'absent where normalize is false', normalizer);
   }
   const { batch, nHeads, dKey, dValue } = check.sizes;
-  return context.scope(() =>
-    context.scratch(context.wasm.linearAttentionStepScratchBytes(dKey), (scratch) => {
-      const o = context.empty(v.shape);
-      // prettier-ignore
-      context.wasm.linearAttentionStep(
+  return context.scratch(context.wasm.linearAttentionStepScratchBytes(dKey), (scratch) => {
+    const o = context.empty(v.shape);
+    // prettier-ignore
+    context.wasm.linearAttentionStep(
         ...pointers([o, state, normalizer, q, k, v, decay, gate]),
         scratch, batch, nHeads, dKey, dValue, featureMap, decayPerStep, scale, eps,
       );
-      return o;
-    }),
-  );
+    return o;
+  });
 }
+
+const shared = {
+  q: 'tensor',
+  k: 'tensor',
+  v: 'tensor',
+  decay: 'tensor',
+  gate: 'tensor',
+  featureMap: 'text',
+  normalize: 'flag',
+  eps: 'number',
+  scale: 'number',
+} as const;
+const sequence = { ...shared, initialState: 'tensor', initialNormalizer: 'tensor', form: 'text' } as const;
+
+/** What becomes `k.*`, with the arguments of each. */
+export const ops = {
+  linearAttention: op(linearAttention, sequence),
+  linearAttentionBackward: op(linearAttentionBackward, {
+    ...sequence,
+    do: 'tensor',
+    dLastState: 'tensor',
+    dLastNormalizer: 'tensor',
+  }),
+  linearAttentionStep: op(linearAttentionStep, { ...shared, state: 'tensor', normalizer: 'tensor' }),
+};

@@ -1,7 +1,7 @@
+import { op } from './arguments.js';
 import { Check } from './check.js';
 import type { Context } from './context.js';
 import { checkIds } from './ids.js';
-import { emptyOutputs } from './outputs.js';
 import type { Tensor } from './tensor.js';
 
 /** Arguments of {@link crossEntropy}. */
@@ -56,7 +56,7 @@ export function crossEntropy(
 ): { loss: Tensor<'float32'>; logSumExp: Tensor<'float32'> } {
   const { vocabSize, lossShape } = checkArguments(new Check('crossEntropy', k), args);
   const { logits, targets, mask, ignoreIndex = -100, reduction = 'mean' } = args;
-  const outputs = emptyOutputs(k, { loss: lossShape, logSumExp: targets.shape });
+  const outputs = { loss: k.empty(lossShape), logSumExp: k.empty(targets.shape) };
   k.wasm.crossEntropyForward(
     outputs.loss.pointer,
     outputs.logSumExp.pointer,
@@ -103,3 +103,17 @@ export function crossEntropyBackward(
   );
   return { dlogits };
 }
+
+const shared = {
+  logits: 'tensor',
+  targets: 'tensor',
+  mask: 'tensor',
+  ignoreIndex: 'number',
+  reduction: 'text',
+} as const;
+
+/** What becomes `k.*`, with the arguments of each. */
+export const ops = {
+  crossEntropy: op(crossEntropy, shared),
+  crossEntropyBackward: op(crossEntropyBackward, { ...shared, logSumExp: 'tensor', dloss: 'tensor' }),
+};

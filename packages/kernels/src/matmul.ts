@@ -1,3 +1,4 @@
+import { op } from './arguments.js';
 import { Check } from './check.js';
 import type { Context } from './context.js';
 import type { Tensor } from './tensor.js';
@@ -57,39 +58,37 @@ export function matmulBackward(
   check.float32('dy', dy, [...leading, 'm', 'n']);
   const { wasm } = context;
   const strideB = shared ? 0 : k * n;
-  return context.scope(() => {
-    const da = context.empty(a.shape);
-    const db = context.empty(b.shape);
-    const dbias = bias && context.empty(bias.shape);
-    // da [m, k] = dy op(b)^T, transposed [k, m] = op(b) dy^T
-    const rowsDa = transposeA ? k : m;
-    const columnsDa = transposeA ? m : k;
-    withScratch(context, rowsDa, columnsDa, n, (scratch) => {
-      const left = transposeA ? b : dy;
-      const right = transposeA ? dy : b;
-      // prettier-ignore
-      wasm.matmulForward(
+  const da = context.empty(a.shape);
+  const db = context.empty(b.shape);
+  const dbias = bias && context.empty(bias.shape);
+  // da [m, k] = dy op(b)^T, transposed [k, m] = op(b) dy^T
+  const rowsDa = transposeA ? k : m;
+  const columnsDa = transposeA ? m : k;
+  withScratch(context, rowsDa, columnsDa, n, (scratch) => {
+    const left = transposeA ? b : dy;
+    const right = transposeA ? dy : b;
+    // prettier-ignore
+    wasm.matmulForward(
         da.pointer, left.pointer, right.pointer, 0,
         batch, rowsDa, columnsDa, n, m * k, transposeA ? strideB : m * n, transposeA ? m * n : strideB,
         transposeA & transposeB, transposeA ? 1 : 1 - transposeB, scratch,
       );
-    });
-    // db [k, n] = op(a)^T dy, transposed [n, k] = dy^T op(a)
-    const rowsDb = transposeB ? n : k;
-    const columnsDb = transposeB ? k : n;
-    withScratch(context, rowsDb, columnsDb, m, (scratch) => {
-      const left = transposeB ? dy : a;
-      const right = transposeB ? a : dy;
-      // prettier-ignore
-      wasm.matmulForward(
+  });
+  // db [k, n] = op(a)^T dy, transposed [n, k] = dy^T op(a)
+  const rowsDb = transposeB ? n : k;
+  const columnsDb = transposeB ? k : n;
+  withScratch(context, rowsDb, columnsDb, m, (scratch) => {
+    const left = transposeB ? dy : a;
+    const right = transposeB ? a : dy;
+    // prettier-ignore
+    wasm.matmulForward(
         db.pointer, left.pointer, right.pointer, 0,
         batch, rowsDb, columnsDb, m, strideB, transposeB ? m * n : m * k, transposeB ? m * k : m * n,
         transposeB ? 1 : 1 - transposeA, transposeA & transposeB, scratch,
       );
-    });
-    if (dbias) wasm.columnSums(dbias.pointer, dy.pointer, batch * m, n);
-    return dbias ? { da, db, dbias } : { da, db };
   });
+  if (dbias) wasm.columnSums(dbias.pointer, dy.pointer, batch * m, n);
+  return dbias ? { da, db, dbias } : { da, db };
 }
 
 /** Sizes as the kernel takes them: with a shared `b` and `a` as it lies, the batch is nothing but more rows. */
@@ -133,3 +132,11 @@ function withLeading<T>(leading: readonly number[], rows: T, columns: T): (numbe
 function withScratch<T>(context: Context, m: number, n: number, k: number, use: (scratch: number) => T): T {
   return context.scratch(context.wasm.matmulScratchBytes(m, n, k), use);
 }
+
+const shared = { a: 'tensor', b: 'tensor', transposeA: 'flag', transposeB: 'flag', bias: 'tensor' } as const;
+
+/** What becomes `k.*`, with the arguments of each. */
+export const ops = {
+  matmul: op(matmul, shared),
+  matmulBackward: op(matmulBackward, { ...shared, dy: 'tensor' }),
+};

@@ -1,7 +1,12 @@
 import { ArgumentError, FreelunchError, OutOfMemoryError } from './errors.js';
 
 const PAGE_BYTES = 65536;
-const MAXIMUM_PAGES = 65536; // 4 GiB, all that 32-bit addresses reach
+/**
+ * 4 GiB, all that 32-bit addresses reach, less one page. Kernels compute the end of a block as `address + bytes` and look
+ * a few cache lines ahead of where they read: at 2^32 both would wrap to small numbers, and their loops would run on
+ * over all of the memory. Nothing that ends at or before 2^32 - 65536 comes near.
+ */
+const MOST_PAGES = 65535;
 const ALIGNMENT = 64; // a cache line
 const GUARD_BYTES = 64;
 const GUARD_WORD = 0x5afe5afe;
@@ -42,9 +47,9 @@ export class Allocator {
   ) {
     this.memory = memory;
     this.guard = options.guard ?? false;
-    this.#maximumBytes = options.maximumBytes ?? MAXIMUM_PAGES * PAGE_BYTES;
+    this.#maximumBytes = Math.min(options.maximumBytes ?? Infinity, MOST_PAGES * PAGE_BYTES);
     const start = alignUp(heapBase);
-    this.#end = memory.buffer.byteLength;
+    this.#end = Math.min(memory.buffer.byteLength, MOST_PAGES * PAGE_BYTES);
     if (this.#end > start) this.#free.push({ start, bytes: this.#end - start });
   }
 
@@ -73,10 +78,17 @@ export class Allocator {
     return this.#free.length;
   }
 
-  /** @returns the address of a new block of at least `bytes`, a multiple of 64 */
+  /**
+   * @returns the address of a new block of at least `bytes`, a multiple of 64
+   * @throws OutOfMemoryError if there is no room for as many, ArgumentError for what is no number of bytes
+   */
   allocate(bytes: number): number {
-    if (!Number.isSafeInteger(bytes) || bytes < 0) {
-      throw new ArgumentError(`allocate: bytes must be a whole number, got ${bytes}`);
+    if (!(bytes >= 0) || bytes % 1 !== 0) {
+      if (bytes !== Infinity) throw new ArgumentError(`allocate: bytes must be a whole number, got ${bytes}`);
+    }
+    // Far beyond it, sums of sizes would no longer be exact.
+    if (bytes > this.#maximumBytes) {
+      throw new OutOfMemoryError(`allocate: ${bytes} bytes wanted, memory has at most ${this.#maximumBytes}`);
     }
     const edge = this.guard ? GUARD_BYTES : 0;
     const wanted = alignUp(Math.max(bytes, 1)) + 2 * edge;

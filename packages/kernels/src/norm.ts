@@ -1,6 +1,6 @@
+import { op } from './arguments.js';
 import { Check } from './check.js';
 import type { Context } from './context.js';
-import { emptyOutputs, scratchFor } from './outputs.js';
 import type { Tensor } from './tensor.js';
 
 /** Arguments of {@link rmsNorm}. */
@@ -20,6 +20,11 @@ export interface GatedRmsNormArgs extends RmsNormArgs {
   z: Tensor;
   groups?: number;
   normBeforeGate?: boolean;
+}
+
+/** A gradient for an input that may be absent. */
+function emptyLike(k: Context, tensor: Tensor | undefined): Tensor<'float32'> | undefined {
+  return tensor && k.empty(tensor.shape);
 }
 
 /** Checks what all norms share, and binds `dim`. @returns number of rows */
@@ -65,8 +70,8 @@ export function rmsNormBackward(
   const { x, weight, dy, eps = 1e-5 } = args;
   check.float32('dy', dy, x.shape);
   const { dim } = check.sizes;
-  const outputs = emptyOutputs(k, { dx: x.shape, dweight: weight?.shape });
-  scratchFor(k, k.wasm.rmsNormBackwardScratchBytes(dim), outputs, (scratch) => {
+  const outputs = { dx: k.empty(x.shape), dweight: emptyLike(k, weight) };
+  k.scratch(k.wasm.rmsNormBackwardScratchBytes(dim), (scratch) => {
     k.wasm.rmsNormBackward(
       outputs.dx.pointer,
       outputs.dweight?.pointer ?? 0,
@@ -126,8 +131,8 @@ export function layerNormBackward(
   check.optional('bias', bias, ['dim']);
   check.float32('dy', dy, x.shape);
   const { dim } = check.sizes;
-  const outputs = emptyOutputs(k, { dx: x.shape, dweight: weight?.shape, dbias: bias?.shape });
-  scratchFor(k, k.wasm.layerNormBackwardScratchBytes(dim), outputs, (scratch) => {
+  const outputs = { dx: k.empty(x.shape), dweight: emptyLike(k, weight), dbias: emptyLike(k, bias) };
+  k.scratch(k.wasm.layerNormBackwardScratchBytes(dim), (scratch) => {
     k.wasm.layerNormBackward(
       outputs.dx.pointer,
       outputs.dweight?.pointer ?? 0,
@@ -200,8 +205,8 @@ export function gatedRmsNormBackward(
   const { rows, width } = checkGated(check, args);
   const { x, z, weight, dy, eps = 1e-5, groups = 1, normBeforeGate = false } = args;
   check.float32('dy', dy, x.shape);
-  const outputs = emptyOutputs(k, { dx: x.shape, dz: x.shape, dweight: weight?.shape });
-  scratchFor(k, k.wasm.gatedRmsNormBackwardScratchBytes(groups, width), outputs, (scratch) => {
+  const outputs = { dx: k.empty(x.shape), dz: k.empty(x.shape), dweight: emptyLike(k, weight) };
+  k.scratch(k.wasm.gatedRmsNormBackwardScratchBytes(groups, width), (scratch) => {
     k.wasm.gatedRmsNormBackward(
       outputs.dx.pointer,
       outputs.dz.pointer,
@@ -220,3 +225,16 @@ export function gatedRmsNormBackward(
   });
   return outputs;
 }
+
+const shared = { x: 'tensor', weight: 'tensor', eps: 'number' } as const;
+const gated = { ...shared, z: 'tensor', groups: 'number', normBeforeGate: 'flag' } as const;
+
+/** What becomes `k.*`, with the arguments of each. */
+export const ops = {
+  rmsNorm: op(rmsNorm, shared),
+  rmsNormBackward: op(rmsNormBackward, { ...shared, dy: 'tensor' }),
+  layerNorm: op(layerNorm, { ...shared, bias: 'tensor' }),
+  layerNormBackward: op(layerNormBackward, { ...shared, bias: 'tensor', dy: 'tensor' }),
+  gatedRmsNorm: op(gatedRmsNorm, gated),
+  gatedRmsNormBackward: op(gatedRmsNormBackward, { ...gated, dy: 'tensor' }),
+};

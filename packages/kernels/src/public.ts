@@ -1,22 +1,53 @@
-/** What both entries export, but for `loadKernels`. */
-export { Context } from './context.js';
+/** What both entries export, except `loadKernels`. */
 export type { Variant } from './context.js';
 export * from './errors.js';
 export type { Kernels } from './kernels.js';
 export { Tensor } from './tensor.js';
 export type { DType, TensorData, TypedArrays } from './tensor.js';
-export type * from './activation.js';
-export type * from './adamw.js';
-export type * from './causal-conv1d.js';
-export type * from './delta-rule.js';
+export type { GeluOptions } from './activation.js';
+export type { AdamWArgs } from './adamw.js';
+export type {
+  CausalConv1dArgs,
+  CausalConv1dBackwardArgs,
+  CausalConv1dGradients,
+  CausalConv1dStepArgs,
+} from './causal-conv1d.js';
+export type {
+  DeltaRuleArgs,
+  DeltaRuleBackwardArgs,
+  DeltaRuleGradients,
+  DeltaRuleOptions,
+  DeltaRuleResult,
+  DeltaRuleStepArgs,
+  GatedDeltaRuleArgs,
+  GatedDeltaRuleBackwardArgs,
+  GatedDeltaRuleStepArgs,
+} from './delta-rule.js';
 export type { MixerArgs } from './effective-attention/index.js';
-export type * from './embedding.js';
-export type * from './linear-attention.js';
-export type * from './loss.js';
-export type * from './matmul.js';
-export type * from './norm.js';
-export type * from './rope.js';
-export type * from './selective-scan.js';
-export type * from './sgd.js';
-export type * from './softmax-attention.js';
-export type * from './ssd.js';
+export type { EmbeddingArgs } from './embedding.js';
+export type {
+  FeatureMap,
+  LinearAttentionArgs,
+  LinearAttentionBackwardArgs,
+  LinearAttentionForm,
+  LinearAttentionOptions,
+  LinearAttentionStepArgs,
+} from './linear-attention.js';
+export type { CrossEntropyArgs } from './loss.js';
+export type { MatmulArgs } from './matmul.js';
+export type { GatedRmsNormArgs, LayerNormArgs, RmsNormArgs } from './norm.js';
+export type { RopeOptions } from './rope.js';
+export type {
+  SelectiveScanArgs,
+  SelectiveScanBackwardArgs,
+  SelectiveScanGradients,
+  SelectiveScanStepArgs,
+} from './selective-scan.js';
+export type { SgdArgs } from './sgd.js';
+export type {
+  SoftmaxAttentionArgs,
+  SoftmaxAttentionBackwardArgs,
+  SoftmaxAttentionStepArgs,
+  SparsePattern,
+} from './softmax-attention.js';
+export type { SsdArgs, SsdBackwardArgs, SsdGradients, SsdStepArgs } from './ssd.js';

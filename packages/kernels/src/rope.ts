@@ -1,6 +1,6 @@
+import { op } from './arguments.js';
 import { Check } from './check.js';
 import type { Context, WasmExports } from './context.js';
-import { scratchFor } from './outputs.js';
 import type { Tensor } from './tensor.js';
 
 /** Options of {@link rope}. */
@@ -40,7 +40,7 @@ function rotate(
   const start = offset ?? 0;
   check.integer('offset', start, 0);
   const y = k.empty(x.shape);
-  scratchFor(k, k.wasm.ropeForwardScratchBytes(rotated), { y }, (scratch) => {
+  k.scratch(k.wasm.ropeForwardScratchBytes(rotated), (scratch) => {
     k.wasm[kernel](
       y.pointer,
       x.pointer,
@@ -89,3 +89,17 @@ export function ropeBackward(
 ): { dx: Tensor<'float32'> } {
   return { dx: rotate(k, 'ropeBackward', 'ropeBackward', 'dy', dy, options) };
 }
+
+const options = {
+  convention: 'text',
+  base: 'number',
+  rotaryDim: 'number',
+  offset: 'number',
+  positions: 'tensor',
+} as const;
+
+/** What becomes `k.*`, with the arguments of each. */
+export const ops = {
+  rope: op(rope, { x: 'tensor', ...options }),
+  ropeBackward: op(ropeBackward, { dy: 'tensor', x: 'tensor', ...options }),
+};

@@ -1,3 +1,4 @@
+import { op } from './arguments.js';
 import { Check } from './check.js';
 import type { Context } from './context.js';
 import type { Tensor } from './tensor.js';
@@ -68,11 +69,6 @@ function groups(check: Check, name: string, X: Tensor): number {
   return nGroups;
 }
 
-function checkFlag(check: Check, name: string, value: unknown): boolean {
-  if (value !== undefined && typeof value !== 'boolean') check.argument(name, 'true or false', value);
-  return value === true;
-}
-
 function checkScan(check: Check, args: SelectiveScanArgs) {
   check.float32('u', args.u, ['batch', 'seqLen', 'dInner']);
   check.float32('delta', args.delta, ['batch', 'seqLen', 'dInner']);
@@ -83,7 +79,7 @@ function checkScan(check: Check, args: SelectiveScanArgs) {
   const z = check.optional('z', args.z, ['batch', 'seqLen', 'dInner']);
   const deltaBias = check.optional('deltaBias', args.deltaBias, ['dInner']);
   const initialState = check.optional('initialState', args.initialState, ['batch', 'dInner', 'dState']);
-  const deltaSoftplus = Number(checkFlag(check, 'deltaSoftplus', args.deltaSoftplus));
+  const deltaSoftplus = Number(args.deltaSoftplus ?? false);
   const { batch, seqLen, dInner, dState } = check.sizes;
   // prettier-ignore
   return { batch, seqLen, dInner, dState, nGroupsB, nGroupsC, D, z, deltaBias, initialState, deltaSoftplus };
@@ -123,13 +119,11 @@ export function selectiveScan(
   args: SelectiveScanArgs,
 ): { y: Tensor<'float32'>; lastState: Tensor<'float32'> } {
   const s = checkScan(new Check('selectiveScan', k), args);
-  return k.scope(() => {
-    const y = k.empty(args.u.shape);
-    const lastState = k.empty([s.batch, s.dInner, s.dState]);
-    copyOrClear(lastState, args.initialState);
-    scanForward(k, y, lastState, args, s);
-    return { y, lastState };
-  });
+  const y = k.empty(args.u.shape);
+  const lastState = k.empty([s.batch, s.dInner, s.dState]);
+  copyOrClear(lastState, args.initialState);
+  scanForward(k, y, lastState, args, s);
+  return { y, lastState };
 }
 
 // prettier-ignore
@@ -229,27 +223,25 @@ export function selectiveScanStep(k: Context, args: SelectiveScanStepArgs): Tens
   const D = check.optional('D', args.D, ['dInner']);
   const z = check.optional('z', args.z, ['batch', 'dInner']);
   const deltaBias = check.optional('deltaBias', args.deltaBias, ['dInner']);
-  const deltaSoftplus = Number(checkFlag(check, 'deltaSoftplus', args.deltaSoftplus));
+  const deltaSoftplus = Number(args.deltaSoftplus ?? false);
   const { batch, dInner, dState } = check.sizes;
   const { state, u, delta, A, B, C } = args;
-  return k.scope(() => {
-    const y = k.empty(u.shape);
-    if (dState % LANES !== 0) {
-      // prettier-ignore
-      const s = { batch, seqLen: 1, dInner, dState, nGroupsB, nGroupsC, D, z, deltaBias, deltaSoftplus };
-      scanForward(k, y, state, args, s);
-      return y;
-    }
-    k.scratch(k.wasm.selectiveScanStepScratchBytes(dInner), (scratch) => {
-      // prettier-ignore
-      k.wasm.selectiveScanStep(
+  const y = k.empty(u.shape);
+  if (dState % LANES !== 0) {
+    // prettier-ignore
+    const s = { batch, seqLen: 1, dInner, dState, nGroupsB, nGroupsC, D, z, deltaBias, deltaSoftplus };
+    scanForward(k, y, state, args, s);
+    return y;
+  }
+  k.scratch(k.wasm.selectiveScanStepScratchBytes(dInner), (scratch) => {
+    // prettier-ignore
+    k.wasm.selectiveScanStep(
         y.pointer, state.pointer,
         u.pointer, delta.pointer, A.pointer, B.pointer, C.pointer, D, z, deltaBias,
         scratch, batch, dInner, dState, nGroupsB, nGroupsC, deltaSoftplus,
       );
-    });
-    return y;
   });
+  return y;
 }
 
 /** As `groups`, without the axis of time. */
@@ -276,3 +268,27 @@ function groupsOfStep(check: Check, name: string, X: Tensor): number {
   check.float32(name, X, ['batch', nGroups, 'dState']);
   return nGroups;
 }
+
+const shared = {
+  u: 'tensor',
+  delta: 'tensor',
+  A: 'tensor',
+  B: 'tensor',
+  C: 'tensor',
+  D: 'tensor',
+  z: 'tensor',
+  deltaBias: 'tensor',
+  deltaSoftplus: 'flag',
+} as const;
+
+/** What becomes `k.*`, with the arguments of each. */
+export const ops = {
+  selectiveScan: op(selectiveScan, { ...shared, initialState: 'tensor' }),
+  selectiveScanBackward: op(selectiveScanBackward, {
+    ...shared,
+    initialState: 'tensor',
+    dy: 'tensor',
+    dLastState: 'tensor',
+  }),
+  selectiveScanStep: op(selectiveScanStep, { ...shared, state: 'tensor' }),
+};

@@ -1,3 +1,4 @@
+import { op } from './arguments.js';
 import { Check } from './check.js';
 import type { Context } from './context.js';
 import type { Tensor } from './tensor.js';
@@ -36,7 +37,7 @@ export function sgd(
   check.float32('gradient', gradient, parameter.shape);
   const kept = check.optional('velocity', velocity, parameter.shape);
   check.number('learningRate', learningRate, 0);
-  if (!(momentum >= 0 && momentum < 1)) check.argument('momentum', 'a number from 0 up, below 1', momentum);
+  check.factor('momentum', momentum);
   if (momentum > 0 && kept === 0) check.argument('velocity', 'given with momentum', velocity);
   check.number('weightDecay', weightDecay, 0);
   k.wasm.sgdStep(
@@ -49,3 +50,15 @@ export function sgd(
     weightDecay,
   );
 }
+
+/** What becomes `k.*`, with the arguments of each. */
+export const ops = {
+  sgd: op(sgd, {
+    parameter: 'tensor',
+    gradient: 'tensor',
+    velocity: 'tensor',
+    learningRate: 'number',
+    momentum: 'number',
+    weightDecay: 'number',
+  }),
+};

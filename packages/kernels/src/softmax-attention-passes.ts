@@ -151,7 +151,6 @@ export function checkAttentionOptions(
   if (scale !== undefined) check.number('scale', scale);
   if (window !== undefined) check.integer('window', window, 1);
   if (sparse !== undefined) {
-    if (typeof sparse !== 'object' || sparse === null) check.argument('sparse', 'an object', sparse);
     check.oneOf('sparse.pattern', sparse.pattern, ['strided', 'fixed']);
     check.integer('sparse.stride', sparse.stride, 1);
     if (sparse.pattern === 'fixed') check.integer('sparse.summary', sparse.summary, 1, sparse.stride);
@@ -166,7 +165,6 @@ export function checkAttention(check: Check, args: SoftmaxAttentionArgs): Attent
   check.float32('k', args.k, ['batch', 'kLen', 'nKvHeads', 'headDim']);
   check.float32('v', args.v, ['batch', 'kLen', 'nKvHeads', 'valueDim']);
   const scale = checkAttentionOptions(check, args);
-  if (typeof causal !== 'boolean') check.argument('causal', 'true or false', causal);
   if (sparse !== undefined && !causal) check.argument('causal', 'true where sparse is given', causal);
   const { batch, qLen, kLen } = check.sizes;
   check.integer('queryOffset', queryOffset, 0, 2 ** 31 - 1 - qLen);

@@ -1,3 +1,4 @@
+import { op } from './arguments.js';
 import { Check } from './check.js';
 import type { Context } from './context.js';
 import {
@@ -247,32 +248,66 @@ function forward(
 ): { o: Tensor<'float32'>; logSumExp: Tensor<'float32'> } {
   const [batch, qLen, nHeads, headDim] = q.shape;
   const [, kLen, nKvHeads, valueDim] = v.shape;
-  return context.scope(() => {
-    const o = context.empty([batch, qLen, nHeads, valueDim]);
-    const logSumExp = context.empty([batch, nHeads, qLen]);
-    const bytes = (queryCount: number, keyCount: number) =>
-      context.wasm.softmaxAttentionForwardBytes(queryCount, keyCount, headDim, valueDim);
-    eachPass(context, passes, bytes, (b, pass, lists, continued) => {
-      context.wasm.softmaxAttentionForward(
-        o.pointer + b * qLen * nHeads * valueDim * 4,
-        logSumExp.pointer + b * nHeads * qLen * 4,
-        q.pointer + b * qLen * nHeads * headDim * 4,
-        k.pointer + b * kLen * nKvHeads * headDim * 4,
-        v.pointer + b * kLen * nKvHeads * valueDim * 4,
-        slopes?.pointer ?? 0,
-        ...lists,
-        pass.queries.length,
-        pass.keys.length,
-        qLen,
-        nHeads,
-        nKvHeads,
-        headDim,
-        valueDim,
-        queryOffset,
-        scale,
-        continued ? 1 : 0,
-      );
-    });
-    return { o, logSumExp };
+  const o = context.empty([batch, qLen, nHeads, valueDim]);
+  const logSumExp = context.empty([batch, nHeads, qLen]);
+  const bytes = (queryCount: number, keyCount: number) =>
+    context.wasm.softmaxAttentionForwardBytes(queryCount, keyCount, headDim, valueDim);
+  eachPass(context, passes, bytes, (b, pass, lists, continued) => {
+    context.wasm.softmaxAttentionForward(
+      o.pointer + b * qLen * nHeads * valueDim * 4,
+      logSumExp.pointer + b * nHeads * qLen * 4,
+      q.pointer + b * qLen * nHeads * headDim * 4,
+      k.pointer + b * kLen * nKvHeads * headDim * 4,
+      v.pointer + b * kLen * nKvHeads * valueDim * 4,
+      slopes?.pointer ?? 0,
+      ...lists,
+      pass.queries.length,
+      pass.keys.length,
+      qLen,
+      nHeads,
+      nKvHeads,
+      headDim,
+      valueDim,
+      queryOffset,
+      scale,
+      continued ? 1 : 0,
+    );
   });
+  return { o, logSumExp };
 }
+
+const shared = {
+  q: 'tensor',
+  k: 'tensor',
+  v: 'tensor',
+  scale: 'number',
+  window: 'number',
+  sparse: { pattern: 'text', stride: 'number', summary: 'number' },
+  alibiSlopes: 'tensor',
+} as const;
+/** Arguments of a whole sequence. */
+export const sequenceArgs = {
+  ...shared,
+  causal: 'flag',
+  queryOffset: 'number',
+  keyLengths: 'number or list',
+} as const;
+
+/** What becomes `k.*`, with the arguments of each. */
+export const ops = {
+  softmaxAttention: op(softmaxAttention, sequenceArgs),
+  softmaxAttentionBackward: op(softmaxAttentionBackward, {
+    ...sequenceArgs,
+    o: 'tensor',
+    logSumExp: 'tensor',
+    do: 'tensor',
+    dLogSumExp: 'tensor',
+  }),
+  softmaxAttentionStep: op(softmaxAttentionStep, {
+    ...shared,
+    kCache: 'tensor',
+    vCache: 'tensor',
+    length: 'number or list',
+  }),
+  alibiSlopes: op(alibiSlopes, { nHeads: 'number' }),
+};

@@ -1,6 +1,6 @@
+import { op } from './arguments.js';
 import { Check } from './check.js';
 import type { Context } from './context.js';
-import { checkLimit } from './ssd-shared.js';
 import type { Tensor } from './tensor.js';
 
 /** What sequence, gradient and step have in common. */
@@ -59,6 +59,18 @@ const LONGEST_CHUNK = 1024;
 
 const TOKENS = ['batch', 'seqLen'];
 
+/** The limits of the step size, in full. @throws ArgumentError */
+export function checkLimit(check: Check, dtLimit: unknown): readonly [min: number, max: number] {
+  if (dtLimit === undefined) return [-Infinity, Infinity];
+  const wanted = 'two numbers [min, max] with min <= max';
+  if (!Array.isArray(dtLimit) || dtLimit.length !== 2) check.argument('dtLimit', wanted, dtLimit);
+  const [min, max] = dtLimit as [unknown, unknown];
+  if (typeof min !== 'number' || typeof max !== 'number' || !(min <= max)) {
+    check.argument('dtLimit', wanted, `[${String(min)}, ${String(max)}]`);
+  }
+  return [min, max];
+}
+
 /** Checks what sequence, gradient and step share. @returns the arguments of the kernels in their order */
 function checkOptions(
   check: Check,
@@ -89,7 +101,7 @@ function checkOptions(
   return {
     pointers,
     sizes: [nHeads, headDim, nGroups, dState],
-    options: [Number(skipByChannel), Number(Boolean(dtSoftplus)), min, max],
+    options: [Number(skipByChannel), Number(dtSoftplus), min, max],
   };
 }
 
@@ -158,7 +170,7 @@ export function ssd(k: Context, args: SsdArgs): { y: Tensor<'float32'>; lastStat
     }
     return { y, lastState };
   };
-  if (chunk === 1) return k.scope(() => compute(0));
+  if (chunk === 1) return compute(0);
   const bytes = wasm.ssdChunkedForward(
     0,
     0,
@@ -171,7 +183,7 @@ export function ssd(k: Context, args: SsdArgs): { y: Tensor<'float32'>; lastStat
     ...options,
     0,
   );
-  return k.scratch(bytes, (scratch) => k.scope(() => compute(scratch)));
+  return k.scratch(bytes, compute);
 }
 
 /**
@@ -200,20 +212,18 @@ export function ssdBackward(k: Context, args: SsdBackwardArgs): SsdGradients {
   const chunk = Math.max(chunkSize, SHORTEST_CHUNK_BACKWARD);
   const inputs = [...upstream, ...pointers, initial, batch, seqLen, ...sizes, chunk, ...options];
   const bytes = k.wasm.ssdChunkedBackward(...Array<number>(9).fill(0), ...inputs, 0);
-  return k.scratch(bytes, (scratch) =>
-    k.scope(() => {
-      const like = (tensor: Tensor) => k.empty(tensor.shape);
-      const gradients: SsdGradients = { dx: like(x), ddt: like(dt), dA: like(A), dB: like(B), dC: like(C) };
-      if (D !== undefined) gradients.dD = like(D);
-      if (z !== undefined) gradients.dz = like(z);
-      if (dtBias !== undefined) gradients.dDtBias = like(dtBias);
-      if (initialState !== undefined) gradients.dInitialState = like(initialState);
-      const { dx, ddt, dA, dB, dC, dD, dz, dDtBias, dInitialState } = gradients;
-      const outputs = [dx, ddt, dA, dB, dC, dD, dz, dDtBias, dInitialState];
-      k.wasm.ssdChunkedBackward(...outputs.map((tensor) => tensor?.pointer ?? 0), ...inputs, scratch);
-      return gradients;
-    }),
-  );
+  return k.scratch(bytes, (scratch) => {
+    const like = (tensor: Tensor) => k.empty(tensor.shape);
+    const gradients: SsdGradients = { dx: like(x), ddt: like(dt), dA: like(A), dB: like(B), dC: like(C) };
+    if (D !== undefined) gradients.dD = like(D);
+    if (z !== undefined) gradients.dz = like(z);
+    if (dtBias !== undefined) gradients.dDtBias = like(dtBias);
+    if (initialState !== undefined) gradients.dInitialState = like(initialState);
+    const { dx, ddt, dA, dB, dC, dD, dz, dDtBias, dInitialState } = gradients;
+    const outputs = [dx, ddt, dA, dB, dC, dD, dz, dDtBias, dInitialState];
+    k.wasm.ssdChunkedBackward(...outputs.map((tensor) => tensor?.pointer ?? 0), ...inputs, scratch);
+    return gradients;
+  });
 }
 
 /**
@@ -235,3 +245,25 @@ export function ssdStep(k: Context, args: SsdStepArgs): Tensor<'float32'> {
   k.wasm.ssdStep(y.pointer, state.pointer, ...pointers, check.sizes.batch, ...sizes, ...options);
   return y;
 }
+
+const shared = {
+  x: 'tensor',
+  dt: 'tensor',
+  A: 'tensor',
+  B: 'tensor',
+  C: 'tensor',
+  D: 'tensor',
+  z: 'tensor',
+  dtBias: 'tensor',
+  dtSoftplus: 'flag',
+  dtLimit: 'list',
+} as const;
+/** Arguments of a whole sequence. */
+export const sequenceArgs = { ...shared, initialState: 'tensor', chunkSize: 'number' } as const;
+
+/** What becomes `k.*`, with the arguments of each. */
+export const ops = {
+  ssd: op(ssd, sequenceArgs),
+  ssdBackward: op(ssdBackward, { ...sequenceArgs, dy: 'tensor', dLastState: 'tensor' }),
+  ssdStep: op(ssdStep, { ...shared, state: 'tensor' }),
+};

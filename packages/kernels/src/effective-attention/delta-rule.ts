@@ -12,7 +12,7 @@ import { causalMatrix } from './through-kernel.js';
  * @returns `[batch, nHeads, seqLen, seqLen]`
  */
 export function deltaRuleMatrix(context: Context, args: Omit<DeltaRuleArgs, 'v'>): Tensor<'float32'> {
-  const check = new Check('deltaRuleMatrix', context);
+  const check = new Check('effectiveAttention', context);
   check.float32('q', args.q, ['batch', 'seqLen', 'nHeads', 'dKey']);
   return causalMatrix(context, args.q, (v) => deltaRule(context, { ...args, v, initialState: undefined }).o);
 }
@@ -22,7 +22,7 @@ export function gatedDeltaRuleMatrix(
   context: Context,
   args: Omit<GatedDeltaRuleArgs, 'v'>,
 ): Tensor<'float32'> {
-  const check = new Check('gatedDeltaRuleMatrix', context);
+  const check = new Check('effectiveAttention', context);
   check.float32('q', args.q, ['batch', 'seqLen', 'nHeads', 'dKey']);
   return causalMatrix(
     context,

@@ -16,7 +16,7 @@ export function linearAttentionMatrix(
   context: Context,
   args: Omit<LinearAttentionArgs, 'v'>,
 ): Tensor<'float32'> {
-  const check = new Check('linearAttentionMatrix', context);
+  const check = new Check('effectiveAttention', context);
   check.float32('q', args.q, ['batch', 'seqLen', 'nHeads', 'dKey']);
   return causalMatrix(
     context,

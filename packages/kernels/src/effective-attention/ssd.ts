@@ -1,7 +1,6 @@
 import { Check } from '../check.js';
 import type { Context } from '../context.js';
-import { checkLimit } from '../ssd-shared.js';
-import type { SsdArgs } from '../ssd.js';
+import { checkLimit, type SsdArgs } from '../ssd.js';
 import type { Tensor } from '../tensor.js';
 
 /**
@@ -17,7 +16,7 @@ export function ssdMatrix(
   context: Context,
   args: Pick<SsdArgs, 'dt' | 'A' | 'B' | 'C' | 'dtBias' | 'dtSoftplus' | 'dtLimit'>,
 ): Tensor<'float32'> {
-  const check = new Check('ssdMatrix', context);
+  const check = new Check('effectiveAttention', context);
   const { dt, A, B, C, dtBias, dtSoftplus, dtLimit } = args;
   check.float32('dt', dt, ['batch', 'seqLen', 'nHeads']);
   check.float32('A', A, ['nHeads']);
@@ -32,7 +31,7 @@ export function ssdMatrix(
   // prettier-ignore
   const inputs = [
     dt.pointer, A.pointer, B.pointer, C.pointer, bias,
-    batch, seqLen, nHeads, nGroups, dState, Number(Boolean(dtSoftplus)), min, max,
+    batch, seqLen, nHeads, nGroups, dState, Number(dtSoftplus ?? false), min, max,
   ];
   return context.scratch(context.wasm.ssdMatrixForward(0, ...inputs, 0), (scratch) => {
     const M = context.empty([batch, nHeads, seqLen, seqLen]);
