@@ -217,7 +217,7 @@ describe.each(guarded)('%s', (_variant, k) => {
       const make = () => fresh.zeros([1, length, 2, 8]);
       const args = { q: make(), k: make(), v: make(), decay: fresh.zeros([2]), form };
       const before = fresh.memory.usedBytes;
-      fresh.allocator.resetPeak();
+      fresh.resetPeak();
       const { o, lastState } = fresh.linearAttention(args);
       return fresh.memory.peakBytes - before - 4 * (o.size + lastState.size);
     });

@@ -81,21 +81,10 @@ const give = (k: Kernels, args: HostArgs) =>
 
 /** Most bytes in use at once while `fn` runs, beyond those before. */
 function peakBytes(k: Kernels, fn: () => void): number {
-  const { allocator } = k;
-  const before = allocator.usedBytes;
-  let peak = 0;
-  const allocate = allocator.allocate.bind(allocator);
-  allocator.allocate = (bytes) => {
-    const address = allocate(bytes);
-    peak = Math.max(peak, allocator.usedBytes - before);
-    return address;
-  };
-  try {
-    fn();
-  } finally {
-    allocator.allocate = allocate;
-  }
-  return peak;
+  const before = k.memory.usedBytes;
+  k.resetPeak();
+  fn();
+  return k.memory.peakBytes - before;
 }
 
 describe.each(guarded)('selectiveScan, %s', (_variant, k) => {

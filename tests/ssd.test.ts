@@ -1,4 +1,5 @@
 import type { Kernels, Tensor } from '@freelunch/kernels';
+import { internalsOf } from '@freelunch/kernels/internals';
 import { random } from '@freelunch/random';
 import { describe, expect, it } from 'vitest';
 import { fill, type HostArgs, type HostTensor, normal, run, runReference, uniform } from './cases/case.ts';
@@ -74,15 +75,16 @@ function working(k: Kernels, op: 'ssd' | 'ssdBackward', length: number): number 
   }
   if (op === 'ssdBackward') args.dy = args.x;
   let most = 0;
-  const { scratch } = k;
-  k.scratch = (bytes, use) => {
+  const context = internalsOf(k);
+  const { scratch } = context;
+  context.scratch = (bytes, use) => {
     most = Math.max(most, bytes);
-    return scratch.call(k, bytes, use) as never;
+    return scratch.call(context, bytes, use) as never;
   };
   try {
     run(k, op, args);
   } finally {
-    k.scratch = scratch;
+    context.scratch = scratch;
   }
   return most;
 }

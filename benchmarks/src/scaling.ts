@@ -160,7 +160,7 @@ export async function measureScaling(longest: number): Promise<Scaling[]> {
         const once = () => void k.scope(() => void run());
         once();
         const inputBytes = k.memory.usedBytes;
-        k.allocator.resetPeak();
+        k.resetPeak();
         once();
         bytes.push(k.memory.peakBytes - inputBytes);
         timesMs.push(best(once));

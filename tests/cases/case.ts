@@ -1,4 +1,5 @@
 import type { Kernels } from '@freelunch/kernels';
+import { internalsOf } from '@freelunch/kernels/internals';
 import * as references from '@freelunch/kernels/reference';
 import type { Array64 } from '@freelunch/kernels/reference';
 import { random, type Random } from '@freelunch/random';
@@ -91,7 +92,7 @@ export function run(
     const fn = (k as unknown as Record<string, AnyFunction | undefined>)[op];
     if (fn === undefined) throw new Error(`no kernel ${op}`);
     const result = fn(given);
-    if (k.allocator.guard) k.checkGuards();
+    if (internalsOf(k).allocator.guard) k.checkGuards();
     const outputs: Record<string, HostTensor> = {};
     const entries =
       result instanceof TensorClass ? { y: result } : ((result ?? {}) as Record<string, Tensor | undefined>);

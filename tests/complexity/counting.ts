@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { type Kernels, loadKernels, Tensor } from '@freelunch/kernels';
+import { internalsOf } from '@freelunch/kernels/internals';
 
 export interface Counts {
   flops: number;
@@ -20,7 +21,7 @@ export class CountingKernels {
 
   private constructor(k: Kernels) {
     this.k = k;
-    this.#counters = k.wasm as unknown as Record<string, WebAssembly.Global>;
+    this.#counters = internalsOf(k).wasm as unknown as Record<string, WebAssembly.Global>;
   }
 
   static async load(): Promise<CountingKernels> {
@@ -63,7 +64,7 @@ export class CountingKernels {
       const result = run();
       this.#counters.shadowWords.value = 0;
       const outputs = result instanceof Tensor ? [result] : Object.values(result ?? {});
-      const marks = new Uint8Array(k.allocator.memory.buffer, shadow.pointer, words);
+      const marks = new Uint8Array(internalsOf(k).allocator.memory.buffer, shadow.pointer, words);
       const marked = (tensors: readonly unknown[], bit: number) => {
         let bytes = 0;
         for (const tensor of tensors) {

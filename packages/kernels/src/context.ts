@@ -158,7 +158,7 @@ export class Context {
   }
 
   /** Runs `fn` in a scope, of which `settle` takes what is to live on. If either throws, the rest is freed. */
-  #within<T>(where: string, fn: () => T, settle: (made: readonly Tensor[], result: T) => void): T {
+  #within<T>(where: string, fn: () => T, settle: (made: Scope, result: T) => void): T {
     if (typeof fn !== 'function') throw new ArgumentError(`${where}: fn must be a function, got ${show(fn)}`);
     const scope: Scope = new Set();
     this.#scopes.push(scope);
@@ -170,7 +170,7 @@ export class Context {
       }
       this.#scopes.pop();
       open = false;
-      settle([...scope], result);
+      settle(scope, result);
       return result;
     } catch (error) {
       if (open) this.#scopes.pop();
@@ -215,9 +215,10 @@ function checkDType(where: string, dtype: DType): void {
 /** All tensors within nested arrays, maps, sets and plain objects. */
 function tensorsIn(value: unknown): Set<Tensor> {
   const found = new Set<Tensor>();
+  if (typeof value !== 'object' || value === null) return found;
   if (isTensor(value)) return found.add(value);
   const seen = new Set<unknown>();
-  const open = [value];
+  const open: unknown[] = [value];
   while (open.length > 0) {
     const item = open.pop();
     if (typeof item !== 'object' || item === null || seen.has(item)) continue;

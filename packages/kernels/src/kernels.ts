@@ -109,10 +109,11 @@ export interface Kernels
 const contexts = new WeakMap<object, Context>();
 
 /**
- * The compiled functions and the allocator behind a set of kernels: for tests and measurements. Whoever calls them by
- * hand can write anywhere in the kernels' memory.
+ * What lies behind a set of kernels, compiled functions and allocator among it: for tests and measurements. Whoever
+ * calls them by hand can write anywhere in the kernels' memory.
+ * @throws ArgumentError if `k` is not what `loadKernels` gave
  */
-export function internalsOf(k: Kernels): { readonly wasm: WasmExports; readonly allocator: Allocator } {
+export function internalsOf(k: Kernels): Context {
   const context = contexts.get(k);
   if (context === undefined) throw new ArgumentError(`internalsOf: k must be kernels, got ${show(k)}`);
   return context;

@@ -83,13 +83,9 @@ export class Allocator {
    * @throws OutOfMemoryError if there is no room for as many, ArgumentError for what is no number of bytes
    */
   allocate(bytes: number): number {
-    if (!(bytes >= 0) || bytes % 1 !== 0) {
-      if (bytes !== Infinity) throw new ArgumentError(`allocate: bytes must be a whole number, got ${bytes}`);
-    }
-    // Far beyond it, sums of sizes would no longer be exact.
-    if (bytes > this.#maximumBytes) {
-      throw new OutOfMemoryError(`allocate: ${bytes} bytes wanted, memory has at most ${this.#maximumBytes}`);
-    }
+    const whole = Number.isInteger(bytes) || bytes === Infinity;
+    if (!whole || bytes < 0) throw new ArgumentError(`allocate: bytes must be a whole number, got ${bytes}`);
+    if (bytes > Number.MAX_SAFE_INTEGER) this.#refuse(bytes); // sums with it would be wrong
     const edge = this.guard ? GUARD_BYTES : 0;
     const wanted = alignUp(Math.max(bytes, 1)) + 2 * edge;
     const span = this.#bestFit(wanted) ?? this.#grow(wanted);
@@ -140,12 +136,14 @@ export class Allocator {
     const room = Math.floor((this.#maximumBytes - this.#end) / PAGE_BYTES);
     const generous = Math.min(Math.max(missing, Math.ceil(this.#end / PAGE_BYTES / 4)), room);
     const grown = missing <= room && (this.#tryGrow(generous) ?? this.#tryGrow(missing));
-    if (!grown) {
-      throw new OutOfMemoryError(
-        `allocate: ${bytes} bytes wanted, ${this.#usedBytes} in use, memory is ${this.#end} bytes and cannot grow by ${missing} pages`,
-      );
-    }
+    if (!grown) this.#refuse(bytes);
     return this.#insert({ start: this.#end - grown * PAGE_BYTES, bytes: grown * PAGE_BYTES });
+  }
+
+  #refuse(bytes: number): never {
+    throw new OutOfMemoryError(
+      `allocate: ${bytes} bytes wanted, ${this.#usedBytes} in use, memory is ${this.#end} bytes and may grow to ${this.#maximumBytes}`,
+    );
   }
 
   #tryGrow(pages: number): number | undefined {

@@ -213,7 +213,7 @@ describe('train', () => {
     const peak = async (nLayers: number, gradientCheckpointing: boolean) => {
       const config = { ...attention, nLayers };
       return withModel(config, async (model) => {
-        k.allocator.resetPeak();
+        k.resetPeak();
         await collect(
           train(model, stream(), { steps: 1, gradientCheckpointing, optimizer: { type: 'sgd' } }),
         );

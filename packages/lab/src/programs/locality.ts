@@ -6,6 +6,7 @@ import { readFile } from 'node:fs/promises';
 import { cost, fitExponent } from '@freelunch/complexity';
 import { dpModelPlan } from '@freelunch/constructions';
 import { type Kernels, loadKernels } from '@freelunch/kernels';
+import { internalsOf } from '@freelunch/kernels/internals';
 import { recurrence } from '@freelunch/tasks';
 import { random } from '@freelunch/random';
 import { InputError } from '../errors.js';
@@ -77,7 +78,7 @@ const MODULUS = 7;
 async function loadCounting(): Promise<{ k: Kernels; flops: () => number }> {
   const source = await readFile(new URL('../../build/counting.wasm', import.meta.url));
   const k = await loadKernels({ variant: 'simd', source });
-  const counter = (k.wasm as unknown as { flops: WebAssembly.Global }).flops;
+  const counter = (internalsOf(k).wasm as unknown as { flops: WebAssembly.Global }).flops;
   return { k, flops: () => Number(counter.value as bigint) };
 }
 

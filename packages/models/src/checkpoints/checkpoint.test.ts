@@ -599,7 +599,7 @@ describe('loading', () => {
         return source.read(offset, length);
       },
     };
-    k.allocator.resetPeak();
+    k.resetPeak();
     const { usedBytes } = k.memory;
     const { tensors } = await loadSafetensors(k, counting);
     expect(longest).toBe(2 ** 22); // 4 MB of 16
