@@ -243,7 +243,8 @@ describe.each(guarded)('%s', (_variant, k) => {
     const before = k.memory;
     const refuses = (options: object, message: string) => {
       for (const op of ['softmaxAttention', 'softmaxAttentionBackward'] as const) {
-        const all = { ...args, do: q, ...options } as Attention & { do: Tensor };
+        const upstream = op === 'softmaxAttention' ? {} : { do: q };
+        const all = { ...args, ...upstream, ...options } as Attention & { do: Tensor };
         expect(() => k[op](all)).toThrow(`${op}: ${message}`);
       }
     };
@@ -255,7 +256,7 @@ describe.each(guarded)('%s', (_variant, k) => {
     }));
     refuses({ k: undefined }, 'k must be a float32 tensor, got nothing');
     refuses({ q: made.integers }, 'q must be float32, got int32');
-    refuses({ q: made.threeHeads, do: made.threeHeads }, 'nHeads must be a multiple of nKvHeads = 2, got 3');
+    refuses({ q: made.threeHeads }, 'nHeads must be a multiple of nKvHeads = 2, got 3');
     refuses(
       { v: made.shortValues },
       'v must be [batch, kLen, nKvHeads, valueDim] = [1, 6, 2, valueDim], got',

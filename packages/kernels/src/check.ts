@@ -109,7 +109,9 @@ export class Check {
 
   #live(name: string, tensor: Tensor | undefined, dtype: DType): void {
     if (!isTensor(tensor)) {
-      throw new DTypeError(`${this.#where}: ${name} must be a ${dtype} tensor, got ${show(tensor)}`);
+      throw new DTypeError(
+        `${this.#where}: ${name} must be a ${dtype} tensor, got ${tensor === undefined ? 'nothing' : show(tensor)}`,
+      );
     }
     if (tensor.disposed)
       throw new DisposedError(
