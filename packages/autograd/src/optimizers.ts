@@ -59,13 +59,17 @@ function createOptimizer(
     if (!(decay >= 0 && decay < Infinity))
       throw new ArgumentError(`${where}: weightDecay must be a finite number from 0 up, got ${decay}`);
   }
-  for (const group of groups) {
-    for (const [name, parameter] of group.parameters) {
-      if (slots.has(name)) throw new ArgumentError(`${where}: ${name} must be in one group, got it in two`);
-      const state = roles.map(() => k.zeros(parameter.shape));
-      slots.set(name, { parameter, weightDecay: decayOf(group), state });
+  // In a scope: where memory ends before all is made, nothing of it stays.
+  k.scope(() => {
+    for (const group of groups) {
+      for (const [name, parameter] of group.parameters) {
+        if (slots.has(name)) throw new ArgumentError(`${where}: ${name} must be in one group, got it in two`);
+        const state = roles.map(() => k.zeros(parameter.shape));
+        slots.set(name, { parameter, weightDecay: decayOf(group), state });
+      }
     }
-  }
+    return Array.from(slots.values(), ({ state }) => state);
+  });
   const tensors = new Map<string, FloatTensor>();
   roles.forEach((role, i) => {
     for (const [name, slot] of slots) tensors.set(`${role}.${name}`, slot.state[i]);

@@ -3,8 +3,16 @@ export { createModel, LanguageModel } from './language-model.js';
 export type { ForwardOptions, LossOptions, ModelState, Tokens } from './language-model.js';
 export type { GenerateOptions } from './generate.js';
 export { train } from './train.js';
-export type { Batches, OptimizerConfig, StepMetrics, TrainingBatch, TrainOptions } from './train.js';
-export * from './checkpoints/byte-source.js';
+export type { Batches, TrainingBatch } from './training/batches.js';
+export type { OptimizerConfig, StepMetrics, TrainOptions } from './training/options.js';
+export {
+  blobSource,
+  bytesSource,
+  type ByteSource,
+  fileSource,
+  streamSource,
+} from './checkpoints/byte-source.js';
+export { urlSource, type UrlOptions } from './checkpoints/url-source.js';
 export {
   encodeSafetensors,
   loadSafetensors,
