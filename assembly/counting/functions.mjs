@@ -12,7 +12,7 @@ const transcendental = new Set([
   'activation/expMinus1',
   'activation/normalTail', // the tail of the normal distribution
 ]);
-const multiplyAdd = new Set(['simd/madd/madd', 'simd/madd/nmadd']);
+const multiplyAdd = new Set(['simd/madd/madd', 'simd/madd/maddWhere', 'simd/madd/nmadd']);
 /** Called by the above alone; and sizes of scratch memory, which are floats but no work. */
 const inner = new Set(['simd/exp/expNormal']);
 

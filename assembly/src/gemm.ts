@@ -9,7 +9,7 @@
  * into scratch memory in panels, in the order in which a register tile reads them, so that one tile kernel serves
  * all transposes and sizes. A few rows (decoding) go past this: they read b as it lies, at the speed of memory.
  *
- * The caller gives scratch memory of matmulScratchBytes(m, n, k).
+ * The caller gives scratch memory of matmulForwardScratchBytes(m, n, k).
  */
 import { loadTail, madd, storeTail, sum } from './simd';
 
@@ -27,13 +27,13 @@ const FEW_ROWS: i32 = 4;
 const zeros: usize = memory.data<f32>([0, 0, 0, 0, 0, 0, 0, 0], 16);
 
 /** Bytes of scratch memory that a product of these sizes needs. */
-export function matmulScratchBytes(m: i32, n: i32, k: i32): i32 {
+export function matmulForwardScratchBytes(m: i32, n: i32, k: i32): f64 {
   const depth = min(k, BLOCK_DEPTH);
   const floats =
     (TILE_ROWS + 1) * TILE_COLUMNS +
     roundUp(min(n, BLOCK_COLUMNS), TILE_COLUMNS) * depth +
     roundUp(min(m, BLOCK_ROWS), TILE_ROWS) * depth;
-  return floats << 2;
+  return <f64>(floats << 2);
 }
 
 /**

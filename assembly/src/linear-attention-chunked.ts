@@ -46,10 +46,10 @@ function roundUp(size: i32, unit: i32): i32 {
 }
 
 /** Bytes of `scratch`: they do not depend on the length. */
-export function linearAttentionChunkedScratchBytes(nHeads: i32, dKey: i32, dValue: i32): f64 {
+export function linearAttentionChunkedForwardScratchBytes(nHeads: i32, dKey: i32, dValue: i32): f64 {
   const steps = <f64>STEPS;
-  const key = <f64>padded(dKey);
-  const value = <f64>padded(dValue);
+  const key = ceil<f64>(<f64>dKey / 8) * 8;
+  const value = ceil<f64>(<f64>dValue / 8) * 8;
   const shared = steps * (4 * key + steps + value + 5);
   return 4 * (shared + <f64>nHeads * ((<f64>dKey + steps) * value + key));
 }
@@ -132,7 +132,24 @@ function scores(p: usize, q: usize, k: usize, steps: i32, dKey: i32): void {
   }
 }
 
-/** out = left^T right; without the first `skipped` rows of both, and each step without the p of later tiles. */
+/** One row of a tile: out += sum_d a[d] b[d] over the rows d of `left` and of a panel of `right`. */
+function tileRow(out: usize, a: usize, b: usize, depth: i32): void {
+  let low = v128.load(out);
+  let high = v128.load(out, 16);
+  for (; depth > 0; depth--, a += ROW, b += 32) {
+    const x = v128.load32_splat(a);
+    low = madd(x, v128.load(b), low);
+    high = madd(x, v128.load(b, 16), high);
+  }
+  v128.store(out, low);
+  v128.store(out, high, 16);
+}
+
+/**
+ * out = left^T right; without the first `skipped` rows of both, and each step without the p of later ones. The rows of
+ * v up to a tile's own are read by the whole tile, its own row by row: to multiply what is later by 0 would be no mask,
+ * since 0 times NaN or infinity is NaN.
+ */
 // prettier-ignore
 function outputs(
   out: usize, outRow: usize, left: usize, right: usize, panel: usize,
@@ -140,12 +157,16 @@ function outputs(
 ): void {
   left += <usize>skipped * ROW;
   right += <usize>skipped * 32;
-  const depth = dKey - skipped + ROWS;
+  const depth = dKey - skipped;
   for (let c = 0; c < dValue; c += COLUMNS) {
     let to = out + ((<usize>c) << 2);
     for (let i = 0; i < steps; i += ROWS) {
-      tile(to, outRow, zeros, 0, left + ((<usize>i) << 2), ROW, right, 32, depth + i);
-      to += <usize>ROWS * outRow;
+      const column = left + ((<usize>i) << 2);
+      tile(to, outRow, zeros, 0, column, ROW, right, 32, depth + i);
+      const own = <usize>(depth + i);
+      for (let r = 0; r < ROWS; r++, to += outRow) {
+        tileRow(to, column + own * ROW + ((<usize>r) << 2), right + (own << 5), r + 1);
+      }
     }
     right += panel;
   }
@@ -361,7 +382,7 @@ function unpackScaled(target: usize, stride: usize, rows: usize, row: usize, fac
   }
 }
 
-/** As `linearAttentionForward` without a gate; `scratch` has the bytes that `linearAttentionChunkedScratchBytes` says. */
+/** As `linearAttentionForward` without a gate; `scratch` has the bytes that `linearAttentionChunkedForwardScratchBytes` says. */
 // prettier-ignore
 export function linearAttentionChunkedForward(
   o: usize, lastState: usize, lastNormalizer: usize,

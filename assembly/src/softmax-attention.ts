@@ -15,12 +15,15 @@
  *
  * The caller guarantees: from and to do not fall; to <= keyCount; the four lists are readable up to a multiple
  * of 8 elements, and from and to hold 0 there; no key comes twice for a query; nHeads is a multiple of nKvHeads;
- * scratch has as many bytes as softmaxAttentionForwardBytes or -BackwardBytes says. A query without keys gets
+ * scratch has as many bytes as softmaxAttentionForwardScratchBytes or -BackwardScratchBytes says. A query without keys gets
  * o = 0 and logSumExp = -inf.
  *
  * Lanes run along queries, eight side by side, a panel: [.., 8] below. So maxima, sums and masks are vertical.
+ *
+ * What a query does not see reaches nothing of it, NaN and infinity included. So a weight of 0 is no mask: where not
+ * all queries of a tile see the same keys, products leave out the pairs that are not seen.
  */
-import { expNegative, loadTail, madd, storeTail, sum } from './simd';
+import { expNegative, loadTail, madd, maddWhere, storeTail, sum } from './simd';
 
 const LANES: i32 = 8;
 const LANE_BYTES: usize = 32;
@@ -120,6 +123,47 @@ function outerTile(out: usize, outRow: usize, a: usize, b: usize, bStep: usize, 
   v128.store(out2, c20); v128.store(out2, c21, 16);
   v128.store(out3, c30); v128.store(out3, c31, 16);
   v128.store(out4, c40); v128.store(out4, c41, 16);
+}
+
+/**
+ * The same for the keys first <= j < last, added to out, where each lane takes the keys from <= j < to alone; four
+ * lanes at a time.
+ */
+// prettier-ignore
+function edgeTile(
+  out: usize, a: usize, aStep: usize, b: usize, bStep: usize, first: i32, last: i32, from: usize, to: usize,
+): void {
+  for (let lanes: usize = 0; lanes < LANE_BYTES; lanes += 16) {
+    const begin = v128.load(from + lanes), end = v128.load(to + lanes);
+    let row = out + lanes, left = a, right = b + lanes;
+    let c0 = v128.load(row), c1 = v128.load(row, 32), c2 = v128.load(row, 64);
+    let c3 = v128.load(row, 96), c4 = v128.load(row, 128);
+    for (let j = first; j < last; j++, left += aStep, right += bStep) {
+      const number = i32x4.splat(j);
+      const seen = v128.and(i32x4.ge_s(number, begin), i32x4.lt_s(number, end));
+      const weights = v128.load(right);
+      c0 = maddWhere(v128.load32_splat(left), weights, c0, seen);
+      c1 = maddWhere(v128.load32_splat(left, 4), weights, c1, seen);
+      c2 = maddWhere(v128.load32_splat(left, 8), weights, c2, seen);
+      c3 = maddWhere(v128.load32_splat(left, 12), weights, c3, seen);
+      c4 = maddWhere(v128.load32_splat(left, 16), weights, c4, seen);
+    }
+    v128.store(row, c0); v128.store(row, c1, 32); v128.store(row, c2, 64);
+    v128.store(row, c3, 96); v128.store(row, c4, 128);
+  }
+}
+
+/** One row of outerTile: out[0..7] += sum_n a[n] b[n][0..7]. */
+function outerRow(out: usize, a: usize, b: usize, bStep: usize, depth: i32): void {
+  let low = v128.load(out);
+  let high = v128.load(out, 16);
+  for (; depth > 0; depth--, a += 4, b += bStep) {
+    const x = v128.load32_splat(a);
+    low = madd(x, v128.load(b), low);
+    high = madd(x, v128.load(b, 16), high);
+  }
+  v128.store(out, low);
+  v128.store(out, high, 16);
 }
 
 /** The lanes of a, b, c, d as rows: (a0 b0 c0 d0) to out, (a1 b1 c1 d1) to out + stride, and so on. */
@@ -332,20 +376,32 @@ function exponentials(scores: usize, count: i32, max: usize, total: usize, oT: u
   v128.store(total, total1, 16);
 }
 
-/** Bytes of scratch for one call of softmaxAttentionForward. */
-// prettier-ignore
-export function softmaxAttentionForwardBytes(queryCount: i32, keyCount: i32, headDim: i32, valueDim: i32): usize {
-  if (queryCount < FEW) return softmaxAttentionWeightsBytes(keyCount);
-  const keys = roundUp(keyCount, ROWS);
-  return (
-    bytes(KEY_TILE, LANES) + 2 * QUERY_TILE_BYTES + PANELS * (lanesBytes(headDim) + lanesBytes(valueDim)) +
-    bytes(keys, headDim) + bytes(keys, roundUp(valueDim, ROWS))
-  );
+/** Of `rows` times `columns` floats; sizes of scratch memory are f64, so that none wraps. */
+function floatBytes(rows: i32, columns: i32): f64 {
+  return 4 * <f64>rows * <f64>columns;
 }
 
-/** Bytes of scratch for one call of softmaxAttentionWeights: the scores of a query. */
-export function softmaxAttentionWeightsBytes(keyCount: i32): usize {
-  return words(roundUp(keyCount, 4));
+/** Bytes of scratch memory. */
+// prettier-ignore
+export function softmaxAttentionForwardScratchBytes(
+  queryCount: i32, keyCount: i32, headDim: i32, valueDim: i32,
+): f64 {
+  if (queryCount < FEW) return softmaxAttentionWeightsScratchBytes(keyCount);
+  const fixed = <f64>(bytes(KEY_TILE, LANES) + 2 * QUERY_TILE_BYTES);
+  const queries = floatBytes(QUERY_TILE, ROWS) + floatBytes(QUERY_TILE, headDim);
+  const outputs = floatBytes(QUERY_TILE, ROWS) + floatBytes(QUERY_TILE, valueDim);
+  const fives = ceil<f64>(<f64>keyCount / ROWS) * (4 * ROWS);
+  return fixed + queries + outputs + fives * (<f64>headDim + up(valueDim, ROWS));
+}
+
+/** Bytes of scratch memory: the scores of a query. */
+export function softmaxAttentionWeightsScratchBytes(keyCount: i32): f64 {
+  return 4 * up(keyCount, 4);
+}
+
+/** roundUp where the result may not be an i32. */
+function up(n: i32, to: i32): f64 {
+  return ceil<f64>(<f64>n / to) * to;
 }
 
 /** One pass. @returns the number of scores computed, with those that a mask then takes out */
@@ -423,7 +479,10 @@ export function softmaxAttentionForward(
               );
             }
             exponentials(scores, rows, maxima + lane, totals + lane, oPacked, valueDim);
-            mix(oPacked, vRows + <usize>first * vWide, vWide, scores, LANE_BYTES, count);
+            mix(
+              oPacked, vRows + <usize>first * vWide, vWide, scores, LANE_BYTES,
+              first, first + count, from + words(n), to + words(n), min(LANES, stop - n),
+            );
             computed += <f64>(rows * LANES);
           }
         }
@@ -469,11 +528,26 @@ function dots(out: usize, outRow: usize, panels: usize, lanes: usize, rows: i32,
   }
 }
 
-/** lanes [.., 8] += sum_j rows[j] weights[j], weights[j] of eight lanes; rows have `wide` bytes, by fives. */
+/**
+ * lanes [.., 8] += sum_j rows[j] weights[j] over the keys first <= j < last, weights[j] of eight lanes; rows have
+ * `wide` bytes, by fives. Each of the `count` queries of the panel takes the keys that it sees, from <= j < to.
+ */
 // prettier-ignore
-function mix(lanes: usize, rows: usize, wide: usize, weights: usize, weightsRow: usize, depth: i32): void {
-  for (let c: usize = 0; c < wide; c += ROWS * 4) {
-    tile(lanes + c * LANES, LANE_BYTES, rows + c, wide, weights, weightsRow, depth, true);
+function mix(
+  lanes: usize, rows: usize, wide: usize, weights: usize, weightsRow: usize,
+  first: i32, last: i32, from: usize, to: usize, count: i32,
+): void {
+  // Between these, all see all.
+  const begin = min(last, max(first, load<i32>(from + words(count - 1))));
+  const end = max(begin, min(last, load<i32>(to)));
+  const rowsAll = <usize>(begin - first) * wide, weightsAll = <usize>(begin - first) * weightsRow;
+  const rowsEnd = <usize>(end - first) * wide, weightsEnd = <usize>(end - first) * weightsRow;
+  for (let c: usize = 0; c < wide; c += ROWS * 4, rows += ROWS * 4, lanes += ROWS * LANE_BYTES) {
+    if (begin > first) edgeTile(lanes, rows, wide, weights, weightsRow, first, begin, from, to);
+    if (end > begin) {
+      tile(lanes, LANE_BYTES, rows + rowsAll, wide, weights + weightsAll, weightsRow, end - begin, true);
+    }
+    if (last > end) edgeTile(lanes, rows + rowsEnd, wide, weights + weightsEnd, weightsRow, end, last, from, to);
   }
 }
 
@@ -483,7 +557,8 @@ function openPanel(maxima: usize, totals: usize, sums: usize, list: usize, count
   for (let i = 0; i < LANES; i++) {
     const before: f32 = continued && i < count ? load<f32>(sums + words(load<i32>(list + words(i)))) : -Infinity;
     store<f32>(maxima + words(i), before > LOWEST ? before : LOWEST);
-    store<f32>(totals + words(i), before > LOWEST ? 1 : 0);
+    // NaN stays what it is: a sum of scores one of which is NaN.
+    store<f32>(totals + words(i), before == -Infinity ? 0 : isNaN<f32>(before) ? before : 1);
   }
 }
 
@@ -491,9 +566,9 @@ function openPanel(maxima: usize, totals: usize, sums: usize, list: usize, count
 function closePanel(maxima: usize, totals: usize, sums: usize, list: usize, count: i32): void {
   for (let i = 0; i < min(count, LANES); i++) {
     const total = load<f32>(totals + words(i));
-    const logSum: f32 = total > 0 ? load<f32>(maxima + words(i)) + Mathf.log(total) : -Infinity;
+    const logSum: f32 = total == 0 ? -Infinity : load<f32>(maxima + words(i)) + Mathf.log(total);
     store<f32>(sums + words(load<i32>(list + words(i))), logSum);
-    store<f32>(totals + words(i), total > 0 ? 1 / total : 0);
+    store<f32>(totals + words(i), total == 0 ? 0 : 1 / total);
   }
 }
 
@@ -561,8 +636,8 @@ function attendRow(
     else totals = f32x4.add(totals, loadTail(at, count));
   }
   const total = kept + sum(totals);
-  store<f32>(logSumExp, total > 0 ? most + Mathf.log(total) : -Infinity);
-  const share: f32 = total > 0 ? 1 / total : 0;
+  store<f32>(logSumExp, total == 0 ? -Infinity : most + Mathf.log(total));
+  const share: f32 = total == 0 ? 0 : 1 / total;
   const shares = f32x4.splat(share), keptShares = f32x4.splat(kept * share);
 
   const width = words(valueDim);
@@ -635,21 +710,13 @@ export function softmaxAttentionWeights(
   }
 }
 
-/** Bytes of scratch for one call of softmaxAttentionBackward. */
-export function softmaxAttentionBackwardBytes(keyCount: i32, headDim: i32, valueDim: i32): usize {
-  const keys = roundUp(keyCount, ROWS);
-  return (
-    2 * bytes(KEY_TILE, QUERY_TILE) +
-    2 * QUERY_TILE_BYTES +
-    LANE_BYTES +
-    PANELS * 8 + // first and last key number of each panel
-    PANELS * (2 * lanesBytes(headDim) + lanesBytes(valueDim)) +
-    bytes(QUERY_TILE + keys, roundUp(headDim, LANES)) +
-    bytes(QUERY_TILE + keys, roundUp(valueDim, LANES)) +
-    bytes(keys, headDim) +
-    bytes(keys, valueDim) +
-    bytes(keys, roundUp(headDim, ROWS))
-  );
+/** Bytes of scratch memory. */
+export function softmaxAttentionBackwardScratchBytes(keyCount: i32, headDim: i32, valueDim: i32): f64 {
+  const keys = up(keyCount, ROWS);
+  const fixed = <f64>(2 * bytes(KEY_TILE, QUERY_TILE) + 2 * QUERY_TILE_BYTES + LANE_BYTES + ROWS * 8);
+  const lanes = 4 * QUERY_TILE * (3 * ROWS + 2 * <f64>headDim + <f64>valueDim);
+  const rows = 4 * (QUERY_TILE + keys) * (up(headDim, LANES) + up(valueDim, LANES));
+  return fixed + lanes + rows + 4 * keys * (<f64>headDim + <f64>valueDim + up(headDim, ROWS));
 }
 
 /**
@@ -680,7 +747,7 @@ export function softmaxAttentionBackward(
   const deltas = sums + QUERY_TILE_BYTES;
   const scales = deltas + QUERY_TILE_BYTES;
   const ranges = scales + LANE_BYTES;
-  const qT = ranges + PANELS * 8, qPanel = lanesBytes(headDim);
+  const qT = ranges + ROWS * 8, qPanel = lanesBytes(headDim);
   const dqT = qT + PANELS * qPanel;
   const dOT = dqT + PANELS * qPanel, oPanel = lanesBytes(valueDim);
   const qRows = dOT + PANELS * oPanel;
@@ -713,7 +780,7 @@ export function softmaxAttentionBackward(
           const at = sh + words(t);
           const logSum = load<f32>(logSumExp + at);
           // A query without keys: all masked, so that any finite number will do.
-          store<f32>(sums + words(n), logSum > LOWEST ? logSum : 0);
+          store<f32>(sums + words(n), logSum == -Infinity ? 0 : logSum);
           const delta = dot(dORows + <usize>n * valueWide, o + oh + <usize>t * oRow, valueDim);
           store<f32>(deltas + words(n), dLogSumExp == 0 ? delta : delta - load<f32>(dLogSumExp + at));
         }
@@ -731,8 +798,6 @@ export function softmaxAttentionBackward(
             const panel = <usize>((n - start) / LANES), lane = panel * LANE_BYTES;
             const first = firstKey(from, n, key);
             const rows = roundUp(max(0, lastKey(to, n, stop, tileEnd) - first), ROWS);
-            store<i32>(ranges + panel * 8, first);
-            store<i32>(ranges + panel * 8, first + rows, 4);
             if (rows == 0) continue;
             const corner = <usize>(first - key) * QUERY_TILE_BYTES + lane;
             dots(p + corner, QUERY_TILE_BYTES, kPanels + bytes(first, headDim), qT + panel * qPanel, rows, headDim);
@@ -744,29 +809,17 @@ export function softmaxAttentionBackward(
               );
             }
             scoreGradients(p + corner, ds + corner, rows, sums + lane, deltas + lane);
-            mix(dqT + panel * qPanel, kRows + <usize>first * kWide, kWide, ds + corner, QUERY_TILE_BYTES, rows);
+            mix(
+              dqT + panel * qPanel, kRows + <usize>first * kWide, kWide, ds + corner, QUERY_TILE_BYTES,
+              first, first + rows, from + words(n), to + words(n), min(LANES, stop - n),
+            );
           }
 
-          const panels = (count + LANES - 1) / LANES;
           for (let j = key; j < tileEnd; j += ROWS) {
-            // Panels that see these five keys are neighbours: from and to do not fall.
-            let begin = 0;
-            while (begin < panels && load<i32>(ranges + (<usize>begin) * 8, 4) <= j) begin++;
-            let behind = begin;
-            while (behind < panels && load<i32>(ranges + (<usize>behind) * 8) <= j) behind++;
-            const depth = (behind - begin) * LANES, row = <usize>(begin * LANES);
-            if (depth <= 0) continue;
-            const corner = <usize>(j - key) * QUERY_TILE_BYTES + row * 4;
-            for (let c: usize = 0; c < headWide; c += LANE_BYTES) {
-              outerTile(
-                dkRows + <usize>j * headWide + c, headWide, ds + corner, qRows + row * headWide + c, headWide, depth,
-              );
-            }
-            for (let c: usize = 0; c < valueWide; c += LANE_BYTES) {
-              outerTile(
-                dvRows + <usize>j * valueWide + c, valueWide, p + corner, dORows + row * valueWide + c, valueWide, depth,
-              );
-            }
+            seeingQueries(ranges, j, min(ROWS, keyCount - j), from + words(start), to + words(start), count);
+            const corner = <usize>(j - key) * QUERY_TILE_BYTES;
+            addOuter(dkRows + <usize>j * headWide, headWide, ds + corner, qRows, ranges);
+            addOuter(dvRows + <usize>j * valueWide, valueWide, p + corner, dORows, ranges);
           }
         }
 
@@ -778,6 +831,50 @@ export function softmaxAttentionBackward(
     }
     addRows(dk + kh, kRow, keys, dkRows, headWide, keyCount, headDim);
     addRows(dv + vh, vRow, keys, dvRows, valueWide, keyCount, valueDim);
+  }
+}
+
+/**
+ * ranges[r] = the queries begin <= n < end that see key number j + r, for r < 5; of rows beyond the keys there are
+ * `keys`, the others are like the last. They are neighbours: from and to do not fall.
+ */
+function seeingQueries(ranges: usize, j: i32, keys: i32, from: usize, to: usize, count: i32): void {
+  let begin = 0;
+  let end = 0;
+  for (let r = 0; r < ROWS; r++, ranges += 8) {
+    if (r < keys) {
+      while (begin < count && load<i32>(to + words(begin)) <= j + r) begin++;
+      while (end < count && load<i32>(from + words(end)) <= j + r) end++;
+    }
+    store<i32>(ranges, begin);
+    store<i32>(ranges, max(begin, end), 4);
+  }
+}
+
+/** out[r] += sum_n weights[r][n] rows[n] over the queries n of ranges[r], for r < 5; rows of `wide` bytes, by eights. */
+function addOuter(out: usize, wide: usize, weights: usize, rows: usize, ranges: usize): void {
+  // Between these, all see all.
+  const begin = load<i32>(ranges + (ROWS - 1) * 8);
+  const end = max(begin, load<i32>(ranges, 4));
+  const edgeBefore = load<i32>(ranges) < begin;
+  const edgeAfter = load<i32>(ranges + (ROWS - 1) * 8, 4) > end;
+  for (let c: usize = 0; c < wide; c += LANE_BYTES, out += LANE_BYTES, rows += LANE_BYTES) {
+    if (edgeBefore) outerEdge(out, wide, weights, rows, ranges, 0, begin);
+    if (end > begin) {
+      outerTile(out, wide, weights + words(begin), rows + <usize>begin * wide, wide, end - begin);
+    }
+    if (edgeAfter) outerEdge(out, wide, weights, rows, ranges, end, QUERY_TILE);
+  }
+}
+
+/** The same for the queries least <= n < most, row by row. */
+// prettier-ignore
+function outerEdge(
+  out: usize, wide: usize, weights: usize, rows: usize, ranges: usize, least: i32, most: i32,
+): void {
+  for (let r = 0; r < ROWS; r++, out += wide, weights += QUERY_TILE_BYTES, ranges += 8) {
+    const begin = max(least, load<i32>(ranges)), end = min(most, load<i32>(ranges, 4));
+    if (end > begin) outerRow(out, weights + words(begin), rows + <usize>begin * wide, wide, end - begin);
   }
 }
 

@@ -145,6 +145,35 @@ function multiply(
   }
 }
 
+/** One row of a tile: out += sum_d a[d] b[d]; steps of a are a tile's, 4 * ROWS bytes. */
+function tileRow(out: usize, a: usize, b: usize, depth: i32): void {
+  let low = v128.load(out);
+  let high = v128.load(out, 16);
+  for (; depth > 0; depth--) {
+    const x = v128.load32_splat(a);
+    low = madd(x, v128.load(b), low);
+    high = madd(x, v128.load(b, 16), high);
+    a += 4 * ROWS;
+    b += 32;
+  }
+  v128.store(out, low);
+  v128.store(out, high, 16);
+}
+
+/**
+ * out += a b where the tile of a is square and lies on the diagonal of a triangular matrix. Row by row, so that what
+ * is beside the triangle never meets b: there a 0 would be no mask, since 0 times NaN or infinity is NaN.
+ */
+function diagonalTile(out: usize, outRow: usize, a: usize, b: usize, depth: i32, upper: bool): void {
+  for (let i = 0; i < ROWS; i++) {
+    const begin = upper ? <usize>i : 0;
+    const end = upper ? depth : min(i + 1, depth);
+    tileRow(out, a + begin * (4 * ROWS), b + begin * 32, end - <i32>begin);
+    out += outRow;
+    a += 4;
+  }
+}
+
 /** The same where `part` says that one matrix is triangular. out has panels of 32 bytes. */
 // prettier-ignore
 function multiplyTriangle(
@@ -158,10 +187,18 @@ function multiplyTriangle(
     let left = a + <usize>skipped * aPanel;
     let factors = scale + <usize>skipped * scaleStep;
     for (let row = skipped * ROWS; row < rows; row += ROWS) {
-      const begin = part == UPPER_LEFT ? row : 0;
-      const end = part == LOWER_LEFT ? row + ROWS : depth;
+      const here = <usize>row;
       scaleTile(target, outRow, factors);
-      tile(target, outRow, left + <usize>begin * (4 * ROWS), b + <usize>begin * 32, end - begin);
+      if (part == LOWER_LEFT) {
+        tile(target, outRow, left, b, row);
+        diagonalTile(target, outRow, left + here * (4 * ROWS), b + here * 32, ROWS, false);
+      } else if (part == UPPER_LEFT) {
+        const next = here + ROWS;
+        diagonalTile(target, outRow, left + here * (4 * ROWS), b + here * 32, min(ROWS, depth - row), true);
+        tile(target, outRow, left + next * (4 * ROWS), b + next * 32, depth - <i32>next);
+      } else {
+        tile(target, outRow, left, b, depth);
+      }
       target += <usize>ROWS * outRow;
       left += aPanel;
       factors += scaleStep;
@@ -330,7 +367,7 @@ function stepSizes(
       const bias = dtBias == 0 ? 0 : dtBias + <usize>head * 4;
       let step = rawStep(dt + at, bias, nHeads - head);
       if (dtSoftplus) step = softplus(step);
-      storeTail(out + at, f32x4.pmin(high, f32x4.pmax(low, step)), nHeads - head);
+      storeTail(out + at, f32x4.pmin(f32x4.pmax(step, low), high), nHeads - head);
     }
   }
 }

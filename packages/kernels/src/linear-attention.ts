@@ -155,7 +155,7 @@ export function linearAttention(
   const { wasm } = context;
   const chunked = form === 'auto' ? isFasterChunked(check.sizes, decay, gate) : form === 'chunked';
   const bytes = chunked
-    ? wasm.linearAttentionChunkedScratchBytes(nHeads, dKey, dValue)
+    ? wasm.linearAttentionChunkedForwardScratchBytes(nHeads, dKey, dValue)
     : wasm.linearAttentionForwardScratchBytes(nHeads, dKey, dValue);
   return context.scratch(bytes, (scratch) => {
     const o = context.empty(v.shape);

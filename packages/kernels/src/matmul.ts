@@ -130,7 +130,7 @@ function withLeading<T>(leading: readonly number[], rows: T, columns: T): (numbe
 
 /** Working memory for a product of an [m, k] by a [k, n] matrix. */
 function withScratch<T>(context: Context, m: number, n: number, k: number, use: (scratch: number) => T): T {
-  return context.scratch(context.wasm.matmulScratchBytes(m, n, k), use);
+  return context.scratch(context.wasm.matmulForwardScratchBytes(m, n, k), use);
 }
 
 const shared = { a: 'tensor', b: 'tensor', transposeA: 'flag', transposeB: 'flag', bias: 'tensor' } as const;

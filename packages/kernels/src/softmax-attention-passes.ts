@@ -220,7 +220,7 @@ export function eachPass(
   let bytes = 0;
   let listWords = 0;
   for (const { queries, keys } of new Set(passes.flat())) {
-    bytes = Math.max(bytes, scratchBytes(queries.length, keys.length) >>> 0);
+    bytes = Math.max(bytes, scratchBytes(queries.length, keys.length));
     listWords = Math.max(listWords, 3 * padded(queries.length) + padded(keys.length));
   }
   context.scratch(listWords * 4, (listAddress) => {

@@ -114,7 +114,7 @@ export function softmaxAttentionBackward(
     const oBytes = qLen * nHeads * valueDim * 4;
     const sumBytes = nHeads * qLen * 4;
     const scratchBytes = (_: number, keyCount: number) =>
-      context.wasm.softmaxAttentionBackwardBytes(keyCount, headDim, valueDim);
+      context.wasm.softmaxAttentionBackwardScratchBytes(keyCount, headDim, valueDim);
     eachPass(context, plan.passes, scratchBytes, (b, pass, lists) => {
       context.wasm.softmaxAttentionBackward(
         dq.pointer + b * qBytes,
@@ -184,7 +184,7 @@ export function softmaxAttentionStep(context: Context, args: SoftmaxAttentionSte
     }
     context.scratch(batch * nHeads * 4, (logSumExp) => {
       const bytes = (queryCount: number, keyCount: number) =>
-        context.wasm.softmaxAttentionForwardBytes(queryCount, keyCount, headDim, valueDim);
+        context.wasm.softmaxAttentionForwardScratchBytes(queryCount, keyCount, headDim, valueDim);
       eachPass(context, passes, bytes, (b, pass, lists, continued) => {
         context.wasm.softmaxAttentionForward(
           o.pointer + b * nHeads * valueDim * 4,
@@ -251,7 +251,7 @@ function forward(
   const o = context.empty([batch, qLen, nHeads, valueDim]);
   const logSumExp = context.empty([batch, nHeads, qLen]);
   const bytes = (queryCount: number, keyCount: number) =>
-    context.wasm.softmaxAttentionForwardBytes(queryCount, keyCount, headDim, valueDim);
+    context.wasm.softmaxAttentionForwardScratchBytes(queryCount, keyCount, headDim, valueDim);
   eachPass(context, passes, bytes, (b, pass, lists, continued) => {
     context.wasm.softmaxAttentionForward(
       o.pointer + b * qLen * nHeads * valueDim * 4,

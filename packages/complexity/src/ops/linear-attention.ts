@@ -122,7 +122,7 @@ function chunkedWork(s: LinearAttentionSizes): { macs: number; other: number; tr
     const rows = up(steps, 5);
     for (let i = 0; i < steps; i += 8) macs += 8 * up(Math.min(i + 8, steps), 5) * dKey; // scores
     const carried = t === 0 && !initialState ? 0 : dKey;
-    for (let i = 0; i < rows; i += 5) macs += 5 * (carried + 5 + i) * eightValue; // outputs
+    for (let i = 0; i < rows; i += 5) macs += (5 * (carried + i) + 15) * eightValue; // outputs
     macs += fiveKey * eightValue * steps; // the state
     other += steps * (2 + 2 * map) * fourKey + steps * up(dValue, 4);
     transcendentals += 2 * map * steps * fourKey;

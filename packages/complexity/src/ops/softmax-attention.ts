@@ -125,6 +125,8 @@ interface Tiles {
   rows: number;
   depth: number;
   masked: number;
+  /** Pairs of queries and keys as sums over queries take them: those that see each other, but in fives at the end. */
+  pairs: number;
   /** Visits of a panel to a tile of 60 keys. */
   visits: number;
   panels: number;
@@ -143,6 +145,7 @@ function tilesOf({ from, to }: Pass, alibi: boolean): Tiles {
     rows: 0,
     depth: 0,
     masked: 0,
+    pairs: 0,
     visits: 0,
     panels: Math.ceil(count / 8),
     keys,
@@ -151,6 +154,11 @@ function tilesOf({ from, to }: Pass, alibi: boolean): Tiles {
   for (let start = 0; start < count; start += 64) {
     const stop = Math.min(start + 64, count);
     const end = to[stop - 1];
+    for (let n = start; n < stop; n++) {
+      const seen = Math.max(0, to[n] - from[n]);
+      const lastFive = from[n] <= down(keys) && to[n] === keys && seen > 0; // and what fills them up
+      tiles.pairs += seen + (lastFive ? down(keys + 4) - keys : 0);
+    }
     for (let key = down(from[start]); key < end; key += 60) {
       for (let n = start; n < stop; n += 8) {
         const first = Math.max(key, down(from[n]));
@@ -269,12 +277,13 @@ export function softmaxAttentionBackward(g: Grain, sizes: AttentionSizes): Op {
   const fourValue = g.round(valueDim, 4);
   const eights = sum(g.round(headDim, 8), g.round(valueDim, 8));
   const parts = passesOf(numberOf(seqLen), sizes).map((pass) => {
-    const { rows, masked, panels, keys, queries } = tilesOf(pass, alibi);
+    const { rows, pairs, masked, panels, keys, queries } = tilesOf(pass, alibi);
     return op({
       macs: product(
         heads,
         sum(
-          product(8 * rows, sum(headDim, valueDim, g.round(headDim, 5), eights)),
+          product(8 * rows, sum(headDim, valueDim, g.round(headDim, 5))),
+          product(pairs, eights),
           8 * masked,
           product(queries, fourValue),
         ),

@@ -47,8 +47,9 @@ function triangleProducts(length: number): { lower: number; upper: number } {
   let lower = 0;
   let upper = 0;
   for (let row = 0; row < length; row += 5) {
-    lower += 5 * (row + 5);
-    upper += 5 * (length - row);
+    const own = Math.min(5, length - row);
+    lower += 5 * row + 15;
+    upper += (own * (own + 1)) / 2 + 5 * (length - row - own);
   }
   return { lower, upper };
 }

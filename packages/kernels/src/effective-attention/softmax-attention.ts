@@ -17,7 +17,7 @@ export function softmaxAttentionMatrix(context: Context, args: SoftmaxAttentionA
   return context.scope(() => {
     const { logSumExp } = softmaxAttention(context, args);
     const matrix = context.zeros([batch, nHeads, qLen, kLen]);
-    const bytes = (_: number, keyCount: number) => context.wasm.softmaxAttentionWeightsBytes(keyCount);
+    const bytes = (_: number, keyCount: number) => context.wasm.softmaxAttentionWeightsScratchBytes(keyCount);
     eachPass(context, plan.passes, bytes, (b, pass, lists) => {
       context.wasm.softmaxAttentionWeights(
         matrix.pointer + b * nHeads * qLen * kLen * 4,

@@ -1,0 +1,159 @@
+import { describe, expect, it } from 'vitest';
+import {
+  argsOf,
+  type Case,
+  gradientName,
+  type HostArgs,
+  type HostTensor,
+  isTensor,
+  run,
+  runReference,
+  type Size,
+  titleOf,
+  upstream,
+} from './cases/case.ts';
+import { cases } from './cases/index.ts';
+import { guarded } from './kernels.ts';
+
+// Kernels compute in blocks of steps. Within a block a later step must not reach an earlier one even as a factor of 0,
+// since 0 times NaN or Infinity is NaN. So each test puts such values into one step of one batch item and asks which
+// outputs change: what does not depend on that step keeps its bits.
+
+/**
+ * The inputs of each op that have steps, `[batch, steps, ...]`. `read` are those that only their own step's output
+ * reads, `written` those that go into a state, or into what later steps see.
+ */
+const sequences: Record<string, { read: string[]; written: string[] }> = {
+  selectiveScan: { read: ['C', 'z'], written: ['u', 'delta', 'B'] },
+  ssd: { read: ['C', 'z'], written: ['x', 'dt', 'B'] },
+  linearAttention: { read: ['q'], written: ['k', 'v', 'decay', 'gate'] },
+  deltaRule: { read: ['q'], written: ['k', 'v', 'beta'] },
+  gatedDeltaRule: { read: ['q'], written: ['k', 'v', 'beta', 'decay'] },
+  softmaxAttention: { read: ['q'], written: ['k', 'v'] },
+  causalConv1d: { read: [], written: ['x'] },
+  rope: { read: ['x'], written: [] },
+};
+
+const hasSteps = (size: Size) => size.seqLen !== undefined || size.qLen !== undefined;
+const sequenceCases = cases.filter(({ op }) => op in sequences);
+/** Ops on sequences that have no output per step: one looks up integers, the other gives one number. */
+const withoutSteps = ['embedding', 'crossEntropy'];
+
+/** Every step of a short sequence; of a long one the ends and some between. */
+function stepsOf(length: number): number[] {
+  const count = length <= 24 ? length : 6;
+  return Array.from({ length: count }, (_, i) => Math.round((i * (length - 1)) / Math.max(1, count - 1)));
+}
+
+/** A tensor `[batch, steps, ...]` with `value` throughout one step of its first batch item. */
+function poisoned({ shape, data }: HostTensor, step: number, value: number): HostTensor {
+  const width = data.length / shape[0] / shape[1];
+  const copy = data.slice();
+  copy.fill(value, step * width, (step + 1) * width);
+  return { shape, data: copy };
+}
+
+/** The tensors named that are there and have steps: shared ones, such as a decay per head, have a lower rank. */
+const given = (args: HostArgs, names: string[]): [string, HostTensor][] =>
+  names
+    .map((name): [string, unknown] => [name, args[name]])
+    .filter((entry): entry is [string, HostTensor] => isTensor(entry[1]) && entry[1].shape.length >= 3);
+
+const bits = (data: HostTensor['data']) => new Uint32Array(data.buffer, data.byteOffset, data.length);
+
+/** Batch item and step of an element; sums of scores are `[batch, nHeads, qLen]`, a state has no step. */
+function placeOf(name: string, { shape, data }: HostTensor, i: number): { item: number; step?: number } {
+  const itemSize = data.length / shape[0];
+  const item = Math.floor(i / itemSize);
+  if (/normalizer|state/i.test(name)) return { item };
+  if (name === 'logSumExp') return { item, step: i % shape[2] };
+  return { item, step: Math.floor((i % itemSize) / (itemSize / shape[1])) };
+}
+
+/** Fails at the first element that must stay as it was and does not. */
+function expectKept(
+  label: string,
+  before: Record<string, HostTensor>,
+  after: Record<string, HostTensor>,
+  mustStay: (name: string, index: number) => boolean,
+): number {
+  let kept = 0;
+  for (const [name, { data }] of Object.entries(before)) {
+    const [old, now] = [bits(data), bits(after[name].data)];
+    for (let i = 0; i < old.length; i++) {
+      if (!mustStay(name, i)) continue;
+      kept++;
+      if (old[i] !== now[i]) {
+        expect.fail(`${label}: ${name}[${i}] changes from ${data[i]} to ${after[name].data[i]}`);
+      }
+    }
+  }
+  return kept;
+}
+
+it('knows which inputs of each op have steps', () => {
+  const ops = new Set(cases.filter(({ sizes }) => sizes.some(hasSteps)).map(({ op }) => op));
+  expect([...ops].sort()).toEqual([...Object.keys(sequences), ...withoutSteps].sort());
+});
+
+/** The position of the first query among the keys. */
+const offsetOf = (args: HostArgs) => Number(args.queryOffset ?? 0);
+const isCausal = (c: Case, args: HostArgs) => c.op !== 'softmaxAttention' || args.causal === true;
+
+describe.each(guarded)('%s', (_variant, k) => {
+  describe.each(sequenceCases.map((c) => [titleOf(c), c] as const))('%s', (_title, c) => {
+    const { read, written } = sequences[c.op];
+
+    it.each(c.sizes)('keeps outputs that do not depend on a step with NaN or Infinity, at %o', (size) => {
+      const args = argsOf(c, size);
+      const before = run(k, c.op, args, c.updates);
+      const wanted = runReference(c.op, args);
+      let kept = 0;
+      for (const [input, tensor] of given(args, [...read, ...written])) {
+        const offset = c.op === 'softmaxAttention' && input !== 'q' ? offsetOf(args) : 0;
+        for (const step of stepsOf(tensor.shape[1])) {
+          for (const value of [NaN, Infinity]) {
+            const changed = { ...args, [input]: poisoned(tensor, step, value) };
+            const reference = runReference(c.op, changed);
+            const after = run(k, c.op, changed, c.updates);
+            kept += expectKept(`${input} ${value} at step ${step}`, before, after, (name, i) => {
+              const place = placeOf(name, before[name], i);
+              const isEarlier = place.step !== undefined && place.step + offset < step && isCausal(c, args);
+              return place.item > 0 || isEarlier || Object.is(reference[name].data[i], wanted[name].data[i]);
+            });
+          }
+        }
+      }
+      const steps = Number(size.seqLen ?? size.qLen);
+      if (steps > 1 && isCausal(c, args)) expect(kept).toBeGreaterThan(0);
+    });
+
+    const { backward } = c;
+    if (backward === undefined) return;
+    it.each(c.sizes)('keeps gradients of steps after one whose output is NaN or Infinity, at %o', (size) => {
+      const args = argsOf(c, size);
+      const up = upstream(c, size, runReference(c.op, args));
+      const all = { ...args, ...up };
+      const before = run(k, `${c.op}Backward`, all);
+      const withSteps = new Set(given(args, [...read, ...written]).map(([name]) => gradientName(name)));
+      const upstreamNames = Object.keys(up).filter((name) => name === 'dy' || name === 'do');
+      for (const [input, tensor] of given(all, [...upstreamNames, ...read])) {
+        for (const step of stepsOf(tensor.shape[1])) {
+          for (const value of [NaN, Infinity]) {
+            const after = run(k, `${c.op}Backward`, { ...all, [input]: poisoned(tensor, step, value) });
+            expectKept(`${input} ${value} at step ${step}`, before, after, (name, i) => {
+              const place = placeOf(name, before[name], i);
+              if (place.step === undefined || !withSteps.has(name)) {
+                return place.item > 0 && before[name].shape[0] === tensor.shape[0] && /Initial/.test(name);
+              }
+              const offset = c.op === 'softmaxAttention' && name !== 'dq' ? offsetOf(args) : 0;
+              const isOtherQuery = name === 'dq' && place.step !== step;
+              const isLater = place.step > step + offset && isCausal(c, args);
+              return place.item > 0 || isOtherQuery || isLater;
+            });
+          }
+        }
+      }
+    });
+  });
+});
