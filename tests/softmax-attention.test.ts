@@ -312,6 +312,35 @@ it('needs memory for the sequence, not for its square, forward and backward', as
   expect(k.memory.totalBytes).toBeLessThan(4 * 2 ** 20);
 });
 
+describe.each(guarded)('a score that is NaN, %s', (_variant, k) => {
+  it.each([
+    ['by tiles', 20, {}],
+    ['row by row', 3, {}],
+    ['in two passes', 20, { sparse: { pattern: 'fixed', stride: 4, summary: 2 } }],
+    ['row by row in two passes', 3, { sparse: { pattern: 'fixed', stride: 2, summary: 1 } }],
+  ] as [string, number, Options][])(
+    'makes logSumExp and o NaN where it is seen: %s',
+    (_title, qLen, options) => {
+      k.scope(() => {
+        const args = { ...tensors(k, qLen), ...options, causal: true };
+        args.k.data.fill(Number.NaN, 4, 8); // key 1, which later queries see in the second pass or not at all
+        const { o, logSumExp } = k.softmaxAttention(args);
+        const wanted = runReference('softmaxAttention', {
+          ...args,
+          q: host(args.q),
+          k: host(args.k),
+          v: host(args.v),
+        });
+        const isNaNs = (values: Iterable<number>) => [...values].map(Number.isNaN);
+        expect(isNaNs(logSumExp.toArray())).toEqual(isNaNs(wanted.logSumExp.data));
+        expect(isNaNs(o.toArray())).toEqual(isNaNs(wanted.o.data));
+        expect(isNaNs(logSumExp.toArray())).toContain(true);
+        expect(isNaNs(logSumExp.toArray())).toContain(false);
+      });
+    },
+  );
+});
+
 it('is plain causal attention where a pattern leaves nothing out', () => {
   const rng = random(3);
   const shape = [1, 20, 1, 3];
