@@ -39,9 +39,13 @@ const sequenceCases = cases.filter(({ op }) => op in sequences);
 /** Ops on sequences that have no output per step: one looks up integers, the other gives one number. */
 const withoutSteps = ['embedding', 'crossEntropy'];
 
+/** Numbers of an input from which on its definition takes too long to be computed anew for each step. */
+const LARGE = 4000;
+
 /** Every step of a short sequence; of a long one the ends and some between; by turns with NaN and with Infinity. */
-function poisonsOf(length: number): { step: number; value: number }[] {
-  const count = length <= 12 ? length : 7;
+function poisonsOf({ shape, data }: HostTensor): { step: number; value: number }[] {
+  const length = shape[1];
+  const count = Math.min(length, data.length < LARGE ? 12 : 3);
   return Array.from({ length: count }, (_, i) => ({
     step: Math.round((i * (length - 1)) / Math.max(1, count - 1)),
     value: i % 2 === 0 ? NaN : Infinity,
@@ -122,13 +126,13 @@ describe.each(guarded)('%s', (_variant, k) => {
       let kept = 0;
       for (const [input, tensor] of given(args, [...read, ...written])) {
         const offset = c.op === 'softmaxAttention' && input !== 'q' ? offsetOf(args) : 0;
-        for (const { step, value } of poisonsOf(tensor.shape[1])) {
+        for (const { step, value } of poisonsOf(tensor)) {
           const changed = { ...args, [input]: poisoned(tensor, step, value) };
-          const reference = runReference(c.op, changed);
+          const reference = tensor.data.length < LARGE ? runReference(c.op, changed) : undefined;
           const after = run(k, c.op, changed, c.updates);
           kept += expectKept(`${input} ${value} at step ${step}`, before, after, (name, i, own) => {
             if (causal && own !== undefined && own + offset < step) return true;
-            return reference[name].data[i] === wanted[name].data[i];
+            return reference !== undefined && reference[name].data[i] === wanted[name].data[i];
           });
         }
       }
@@ -148,7 +152,7 @@ describe.each(guarded)('%s', (_variant, k) => {
       const withSteps = new Set(given(args, [...read, ...written]).map(([name]) => gradientName(name)));
       const upstreamNames = Object.keys(up).filter((name) => name === 'dy' || name === 'do');
       for (const [input, tensor] of given(all, [...upstreamNames, ...read])) {
-        for (const { step, value } of poisonsOf(tensor.shape[1])) {
+        for (const { step, value } of poisonsOf(tensor)) {
           const after = run(k, `${c.op}Backward`, { ...all, [input]: poisoned(tensor, step, value) });
           expectKept(`${input} ${value} at step ${step}`, before, after, (name, _, own) => {
             if (own === undefined || !withSteps.has(name)) return false;
