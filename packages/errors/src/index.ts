@@ -11,4 +11,4 @@ export {
 } from './errors.js';
 export { nearest } from './nearest.js';
 export { checkOptions } from './options.js';
-export { show } from './show.js';
+export { printable, show } from './show.js';

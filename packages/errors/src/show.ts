@@ -3,12 +3,13 @@ const LONGEST = 80;
 // eslint-disable-next-line no-control-regex
 const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g;
 
+/** A text without control characters, which could move the cursor of a terminal or hide what follows: they are shown as escapes. */
+export const printable = (text: string): string =>
+  text.replace(UNPRINTABLE, (mark) => `\\u${mark.charCodeAt(0).toString(16).padStart(4, '0')}`);
+
 /** A value as it reads in a message: cut if long, without control characters. Never throws. */
 export function show(value: unknown): string {
-  const text = describe(value).replace(
-    UNPRINTABLE,
-    (mark) => `\\u${mark.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  );
+  const text = printable(describe(value));
   return text.length > LONGEST ? `${text.slice(0, LONGEST - 3)}...` : text;
 }
 

@@ -1,6 +1,15 @@
-import { FreelunchError } from '@freelunch/errors';
+import { FreelunchError, nearest, show } from '@freelunch/errors';
 
 /** Something the user can fix: a file, an option. The command says it in one line and exits with code 2. */
 export class InputError extends FreelunchError {
   override name = 'InputError';
+}
+
+/** For a name that is none of those there are. @param kind  what it should name */
+export function unknownName(kind: string, name: string, all: readonly string[]): InputError {
+  const meant = nearest(name, all);
+  const list = `${kind}s are ${all.join(', ')}`;
+  return new InputError(
+    `unknown ${kind} ${show(name)}; ${meant === undefined ? `the ${list}` : `did you mean '${meant}'? The ${list}`}`,
+  );
 }

@@ -1,12 +1,13 @@
 /** A progress bar on a terminal's one line. Where the stream is no terminal, it writes nothing. */
-import type { WriteStream } from 'node:tty';
+import { printable } from '@freelunch/errors';
+import type { Output } from './terminal.js';
 
 export interface ProgressBar {
   show(progress: { done: number; label: string }): void;
   clear(): void;
 }
 
-export function progressBar(stream: WriteStream): ProgressBar {
+export function progressBar(stream: Output): ProgressBar {
   if (!stream.isTTY) return { show: () => {}, clear: () => {} };
   let shownAt = -Infinity;
   return {
@@ -17,7 +18,7 @@ export function progressBar(stream: WriteStream): ProgressBar {
       const columns = Math.max(20, stream.columns || 80);
       const bar = Math.min(24, columns >> 2);
       const filled = Math.round(done * bar);
-      const text = `[${'#'.repeat(filled)}${'-'.repeat(bar - filled)}] ${String(Math.floor(done * 100)).padStart(3)} %  ${label}`;
+      const text = `[${'#'.repeat(filled)}${'-'.repeat(bar - filled)}] ${String(Math.floor(done * 100)).padStart(3)} %  ${printable(label)}`;
       stream.write(`\r${text.slice(0, columns - 1)}\x1b[K`);
     },
     clear() {

@@ -1,33 +1,50 @@
 /** `freelunch sweep`: an experiment over a grid of its configurations. */
 import { basename, extname, join } from 'node:path';
-import { parseOptions } from './arguments.js';
-import { InputError } from '../errors.js';
-import type { Findings, Row } from '../experiments/experiment.js';
-import { completeConfig } from '../running/config.js';
-import { type Job, runJobs } from '../running/runner.js';
+import { show } from '@freelunch/errors';
+import { InputError, unknownName } from '../errors.js';
+import type { Row } from '../experiments/experiment.js';
+import { csv } from '../files/csv.js';
+import { writeOwnFiles } from '../files/own.js';
+import { readJson } from '../files/read.js';
+import { isObject } from '../files/shape.js';
 import { agreement } from '../report/findings-text.js';
-import { type AnyExperiment, experimentOf } from '../running/registry.js';
-import { checkFolder, writeFiles } from '../files/write.js';
-import { progressBar } from './progress.js';
-import { OUT, readJson, sharedOptions, terminalColumns, workersOf } from './run.js';
+import { grouped } from '../report/format.js';
 import { wrap } from '../report/text-table.js';
+import { completeConfig } from '../running/config.js';
+import { checkRunFolder } from '../running/folder.js';
+import { LONGEST_LIST, MOST_PIECES, MOST_POINTS } from '../running/limits.js';
+import { type AnyExperiment, experimentOf } from '../running/registry.js';
+import { findingsOf, type Job, runJobs } from '../running/runner.js';
+import { parseOptions } from './arguments.js';
+import {
+  EXIT_CODES,
+  flag,
+  onlyOne,
+  OUT,
+  runOptions,
+  runOptionsHelp,
+  underProgress,
+  workersOf,
+} from './shared.js';
+import type { Terminal } from './terminal.js';
 
-export const sweepHelp = `Usage: freelunch sweep FILE [options]
+const sweepHelp = `Usage: freelunch sweep FILE [options]
 
-Runs an experiment over a grid of its configurations, or what is left of it. FILE
-is JSON:
+Runs an experiment over a grid of configurations, or what is left of it. FILE is
+JSON:
 
   { "experiment": "copy-capacity", "preset": "quick", "set": { "draws": 20 },
     "grid": { "dValue": [8, 16, 32], "seed": [1, 2] } }
 
-  --out DIR       rows.jsonl, rows.csv (the grid's fields in each row), config.json,
-                  findings.json (default ${OUT}/sweeps/ and FILE's name)
-  --workers N     pieces at a time (default: all cores)
-  --restart       forget what DIR holds
-  --json          the findings of each point as JSON, nothing else
-  -h, --help      this help
+  --out DIR               a new or empty folder, or one of an earlier sweep, for
+                          rows.jsonl, rows.csv (each row with its point of the
+                          grid), config.json and findings.json
+                          (default ${OUT}/sweeps/ and FILE's name)
+${runOptionsHelp}  --json                  the findings of each point as JSON, nothing else
+  -h, --help              this help
 
-Exit codes: 0 done, 2 bad input, 130 interrupted, 1 anything else.
+A grid has at most ${grouped(MOST_POINTS)} points.
+${EXIT_CODES}
 `;
 
 /** What FILE says. */
@@ -44,27 +61,41 @@ export interface SweepPoint {
   config: Row;
 }
 
+const FIELDS = ['experiment', 'preset', 'set', 'grid'];
+
 /** @throws InputError that names what is wrong with it */
 export function sweepOf(parsed: unknown, name: string): Sweep {
-  const isObject = (value: unknown): value is Row =>
-    typeof value === 'object' && value !== null && !Array.isArray(value);
-  if (!isObject(parsed)) throw new InputError(`${name} must be an object`);
+  const refuse = (field: string, wanted: string, got: unknown) =>
+    new InputError(`${name}: ${field} must be ${wanted}, got ${show(got)}`);
+  if (!isObject(parsed)) throw refuse('the whole', 'an object', parsed);
   const { experiment, preset = 'quick', set = {}, grid, ...others } = parsed;
-  const [unknown] = Object.keys(others);
-  if (unknown !== undefined)
-    throw new InputError(`${name} has no field ${unknown}; there are: experiment, preset, set, grid`);
-  if (typeof experiment !== 'string') throw new InputError(`${name}: experiment must be a name`);
-  if (typeof preset !== 'string') throw new InputError(`${name}: preset must be quick or full`);
-  if (!isObject(set)) throw new InputError(`${name}: set must be an object of fields`);
+  const [other] = Object.keys(others);
+  if (other !== undefined) throw unknownName('field', other, FIELDS);
+  if (typeof experiment !== 'string') throw refuse('experiment', 'the name of one', experiment);
+  if (typeof preset !== 'string') throw refuse('preset', 'quick or full', preset);
+  if (!isObject(set)) throw refuse('set', 'an object of fields', set);
   if (!isObject(grid) || Object.keys(grid).length === 0)
-    throw new InputError(`${name}: grid must be an object of fields, each with a list of values`);
-  for (const [field, values] of Object.entries(grid))
-    if (!Array.isArray(values) || values.length === 0)
-      throw new InputError(`${name}: grid.${field} must be a list of at least one value`);
+    throw refuse('grid', 'an object of fields, each with a list of values', grid);
+  for (const [field, values] of Object.entries(grid)) {
+    if (!Array.isArray(values) || values.length === 0 || values.length > LONGEST_LIST)
+      throw refuse(`grid.${field}`, `a list of 1 to ${LONGEST_LIST} values`, values);
+    const seen = new Set<string>();
+    for (const value of values) {
+      const text = JSON.stringify(value);
+      if (seen.has(text)) throw new InputError(`${name}: grid.${field} has ${show(value)} twice`);
+      seen.add(text);
+    }
+  }
+  const points = Object.values(grid).reduce(
+    (total: number, values) => total * (values as unknown[]).length,
+    1,
+  );
+  if (points > MOST_POINTS)
+    throw new InputError(`${name}: grid must have at most ${MOST_POINTS} points, got ${points}`);
   return { experiment: experimentOf(experiment), preset, set, grid: grid as Record<string, unknown[]> };
 }
 
-/** Every point, the last field changing fastest. @throws InputError if one is no configuration of the experiment */
+/** Every point, the last field changing fastest. @throws InputError if one is not a configuration of the experiment */
 export function sweepPoints({ experiment, preset, set, grid }: Sweep): SweepPoint[] {
   let points: Row[] = [{}];
   for (const [field, values] of Object.entries(grid))
@@ -75,65 +106,54 @@ export function sweepPoints({ experiment, preset, set, grid }: Sweep): SweepPoin
   }));
 }
 
+/** The pieces of all points. @throws InputError if they are too many, or if two points ask for the same */
+function jobsOf({ experiment }: Sweep, points: readonly SweepPoint[], name: string): Job[][] {
+  let count = 0;
+  return points.map(({ fields, config }) => {
+    const pieces = experiment.pieces(config);
+    count += pieces.length;
+    if (count > MOST_PIECES)
+      throw new InputError(`${name}: all points together must have at most ${MOST_PIECES} pieces`);
+    return pieces.map((piece): Job => ({ key: `${pointName(fields)}: ${piece.key}`, piece, fields }));
+  });
+}
+
 /** Runs the command. @throws InputError, or the signal's reason if it is aborted */
-export async function sweepCommand(args: string[], signal: AbortSignal): Promise<void> {
-  const { values, positionals } = parseOptions('sweep', args, sharedOptions);
-  if (values.help) return void process.stdout.write(sweepHelp);
-  if (positionals.length !== 1)
-    throw new InputError(`takes one file, got ${positionals.length === 0 ? 'none' : positionals.join(' ')}`);
-  const [file] = positionals;
-  const sweep = sweepOf(await readJson(file), file);
+export async function sweepCommand(args: string[], terminal: Terminal): Promise<void> {
+  const { values, positionals } = parseOptions('sweep', args, { ...runOptions, json: flag });
+  if (values.help) return terminal.say(sweepHelp);
+  const file = onlyOne('file', positionals);
+  const sweep = sweepOf(await readJson(file, 2 ** 20), file);
   const { experiment, preset, set, grid } = sweep;
   const points = sweepPoints(sweep);
-  const jobs = points.map(({ fields, config }) =>
-    experiment
-      .pieces(config)
-      .map((piece): Job => ({ key: `${pointName(fields)}: ${piece.key}`, piece, fields })),
-  );
-  if (values.out === '') throw new InputError('--out must name a folder, got an empty name');
+  const jobs = jobsOf(sweep, points, file);
   const folder = values.out ?? join(OUT, 'sweeps', basename(file, extname(file)));
   const workers = workersOf(values.workers);
-  await checkFolder(folder);
+  const description = { experiment: experiment.name, preset, set, grid };
+  await checkRunFolder(folder, 'sweep', description);
 
-  const bar = progressBar(process.stderr);
-  let results: Row[][];
-  try {
-    const description = { experiment: experiment.name, preset, set, grid };
-    results = await runJobs(experiment, jobs.flat(), description, {
-      folder,
-      workers,
-      ownThread: true,
-      restart: values.restart,
-      signal,
-      onProgress: (done, label = '') => bar.show({ done, label }),
-    });
-  } catch (cause) {
-    bar.clear();
-    process.stderr.write(`What is done is kept in ${folder}: the same command continues.\n`);
-    throw cause;
-  } finally {
-    bar.clear();
-  }
+  const results = await underProgress(terminal, folder, { workers, restart: values.restart }, (options) =>
+    runJobs(experiment, jobs.flat(), { kind: 'sweep', description }, options),
+  );
   let from = 0;
   const found = points.map(({ fields, config }, i) => {
     const rows = results.slice(from, (from += jobs[i].length)).flat();
-    const { text, tables, verdicts }: Findings = experiment.findings(config, rows);
+    const { text, tables, verdicts } = findingsOf(experiment, config, rows, folder);
     return { fields, config, findings: { text, tables, verdicts } };
   });
-  const json = `${JSON.stringify({ experiment: experiment.name, points: found })}\n`;
-  await writeFiles(folder, { 'rows.csv': csv(results.flat()), 'findings.json': json }, signal);
-  if (values.json) return void process.stdout.write(json);
+  const data = { experiment: experiment.name, points: found };
+  const files = { 'rows.csv': rowsCsv(results.flat()), 'findings.json': `${JSON.stringify(data)}\n` };
+  await writeOwnFiles(folder, 'sweep', files, terminal.signal);
+  if (values.json) return terminal.json(data);
 
-  const width = Math.max(30, Math.min(process.stdout.columns || terminalColumns(), 110));
   const lines = found.flatMap(({ fields, findings }) => [
-    pointName(fields),
+    ...wrap(pointName(fields), terminal.width, '  '),
     ...findings.verdicts.flatMap(({ claim, measured, agrees }) =>
-      wrap(`  ${claim} ${agreement(agrees)}: ${measured}`, width, '    '),
+      wrap(`  ${claim} ${agreement(agrees)}: ${measured}`, terminal.width, '    '),
     ),
   ]);
-  process.stdout.write(
-    `${lines.join('\n')}\n\n${join(folder, 'rows.csv')}, rows.jsonl: ${results.flat().length} rows\n`,
-  );
+  const written = `${join(folder, 'rows.csv')}, rows.jsonl: ${grouped(results.flat().length)} rows`;
+  terminal.say(`${[...lines, '', ...wrap(written, terminal.width)].join('\n')}\n`);
 }
 
 const pointName = (fields: Row) =>
@@ -141,15 +161,8 @@ const pointName = (fields: Row) =>
     .map(([name, value]) => `${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`)
     .join(' ');
 
-/** All fields of all rows, in the order in which they come up; what is no number or text as JSON. */
-export function csv(rows: readonly Row[]): string {
+/** All fields of all rows, in the order in which they come up. */
+function rowsCsv(rows: readonly Row[]): string {
   const names = [...new Set(rows.flatMap((row) => Object.keys(row)))];
-  const cell = (value: unknown) => {
-    if (value === undefined || value === null) return '';
-    const text = typeof value === 'string' ? value : JSON.stringify(value);
-    return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
-  };
-  return [names.map(cell), ...rows.map((row) => names.map((name) => cell(row[name])))]
-    .map((cells) => `${cells.join(',')}\n`)
-    .join('');
+  return csv([names, ...rows.map((row) => names.map((name) => row[name]))]);
 }

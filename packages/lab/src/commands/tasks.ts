@@ -1,54 +1,64 @@
 /** `freelunch tasks`: its arguments, and what it does with them. */
-import { once } from 'node:events';
 import { stat } from 'node:fs/promises';
 import { extname, join } from 'node:path';
 import { createTask, factories, type Manifest, type Task, TaskError, taskOf } from '@freelunch/tasks';
+import { show as shown } from '@freelunch/errors';
 import { random } from '@freelunch/random';
-import { parseOptions, wholeNumber } from './arguments.js';
-import { InputError } from '../errors.js';
-import { grouped } from '../report/format.js';
+import { InputError, unknownName } from '../errors.js';
+import {
+  chunks,
+  compareFile,
+  fileAgain,
+  LARGEST_ROW,
+  newFile,
+  type OnProgress,
+  readManifest,
+} from '../files/samples.js';
 import { checkFile, writeParts } from '../files/write.js';
-import { type ProgressBar, progressBar } from './progress.js';
-import { chunks, compareFile, fileAgain, newFile, type OnProgress, readManifest } from '../files/samples.js';
+import { grouped } from '../report/format.js';
+import { oneOf, parseOptions, wholeNumber } from './arguments.js';
+import type { ProgressBar } from './progress.js';
+import { flag, helpOption, onlyOne, text } from './shared.js';
 import { listText, showText, shownTask, taskEntries } from './tasks-text.js';
+import type { Terminal } from './terminal.js';
 
-export const tasksHelp = `Usage: freelunch tasks list [--json]
+const tasksHelp = `Usage: freelunch tasks list [--json]
        freelunch tasks show NAME [--set OPTION=VALUE]... [--seed N] [--json]
        freelunch tasks export NAME [--set OPTION=VALUE]... [options]
        freelunch tasks export --from FILE [--out FILE]
        freelunch tasks verify FILE [--json]
 
 Synthetic sequence tasks: copying, recall, dynamic programming with chain of
-thought. Each exported file holds a manifest, from which it can be made again, to
-the byte.
+thought. Each exported file holds a manifest, from which it can be made again byte
+for byte.
 
   list              all tasks: what each asks, its options with their defaults,
                     its source
   show NAME         a worked example, the vocabulary, the locality
-  export NAME       a file of samples
-  verify FILE       makes a file again from its own manifest and compares
+  export NAME       write a file of samples
+  verify FILE       make a file again from its own manifest and compare
 
   --set OPTION=VALUE  an option of the task, such as --set length=30,
                       --set length=5,20 or --set costs=reference; other lists and
-                      objects as JSON; as often as there are options
+                      objects as JSON; may be repeated
   --seed N            whole number that all randomness comes from (default 0; show:
                       a short sample)
   --count N           how many samples (default 1000)
   --split SIDE        train or test: problems of one side never occur on the other
   --test-share F      share of the problems on the test side (default 0.1)
-  --split-seed N      another one parts them otherwise (default 0)
+  --split-seed N      another number splits them differently (default 0)
   --out FILE          where to write, or a folder for NAME.jsonl or
                       NAME.safetensors; without it JSON lines go to the standard
-                      output
+                      output; only a file that this command wrote is replaced
   --format FORMAT     jsonl or safetensors (default: by the file's ending)
-  --seq-len N         safetensors: length of the rows (default: the longest)
-  --padding SIDE      safetensors: short rows are filled up on the right or left
-  --from FILE         make the same file again: of an exported file, or of a
+  --seq-len N         safetensors: length of the rows (default: the longest sample)
+  --padding SIDE      safetensors: pad short rows on the right or left
+  --from FILE         make the same file again: from an exported file, or from a
                       manifest in a JSON file
   --json              list, show, verify: data as JSON, nothing else
   -h, --help          this help
 
-A file is written whole or not at all. A progress bar is shown where the standard
+A file is written whole or not at all. A progress bar is shown if the standard
 error is a terminal.
 
 Exit codes: 0 done, 1 the file differs from what its manifest makes, 2 bad input,
@@ -56,32 +66,22 @@ Exit codes: 0 done, 1 the file differs from what its manifest makes, 2 bad input
 `;
 
 const LARGEST_SEED = Number.MAX_SAFE_INTEGER;
-const LARGEST_ROW = 2 ** 20;
+const MOST_SAMPLES = 1e9;
 
-const common = {
-  help: { type: 'boolean', short: 'h', default: false },
-} as const;
-const taskOptions = {
-  set: { type: 'string', multiple: true },
-  seed: { type: 'string' },
-} as const;
-const json = { json: { type: 'boolean', default: false } } as const;
+const json = { json: flag, ...helpOption } as const;
+const taskOptions = { set: { type: 'string', multiple: true }, seed: text } as const;
 
-type Action = (args: string[], signal: AbortSignal) => Promise<void>;
+type Action = (args: string[], terminal: Terminal) => Promise<number | void>;
 
 const actions: Record<string, Action> = { list, show, export: exportFile, verify };
 
 /** Runs the command. @throws InputError, or the signal's reason if it is aborted */
-export async function tasksCommand([name, ...args]: string[], signal: AbortSignal): Promise<void> {
-  if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
-    process.stdout.write(tasksHelp);
-    return;
-  }
-  if (!Object.hasOwn(actions, name)) {
-    throw new InputError(`${name} is none of ${Object.keys(actions).join(', ')}; see freelunch tasks --help`);
-  }
+export async function tasksCommand([name, ...args]: string[], terminal: Terminal): Promise<number | void> {
+  if (name === undefined || name === '--help' || name === '-h' || name === 'help')
+    return terminal.say(tasksHelp);
+  if (!Object.hasOwn(actions, name)) throw unknownName('action', name, Object.keys(actions));
   try {
-    await actions[name](args, signal);
+    return await actions[name](args, terminal);
   } catch (cause) {
     if (cause instanceof TaskError) throw new InputError(cause.message, { cause });
     if (cause instanceof RangeError) throw new InputError(`too large: ${cause.message}`, { cause });
@@ -89,58 +89,53 @@ export async function tasksCommand([name, ...args]: string[], signal: AbortSigna
   }
 }
 
-async function list(args: string[]): Promise<void> {
-  const { values, positionals } = parseOptions('tasks', args, { ...common, ...json });
-  if (values.help) return void process.stdout.write(tasksHelp);
+async function list(args: string[], terminal: Terminal): Promise<void> {
+  const { values, positionals } = parseOptions('tasks', args, json);
+  if (values.help) return terminal.say(tasksHelp);
   if (positionals.length > 0) throw new InputError(`list takes no name, got ${positionals.join(' ')}`);
-  process.stdout.write(
-    values.json ? `${JSON.stringify(taskEntries(), null, 2)}\n` : listText(process.stdout.columns || 80),
-  );
+  if (values.json) terminal.json(taskEntries(), 2);
+  else terminal.say(listText(terminal.width));
 }
 
-async function show(args: string[]): Promise<void> {
-  const { values, positionals } = parseOptions('tasks', args, { ...common, ...taskOptions, ...json });
-  if (values.help) return void process.stdout.write(tasksHelp);
-  const task = taskNamed('show', positionals, values.set);
+async function show(args: string[], terminal: Terminal): Promise<void> {
+  const { values, positionals } = parseOptions('tasks', args, { ...taskOptions, ...json });
+  if (values.help) return terminal.say(tasksHelp);
+  const task = taskNamed(positionals, values.set);
   const seed = values.seed === undefined ? undefined : wholeNumber('--seed', values.seed, 0, LARGEST_SEED);
   const sample = seed === undefined ? undefined : task.sample(random(seed));
-  process.stdout.write(
-    values.json
-      ? `${JSON.stringify(shownTask(task, sample ?? task.sample(random(0))))}\n`
-      : showText(task, sample, process.stdout.columns || 80),
-  );
+  if (values.json) terminal.json(shownTask(task, sample ?? task.sample(random(0))));
+  else terminal.say(showText(task, sample, terminal.width));
 }
 
-async function exportFile(args: string[], signal: AbortSignal): Promise<void> {
+async function exportFile(args: string[], terminal: Terminal): Promise<void> {
   const { values, positionals } = parseOptions('tasks', args, {
-    ...common,
+    ...helpOption,
     ...taskOptions,
-    count: { type: 'string' },
-    split: { type: 'string' },
-    'test-share': { type: 'string' },
-    'split-seed': { type: 'string' },
-    out: { type: 'string' },
-    format: { type: 'string' },
-    'seq-len': { type: 'string' },
-    padding: { type: 'string' },
-    from: { type: 'string' },
+    count: text,
+    split: text,
+    'test-share': text,
+    'split-seed': text,
+    out: text,
+    format: text,
+    'seq-len': text,
+    padding: text,
+    from: text,
   });
-  if (values.help) return void process.stdout.write(tasksHelp);
+  if (values.help) return terminal.say(tasksHelp);
   const { out, from } = values;
-  if (out === '') throw new InputError('--out must name a file, got an empty name');
+  if (out === '') throw new InputError('--out must name a file or a folder, got an empty name');
 
   if (from !== undefined) {
     const other = [...positionals, ...Object.keys(values).filter((name) => !/^(help|from|out)$/.test(name))];
     if (other.length > 0)
-      throw new InputError(`--from has all that is needed, so ${other[0]} must be left out`);
+      throw new InputError(`--from FILE says all that is needed, so ${other[0]} must be left out`);
     const manifest = await manifestOf(from);
     const path = out === undefined ? undefined : await outputPath(out, manifest.task, manifest.format);
-    await write(path, manifest, async (onProgress) => fileAgain(manifest, onProgress), signal);
-    return;
+    return write(path, manifest, async (onProgress) => fileAgain(manifest, onProgress), terminal);
   }
 
-  const task = sideOf(taskNamed('export', positionals, values.set), values);
-  const count = wholeNumber('--count', values.count ?? '1000', 1, Number.MAX_SAFE_INTEGER);
+  const task = sideOf(taskNamed(positionals, values.set), values);
+  const count = wholeNumber('--count', values.count ?? '1000', 1, MOST_SAMPLES);
   const seed = wholeNumber('--seed', values.seed ?? '0', 0, LARGEST_SEED);
   const format = formatOf(values.format, out);
   const rows = rowOptions(values, format);
@@ -149,54 +144,47 @@ async function exportFile(args: string[], signal: AbortSignal): Promise<void> {
   const path = out === undefined ? undefined : await outputPath(out, task.name, format);
   const made = { task: task.name, count, seed };
   const parts = (onProgress: OnProgress) =>
-    newFile(task, { format, count, seed, ...rows }, onProgress, signal);
-  await write(path, made, parts, signal);
+    newFile(task, { format, count, seed, ...rows }, onProgress, terminal.signal);
+  return write(path, made, parts, terminal);
 }
 
-async function verify(args: string[], signal: AbortSignal): Promise<void> {
-  const { values, positionals } = parseOptions('tasks', args, { ...common, ...json });
-  if (values.help) return void process.stdout.write(tasksHelp);
-  if (positionals.length !== 1) throw new InputError(`verify takes one file, got ${positionals.length}`);
-  const [path] = positionals;
+async function verify(args: string[], terminal: Terminal): Promise<number> {
+  const { values, positionals } = parseOptions('tasks', args, json);
+  if (values.help) {
+    terminal.say(tasksHelp);
+    return 0;
+  }
+  const path = onlyOne('file', positionals);
   const manifest = await manifestOf(path);
-  const bar = progressBar(process.stderr);
-  let result;
-  try {
-    result = await compareFile(path, chunks(fileAgain(manifest, showProgress(bar, manifest.count))), signal);
-  } finally {
-    bar.clear();
-  }
-  const { bytes, differs } = result;
-  if (differs !== null) process.exitCode = 1;
-  if (values.json) {
-    process.stdout.write(`${JSON.stringify({ same: differs === null, bytes, differs, manifest })}\n`);
-  } else if (differs === null) {
-    process.stdout.write(`${path}: the same ${grouped(bytes)} bytes, ${summary(manifest)}\n`);
-  } else {
-    process.stdout.write(`${path}: differs at byte ${grouped(differs)} from what its manifest makes\n`);
-  }
+  const { bar, signal } = terminal;
+  const again = chunks(fileAgain(manifest, showProgress(bar, manifest.count)));
+  const { bytes, differs } = await compareFile(path, again, signal).finally(() => bar.clear());
+  if (values.json) terminal.json({ same: differs === null, bytes, differs, manifest });
+  else if (differs === null)
+    terminal.say(`${path}: the same ${grouped(bytes)} bytes, ${summary(manifest)}\n`);
+  else terminal.say(`${path}: differs at byte ${grouped(differs)} from what its manifest makes\n`);
+  return differs === null ? 0 : 1;
 }
 
 /** @throws InputError if there is no such task or option */
-function taskNamed(action: string, positionals: string[], settings: string[] = []): Task {
-  const [name] = positionals;
-  if (positionals.length !== 1) throw new InputError(`${action} takes one task, got ${positionals.length}`);
-  if (!Object.hasOwn(factories, name)) throw new InputError(`${name} is no task; see freelunch tasks list`);
-  const options = settings.map((text) => {
-    const at = text.indexOf('=');
-    if (at < 1) throw new InputError(`--set must be OPTION=VALUE, got '${text}'`);
-    return [text.slice(0, at), settingValue(text.slice(at + 1))] as const;
+function taskNamed(positionals: string[], settings: string[] = []): Task {
+  const name = onlyOne('task', positionals);
+  if (!Object.hasOwn(factories, name)) throw unknownName('task', name, Object.keys(factories));
+  const options = settings.map((setting) => {
+    const at = setting.indexOf('=');
+    if (at < 1) throw new InputError(`--set must be OPTION=VALUE, got ${shown(setting)}`);
+    return [setting.slice(0, at), settingValue(setting.slice(at + 1))] as const;
   });
   return createTask(name, Object.fromEntries(options));
 }
 
 /** `5` a number, `5,20` a list, what is JSON that, anything else a text. */
-function settingValue(text: string): unknown {
-  if (/^-?[\d.]+(,-?[\d.]+)+$/.test(text)) return text.split(',').map(Number);
+function settingValue(setting: string): unknown {
+  if (/^-?[\d.]+(,-?[\d.]+)+$/.test(setting)) return setting.split(',').map(Number);
   try {
-    return JSON.parse(text);
+    return JSON.parse(setting);
   } catch {
-    return text;
+    return setting;
   }
 }
 
@@ -212,19 +200,19 @@ function sideOf(task: Task, { split, 'test-share': share, 'split-seed': splitSee
     if (splitSeed !== undefined) throw new InputError('--split-seed needs --split');
     return task;
   }
-  if (split !== 'train' && split !== 'test')
-    throw new InputError(`--split must be train or test, got '${split}'`);
+  const side = oneOf('--split', split, ['train', 'test'] as const);
   const test = /^\d*\.?\d+$/.test(share ?? '0.1') ? Number(share ?? '0.1') : NaN;
   if (!(test >= 0.0001 && test <= 0.9999))
-    throw new InputError(`--test-share must be a number from 0.0001 to 0.9999, got '${share}'`);
+    throw new InputError(`--test-share must be a number from 0.0001 to 0.9999, got ${shown(share)}`);
   const seed = wholeNumber('--split-seed', splitSeed ?? '0', 0, 2 ** 32 - 1);
-  return task.split({ test, seed })[split];
+  return task.split({ test, seed })[side];
 }
 
 function formatOf(format: string | undefined, out: string | undefined): Manifest['format'] {
   if (format === 'jsonl' || format === 'json-lines') return 'json-lines';
   if (format === 'safetensors') return 'safetensors';
-  if (format !== undefined) throw new InputError(`--format must be jsonl or safetensors, got '${format}'`);
+  if (format !== undefined)
+    throw new InputError(`--format must be jsonl or safetensors, got ${shown(format)}`);
   return out !== undefined && extname(out) === '.safetensors' ? 'safetensors' : 'json-lines';
 }
 
@@ -233,18 +221,16 @@ function rowOptions(
   format: Manifest['format'],
 ): { seqLen?: number; padding?: 'right' | 'left' } {
   if (format !== 'safetensors') {
-    if (seqLen !== undefined) throw new InputError('--seq-len is of safetensors alone');
-    if (padding !== undefined) throw new InputError('--padding is of safetensors alone');
+    if (seqLen !== undefined) throw new InputError('--seq-len is for safetensors only');
+    if (padding !== undefined) throw new InputError('--padding is for safetensors only');
   }
-  if (padding !== undefined && padding !== 'right' && padding !== 'left')
-    throw new InputError(`--padding must be right or left, got '${padding}'`);
   return {
-    padding,
+    padding: padding === undefined ? undefined : oneOf('--padding', padding, ['right', 'left'] as const),
     seqLen: seqLen === undefined ? undefined : wholeNumber('--seq-len', seqLen, 1, LARGEST_ROW),
   };
 }
 
-/** @throws InputError if there is none, or if it is not one of this version's tasks */
+/** @throws InputError if there is none, if it is not one of this version's tasks, or asks for rows beyond the limit */
 async function manifestOf(path: string): Promise<Manifest> {
   const manifest = await readManifest(path);
   try {
@@ -253,6 +239,11 @@ async function manifestOf(path: string): Promise<Manifest> {
     if (cause instanceof TaskError) throw new InputError(`${path}: ${cause.message}`, { cause });
     throw cause;
   }
+  const { format, seqLen } = manifest;
+  if (format === 'safetensors' && !(Number.isSafeInteger(seqLen) && seqLen! >= 1 && seqLen! <= LARGEST_ROW))
+    throw new InputError(
+      `${path}: manifest.seqLen must be a whole number from 1 to ${LARGEST_ROW}, got ${shown(seqLen)}`,
+    );
   return manifest;
 }
 
@@ -261,9 +252,12 @@ async function outputPath(out: string, name: string, format: Manifest['format'])
   const found = await stat(out).catch(() => undefined);
   const folder = found?.isDirectory() === true || /[/\\]$/.test(out);
   const path = folder ? join(out, `${name}.${format === 'safetensors' ? 'safetensors' : 'jsonl'}`) : out;
-  await checkFile(path);
+  await checkFile(path, isSamples);
   return path;
 }
+
+/** Whether a file is one of samples. */
+const isSamples = async (path: string) => (await readManifest(path)) !== undefined;
 
 interface Made {
   task: string;
@@ -283,19 +277,14 @@ async function write(
   path: string | undefined,
   made: Made,
   parts: (onProgress: OnProgress) => Promise<Iterable<string | Uint8Array>>,
-  signal: AbortSignal,
+  { bar, signal, interactive, ...terminal }: Terminal,
 ): Promise<void> {
-  const { stdout, stderr } = process;
-  const silent = path === undefined && stdout.isTTY; // the samples themselves are seen
-  const bar = progressBar(stderr);
+  const silent = path === undefined && interactive; // the samples themselves are seen
   let bytes = 0;
   try {
     const all = chunks(await parts(silent ? () => {} : showProgress(bar, made.count)));
     if (path === undefined) {
-      for (const chunk of all) {
-        if (!stdout.write(chunk)) await once(stdout, 'drain', { signal });
-        signal.throwIfAborted();
-      }
+      for (const chunk of all) await terminal.data(chunk);
       return;
     }
     await writeParts(
@@ -306,7 +295,7 @@ async function write(
   } finally {
     bar.clear();
   }
-  stdout.write(`${path}: ${grouped(bytes)} bytes, ${summary(made)}\n`);
+  terminal.say(`${path}: ${grouped(bytes)} bytes, ${summary(made)}\n`);
 }
 
 function* counted(parts: Iterable<Uint8Array>, add: (length: number) => void): Generator<Uint8Array> {

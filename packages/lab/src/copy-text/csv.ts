@@ -1,4 +1,5 @@
 /** The results of a report, a row each. */
+import { csv } from '../files/csv.js';
 import type { CopyReport } from './experiment.js';
 
 export function copyCsv({ results, bounds }: CopyReport): string {
@@ -10,7 +11,7 @@ export function copyCsv({ results, bounds }: CopyReport): string {
     return [
       r.mixer, r.construction, r.length, r.state, r.draws, r.accuracy, r.standardError, r.predicted, r.floats, r.flops,
       bound?.welch, bound?.coherence, bound?.informationBits, bound?.stateBits,
-    ].map((value) => value ?? '').join(',');
+    ];
   });
-  return `${[header, ...rows].join('\n')}\n`;
+  return csv([header.split(','), ...rows]);
 }

@@ -1,5 +1,5 @@
 /** Files of samples: made, told apart from others, and read for their manifest. */
-import { type FileHandle, open } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import { setImmediate as turn } from 'node:timers/promises';
 import {
   type Manifest,
@@ -10,6 +10,11 @@ import {
   writeSafetensors,
 } from '@freelunch/tasks';
 import { InputError } from '../errors.js';
+import { readUpTo, withFile } from './read.js';
+import { isObject } from './shape.js';
+
+/** Tokens of the longest row of a safetensors file. */
+export const LARGEST_ROW = 2 ** 20;
 
 /** Told now and then how much is done, from 0 to 1. */
 export type OnProgress = (done: number) => void;
@@ -129,12 +134,12 @@ function* rowProgress(
  */
 export async function readManifest(path: string): Promise<Manifest> {
   const found = await withFile(path, async (file) => {
-    const start = await readExactly(file, 8, 0);
+    const start = await readUpTo(file, 8, 0);
     // JSON has no zero byte; the length that safetensors begin with does.
     const text =
       start.length === 8 && start[7] === 0
         ? await safetensorsHead(file, start.readBigUInt64LE())
-        : (await readExactly(file, LONGEST_HEAD, 0)).toString('utf8');
+        : (await readUpTo(file, LONGEST_HEAD, 0)).toString('utf8');
     const value = parseObject(text.slice(0, text.indexOf('\n') + 1)) ?? parseObject(text);
     const metadata = value?.__metadata__ as { manifest?: unknown } | undefined;
     if (typeof metadata?.manifest === 'string') return parseObject(metadata.manifest);
@@ -146,13 +151,13 @@ export async function readManifest(path: string): Promise<Manifest> {
 }
 
 async function safetensorsHead(file: FileHandle, length: bigint): Promise<string> {
-  return length > LONGEST_HEAD ? '' : (await readExactly(file, Number(length), 8)).toString('utf8');
+  return length > LONGEST_HEAD ? '' : (await readUpTo(file, Number(length), 8)).toString('utf8');
 }
 
 function parseObject(text: string): Record<string, unknown> | undefined {
   try {
     const value: unknown = JSON.parse(text);
-    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined;
+    return isObject(value) ? value : undefined;
   } catch {
     return undefined;
   }
@@ -171,7 +176,7 @@ export async function compareFile(
   return withFile(path, async (file) => {
     let at = 0;
     for (const chunk of wanted) {
-      const got = await readExactly(file, chunk.length, at);
+      const got = await readUpTo(file, chunk.length, at);
       signal.throwIfAborted();
       if (!got.equals(chunk)) {
         const first = got.findIndex((byte, i) => byte !== chunk[i]);
@@ -182,30 +187,4 @@ export async function compareFile(
     const { size } = await file.stat();
     return { bytes: size, differs: size === at ? null : at };
   });
-}
-
-/** So many bytes from there on, or fewer if the file ends before. */
-async function readExactly(file: FileHandle, length: number, position: number): Promise<Buffer> {
-  const { size } = await file.stat();
-  const buffer = Buffer.alloc(Math.max(0, Math.min(length, size - position)));
-  let read = 0;
-  while (read < buffer.length) {
-    const { bytesRead } = await file.read(buffer, read, buffer.length - read, position + read);
-    if (bytesRead === 0) break;
-    read += bytesRead;
-  }
-  return buffer.subarray(0, read);
-}
-
-async function withFile<T>(path: string, use: (file: FileHandle) => Promise<T>): Promise<T> {
-  const file = await open(path).catch((cause: NodeJS.ErrnoException) => {
-    const reason = cause.code === 'ENOENT' ? 'does not exist' : `cannot be read: ${cause.message}`;
-    throw new InputError(`${path} ${reason}`, { cause });
-  });
-  try {
-    if (!(await file.stat()).isFile()) throw new InputError(`${path} is not a file`);
-    return await use(file);
-  } finally {
-    await file.close();
-  }
 }

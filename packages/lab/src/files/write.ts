@@ -1,14 +1,16 @@
-/** Files that are either complete or not there. */
+/** Files that are either complete or not there, also after a power cut. */
 import { constants } from 'node:fs';
-import { access, mkdir, open, realpath, rename, rm, stat } from 'node:fs/promises';
-import { basename, dirname, join, resolve } from 'node:path';
+import { access, stat } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
+import { FileError } from '@freelunch/errors';
+import { makeFolder, type StagedFile, stageFile, writeDurably } from '@freelunch/models/files';
 import { InputError } from '../errors.js';
 
 /**
  * Writes files into a folder, which is made if need be. All are first written under temporary names; only when every
  * one is complete do they get their own. If anything fails, or the signal comes, no temporary file is left.
  *
- * @throws the signal's reason if it is aborted, or what the file system throws
+ * @throws FileError if the file system refuses, the signal's reason if it is aborted
  */
 export async function writeFiles(
   folder: string,
@@ -17,24 +19,14 @@ export async function writeFiles(
 ): Promise<void> {
   signal?.throwIfAborted();
   await makeFolder(folder);
-  const temporary = Object.keys(files).map((name) => ({
-    name,
-    path: join(folder, `.${name}.${process.pid}.tmp`),
-  }));
+  const staged: StagedFile[] = [];
   try {
-    for (const { name, path } of temporary) {
-      const file = await open(path, 'w');
-      try {
-        await file.writeFile(files[name], { signal });
-      } finally {
-        await file.close();
-      }
-    }
+    for (const [name, data] of Object.entries(files))
+      staged.push(await stageFile(join(folder, name), data, { signal }));
     signal?.throwIfAborted();
-    for (const { name, path } of temporary) await rename(path, join(folder, name));
-  } catch (cause) {
-    await Promise.allSettled(temporary.map(({ path }) => rm(path, { force: true })));
-    throw cause;
+    for (const file of staged) await file.commit();
+  } finally {
+    await Promise.allSettled(staged.map((file) => file.discard()));
   }
 }
 
@@ -42,7 +34,7 @@ export async function writeFiles(
  * Writes one file from its parts, into a folder that is made if need be; an old file stays as it was until all is
  * written.
  *
- * @throws InputError if the file system refuses, the signal's reason if it is aborted, or what the parts throw
+ * @throws FileError if the file system refuses, the signal's reason if it is aborted, or what the parts throw
  */
 export async function writeParts(
   path: string,
@@ -50,55 +42,13 @@ export async function writeParts(
   signal?: AbortSignal,
 ): Promise<void> {
   signal?.throwIfAborted();
-  let temporary: string | undefined;
-  try {
-    await makeFolder(dirname(path));
-    const target = await realpath(path).catch(() => path); // where a link leads to
-    temporary = join(dirname(target), `.${basename(target)}.${process.pid}.tmp`);
-    const file = await open(temporary, 'w');
-    try {
-      for (const part of parts) {
-        await file.writeFile(part);
-        signal?.throwIfAborted();
-      }
-    } finally {
-      await file.close();
-    }
-    await rename(temporary, target);
-  } catch (cause) {
-    if (temporary !== undefined) await rm(temporary, { force: true });
-    if ((cause as NodeJS.ErrnoException).syscall === undefined) throw cause;
-    throw new InputError(`--out ${path} cannot be written: ${(cause as Error).message}`, { cause });
-  }
-}
-
-/** With all above it. Node's own `recursive` does not return below a folder such as /proc, which takes no folders. */
-async function makeFolder(folder: string): Promise<void> {
-  const make = () =>
-    mkdir(folder).catch((cause: NodeJS.ErrnoException) => {
-      if (cause.code !== 'EEXIST') throw cause;
-    });
-  try {
-    await make();
-  } catch (cause) {
-    const above = dirname(folder);
-    if ((cause as NodeJS.ErrnoException).code !== 'ENOENT' || above === folder) throw cause;
-    await makeFolder(above);
-    await make();
-  }
-}
-
-/** Finds out before the work, not after it, that a file cannot be written. @throws InputError */
-export async function checkFile(path: string): Promise<void> {
-  await checkFolder(dirname(path));
-  const found = await stat(path).catch(() => undefined);
-  // What is no file, such as /dev/null, would be replaced by one.
-  if (found !== undefined && !found.isFile())
-    throw new InputError(`--out must be a file, but ${path} is ${found.isDirectory() ? 'a folder' : 'none'}`);
+  await makeFolder(dirname(path));
+  await writeDurably(path, parts, { signal });
 }
 
 /** Finds out before the work, not after it, that a folder cannot be written to. @throws InputError */
 export async function checkFolder(folder: string): Promise<void> {
+  if (folder.includes('\0')) throw new InputError(`--out must name a folder, got ${folder}`);
   for (let path = resolve(folder); ; path = dirname(path)) {
     const found = await stat(path).catch((cause: NodeJS.ErrnoException) => {
       if (cause.code === 'ENOENT') return undefined;
@@ -113,4 +63,32 @@ export async function checkFolder(folder: string): Promise<void> {
     });
     return;
   }
+}
+
+/**
+ * Finds out before the work, not after it, that a file cannot be written, or is not this program's to replace.
+ *
+ * @param isOwn  whether a file that is there already was written by this program
+ * @throws InputError
+ */
+export async function checkFile(path: string, isOwn: (path: string) => Promise<boolean>): Promise<void> {
+  await checkFolder(dirname(path));
+  const found = await stat(path).catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code === 'ENOENT') return undefined;
+    throw new InputError(`--out ${path} cannot be used: ${cause.message}`, { cause });
+  });
+  if (found === undefined) return;
+  // What is no file, such as /dev/null, would be replaced by one.
+  if (!found.isFile())
+    throw new InputError(
+      `--out must be a file, but ${path} is a ${found.isDirectory() ? 'folder' : 'pipe, socket or device'}`,
+    );
+  const own = await isOwn(path).catch((cause: unknown) => {
+    if (cause instanceof InputError || cause instanceof FileError) return false;
+    throw cause;
+  });
+  if (!own)
+    throw new InputError(
+      `--out ${path} exists and was not written by this command, so it is left alone; remove it or choose another name`,
+    );
 }

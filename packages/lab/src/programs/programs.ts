@@ -15,6 +15,7 @@ import {
   type Task,
   wordProblem,
 } from '@freelunch/tasks';
+import { show } from '@freelunch/errors';
 import { InputError } from '../errors.js';
 
 /** A program of a user's own: ways up a staircase where the steps marked 0 are broken, modulo 10. */
@@ -58,13 +59,15 @@ export type ProgramTask =
   | { kind: 'dp'; task: DpTask<unknown, number, number>; size: number }
   | { kind: 'arithmetic'; task: Task<unknown> & ReturnType<typeof arithmetic>; size: number };
 
+const LARGEST = 1000;
+
 /** @throws InputError unless the text is a name of the list, a colon and a size */
 export function programOf(text: string): ProgramTask {
   const [name, sizeText] = text.split(':');
   const size = /^\d+$/.test(sizeText ?? '') ? Number(sizeText) : NaN;
-  if (!programNames.includes(name) || !(size >= 1))
+  if (!programNames.includes(name) || !(size >= 1 && size <= LARGEST))
     throw new InputError(
-      `tasks must be a name, a colon and a size, as in lis:12, got '${text}'; names: ${programNames.join(', ')}`,
+      `tasks must be a name, a colon and a size up to ${LARGEST}, as in lis:12, got ${show(text)}; names: ${programNames.join(', ')}`,
     );
   if (name === 'arithmetic') {
     const task = arithmetic({ length: size, order: 'canonical' });

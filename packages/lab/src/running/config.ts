@@ -1,6 +1,9 @@
 /** Configurations of experiments: plain JSON of the same shape as the presets. */
+import { show } from '@freelunch/errors';
 import { InputError } from '../errors.js';
+import { isObject } from '../files/shape.js';
 import type { Row } from '../experiments/experiment.js';
+import { checkCombinations, checkLimit, LONGEST_LIST } from './limits.js';
 import type { AnyExperiment } from './registry.js';
 
 type Configured = Pick<AnyExperiment, 'name' | 'presets'>;
@@ -9,19 +12,22 @@ type Configured = Pick<AnyExperiment, 'name' | 'presets'>;
  * A whole configuration: the fields given, the rest from a preset, in the preset's order.
  *
  * @param fields  what came from a file or the command line
- * @throws InputError that names the field if there is none of this name, or if it is of another type than the preset's
+ * @throws InputError that names the field if there is none of this name, if it is of another type than the preset's, or if
+ *   it is beyond its limits
  */
 export function completeConfig(experiment: Configured, preset: string, fields: unknown): Row {
   const from = presetOf(experiment, preset);
   if (!isObject(fields))
-    throw new InputError(`the configuration of ${experiment.name} must be an object, got ${shown(fields)}`);
-  return checkedObject(experiment.name, '', from, fields, true);
+    throw new InputError(`the configuration of ${experiment.name} must be an object, got ${show(fields)}`);
+  const config = checkedObject(experiment.name, '', from, fields, true);
+  checkCombinations(experiment.name, config);
+  return config;
 }
 
 /** @throws InputError if there is no such preset */
 export function presetOf({ name, presets }: Configured, preset: string): Row {
   if (preset !== 'quick' && preset !== 'full')
-    throw new InputError(`the preset of ${name} must be quick or full, got '${preset}'`);
+    throw new InputError(`the preset of ${name} must be quick or full, got ${show(preset)}`);
   return presets[preset];
 }
 
@@ -33,7 +39,7 @@ export function presetOf({ name, presets }: Configured, preset: string): Row {
  */
 export function setField(experiment: Configured, fields: Row, assignment: string): void {
   const at = assignment.indexOf('=');
-  if (at < 1) throw new InputError(`--set must be field=value, got '${assignment}'`);
+  if (at < 1) throw new InputError(`--set must be field=value, got ${show(assignment)}`);
   const path = assignment.slice(0, at).split('.');
   let model: unknown = experiment.presets.quick;
   let target = fields;
@@ -73,12 +79,13 @@ function checkedObject(experiment: string, path: string, model: Row, fields: Row
 
 function checked(experiment: string, path: string, model: unknown, value: unknown): unknown {
   const refuse = (wanted: string) =>
-    new InputError(`${experiment}: ${path} must be ${wanted}, got ${shown(value)}`);
+    new InputError(`${experiment}: ${path} must be ${wanted}, got ${show(value)}`);
   if (Array.isArray(model)) {
     // A list of one may be written as its element.
     const list = Array.isArray(value) || isObject(value) ? value : [value];
     if (!Array.isArray(list)) throw refuse('a list');
     if (list.length === 0) throw refuse('a list of at least one element');
+    if (list.length > LONGEST_LIST) throw refuse(`a list of at most ${LONGEST_LIST} elements`);
     return list.map((element, i) =>
       model.length === 0 ? element : checked(experiment, `${path}[${i}]`, model[0], element),
     );
@@ -88,20 +95,18 @@ function checked(experiment: string, path: string, model: unknown, value: unknow
     return checkedObject(experiment, path, model, value, !path.endsWith(']'));
   }
   if (typeof model === 'number' ? !Number.isFinite(value) : typeof value !== typeof model)
-    throw refuse(typeof model === 'boolean' ? 'true or false' : `a ${typeof model}`);
+    throw refuse(
+      typeof model === 'boolean' ? 'true or false' : typeof model === 'number' ? 'a number' : 'text',
+    );
+  if (typeof value === 'number') checkLimit(experiment, path, value);
   return value;
 }
 
 function unknownField(experiment: string, path: readonly string[], model: unknown): InputError {
   const name = path.filter((part) => part !== '').join('.');
   const there = isObject(model) ? `; there are: ${Object.keys(model).join(', ')}` : '';
-  return new InputError(`${experiment} has no field ${name}${there}`);
+  return new InputError(`${experiment} has no field ${show(name)}${there}`);
 }
-
-const isObject = (value: unknown): value is Row =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
-
-const shown = (value: unknown) => (typeof value === 'string' ? `'${value}'` : JSON.stringify(value));
 
 /** The fields in which two configurations differ. */
 export function differingFields(a: Row, b: Row): string[] {

@@ -6,7 +6,7 @@ import { copyExact } from '../copy/exact.js';
 import { copyModels } from '../copy/models.js';
 import { dpExact } from '../programs/exact.js';
 import { dpLocality } from '../programs/locality.js';
-import { InputError } from '../errors.js';
+import { unknownName } from '../errors.js';
 import { learnCopy } from '../learning/copy.js';
 import { learnDp } from '../learning/programs.js';
 import { learnMqar } from '../learning/mqar.js';
@@ -44,7 +44,6 @@ export const experiments: Readonly<Record<string, AnyExperiment>> = Object.fromE
 
 /** @throws InputError if there is none of this name */
 export function experimentOf(name: string): AnyExperiment {
-  if (!Object.hasOwn(experiments, name))
-    throw new InputError(`${name} is no experiment; there are: ${Object.keys(experiments).join(', ')}`);
+  if (!Object.hasOwn(experiments, name)) throw unknownName('experiment', name, Object.keys(experiments));
   return experiments[name];
 }

@@ -1,15 +1,22 @@
 /** rows.jsonl: what an experiment has measured so far. Every finished piece is there, whatever ended the program. */
-import { closeSync, existsSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { closeSync, constants, fdatasync, fdatasyncSync, openSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
+import { FileError, show } from '@freelunch/errors';
 import { InputError } from '../errors.js';
 import type { Row } from '../experiments/experiment.js';
+import { isThere, readBytes } from '../files/read.js';
+import { isObject } from '../files/shape.js';
 import { writeFiles } from '../files/write.js';
 
-const NAME = 'rows.jsonl';
+export const ROWS = 'rows.jsonl';
+
+const LARGEST_BYTES = 256 * 2 ** 20;
+/** A power cut takes the pieces of at most this long: to flush each by itself would cost more than many take. */
+const FLUSH_MS = 500;
 
 /**
  * Rows as lines of JSON. Each begins with its piece's key, `piece`, and with the number of the piece's rows, `rows`: a piece
- * is complete if so many lines are there. A piece without rows has one line, of these two fields only.
+ * is complete if all of them are there. A piece without rows has one line, of these two fields only.
  */
 function lines(key: string, rows: readonly Row[]): string {
   if (rows.length === 0) return `${JSON.stringify({ piece: key, rows: 0 })}\n`;
@@ -42,6 +49,7 @@ export class RowFile {
   readonly complete = new Map<string, Row[]>();
   readonly #folder: string;
   #file: number | undefined;
+  #flushing: NodeJS.Timeout | undefined;
 
   private constructor(folder: string) {
     this.#folder = folder;
@@ -55,38 +63,71 @@ export class RowFile {
    */
   static async open(folder: string, keys: readonly string[]): Promise<RowFile> {
     const rows = new RowFile(folder);
-    const path = join(folder, NAME);
-    if (existsSync(path)) {
-      const text = readFileSync(path, 'utf8');
-      const known = new Set(keys);
-      const found = new Map<string, Row[]>();
-      const counts = new Map<string, number>();
-      // What follows the last end of a line was not written whole.
-      text
-        .split('\n')
-        .slice(0, -1)
-        .forEach((line, i) => {
-          const { piece, rows: count, ...row } = parseLine(line, path, i);
-          if (!known.has(piece))
-            throw new InputError(
-              `${path}, line ${i + 1}: '${piece}' is no piece of this configuration; --restart starts anew`,
-            );
-          counts.set(piece, count);
-          const list = found.get(piece) ?? [];
-          if (count > 0) list.push(row);
-          found.set(piece, list);
-        });
-      for (const [key, list] of found) if (list.length === counts.get(key)) rows.complete.set(key, list);
+    if (await isThere(rows.#path)) {
+      await rows.#read(keys);
       await rows.rewrite([...rows.complete.keys()]);
     }
-    rows.#file = openSync(path, 'a');
+    try {
+      // Not through a link or into a pipe that somebody has put there since.
+      const flags = constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT;
+      rows.#file = openSync(
+        rows.#path,
+        flags | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0),
+        0o666,
+      );
+    } catch (cause) {
+      throw rows.#failure(cause);
+    }
     return rows;
   }
 
-  /** At once, in one call to the system. */
+  get #path(): string {
+    return join(this.#folder, ROWS);
+  }
+
+  #failure(cause: unknown): FileError {
+    return new FileError(`${this.#path}: cannot be written: ${(cause as Error).message}`, { cause });
+  }
+
+  async #read(keys: readonly string[]): Promise<void> {
+    const path = this.#path;
+    const text = new TextDecoder().decode(await readBytes(path, LARGEST_BYTES));
+    const known = new Set(keys);
+    const found = new Map<string, Row[]>();
+    const counts = new Map<string, number>();
+    // What follows the last end of a line was not written whole.
+    const all = text.split('\n').slice(0, -1);
+    // Nor was a last line with zeros, of which only the end reached the disk.
+    if (all.at(-1)?.includes('\0')) all.pop();
+    all.forEach((line, i) => {
+      const { piece, rows: count, ...row } = parseLine(line, path, i);
+      if (!known.has(piece))
+        throw new InputError(
+          `${path}, line ${i + 1}: ${show(piece)} is not a piece of this configuration; --restart starts over`,
+        );
+      counts.set(piece, count);
+      const list = found.get(piece) ?? [];
+      if (count > 0) list.push(row);
+      found.set(piece, list);
+    });
+    for (const [key, list] of found) if (list.length === counts.get(key)) this.complete.set(key, list);
+  }
+
+  /** At once; on the disk half a second later. @throws FileError */
   append(key: string, list: Row[]): void {
-    writeSync(this.#file!, lines(key, list));
+    const file = this.#file!;
+    const bytes = Buffer.from(lines(key, list));
+    try {
+      for (let written = 0; written < bytes.length;) written += writeSync(file, bytes, written);
+    } catch (cause) {
+      throw this.#failure(cause);
+    }
     this.complete.set(key, list);
+    this.#flushing ??= setTimeout(() => {
+      this.#flushing = undefined;
+      if (this.#file === file) fdatasync(file, () => {}); // what fails here fails again in `close`
+    }, FLUSH_MS);
+    this.#flushing.unref();
   }
 
   /** Writes it anew, the complete pieces in this order: old or new, never half. */
@@ -95,30 +136,40 @@ export class RowFile {
       .map((key) => (this.complete.has(key) ? lines(key, this.complete.get(key)!) : ''))
       .join('');
     this.close();
-    await writeFiles(this.#folder, { [NAME]: text });
+    await writeFiles(this.#folder, { [ROWS]: text });
   }
 
+  /** @throws FileError if what was written cannot be flushed to the disk */
   close(): void {
-    if (this.#file !== undefined) closeSync(this.#file);
+    clearTimeout(this.#flushing);
+    this.#flushing = undefined;
+    const file = this.#file;
+    if (file === undefined) return;
     this.#file = undefined;
+    try {
+      fdatasyncSync(file);
+    } catch (cause) {
+      throw this.#failure(cause);
+    } finally {
+      closeSync(file);
+    }
   }
 }
 
 function parseLine(line: string, path: string, index: number): Row & { piece: string; rows: number } {
-  const parsed = (() => {
+  const row = (() => {
     try {
       return JSON.parse(line) as unknown;
     } catch {
       return undefined;
     }
   })();
-  const row = parsed as { piece?: unknown; rows?: unknown } | null | undefined;
   if (
-    typeof row !== 'object' ||
-    row === null ||
+    !isObject(row) ||
     typeof row.piece !== 'string' ||
-    typeof row.rows !== 'number'
+    !Number.isSafeInteger(row.rows) ||
+    (row.rows as number) < 0
   )
-    throw new InputError(`${path}, line ${index + 1} is no row of an experiment; --restart starts anew`);
+    throw new InputError(`${path}, line ${index + 1} is not a row of an experiment; --restart starts over`);
   return row as Row & { piece: string; rows: number };
 }

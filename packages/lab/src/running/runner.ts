@@ -1,25 +1,28 @@
 /** Runs experiments: pieces spread over threads, every finished one kept, an interrupted run continued. */
-import { existsSync, readFileSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { type Kernels, loadKernels } from '@freelunch/kernels';
 import { InputError } from '../errors.js';
 import type { Experiment, Findings, Piece, Row } from '../experiments/experiment.js';
-import { completeConfig, differingFields } from './config.js';
-import { plainRows, RowFile } from './rows.js';
+import { completeConfig } from './config.js';
+import { type Description, openRunFolder, type RunFolder } from './folder.js';
+import { MOST_PIECES } from './limits.js';
+import { plainRows, ROWS } from './rows.js';
 import type { Message, Task } from './worker.js';
 import { type AnyExperiment, experiments } from './registry.js';
-import { writeFiles } from '../files/write.js';
 
 export interface RunOptions {
-  /** Where rows.jsonl and config.json are kept, to continue from; in memory only if absent. */
+  /**
+   * Where rows.jsonl and config.json are kept, to continue from: a new or an empty folder, or one that a run wrote before. In
+   * memory only if absent.
+   */
   folder?: string;
   /** Pieces at a time; 1 if absent, and then in this thread. More take an experiment of the registry. */
   workers?: number;
   /** A thread also for one worker: it can be stopped in the middle of a piece. */
   ownThread?: boolean;
-  /** Forget what the folder holds. */
+  /** Forget what a run has written into the folder. */
   restart?: boolean;
   signal?: AbortSignal;
   /** @param done from 0 to 1 */
@@ -45,8 +48,9 @@ export interface Job {
  *
  * @param config  fields of a configuration; those that are missing come from the preset `quick`
  * @returns the whole configuration, all rows in the order of the pieces, and what the experiment finds in them
- * @throws InputError if the configuration is wrong or the folder holds another, the signal's reason if it is aborted, Error
- *   that names the piece if one fails; all that is finished is kept
+ * @throws InputError if the configuration is wrong, or the folder holds another or is somebody else's; FileError if another
+ *   process uses the folder, or the file system refuses; the signal's reason if it is aborted; Error that names the piece if
+ *   one fails. All that is finished is kept
  */
 export async function runExperiment<Config extends object, P extends Piece, R extends Row>(
   experiment: Experiment<Config, P, R>,
@@ -56,36 +60,58 @@ export async function runExperiment<Config extends object, P extends Piece, R ex
   const any = experiment as unknown as AnyExperiment;
   const whole = completeConfig(any, 'quick', config);
   const jobs = any.pieces(whole).map((piece) => ({ key: piece.key, piece }));
-  const rows = (await runJobs(any, jobs, { experiment: any.name, config: whole }, options)).flat();
-  return { config: whole as Config, rows: rows as R[], findings: any.findings(whole, rows) };
+  const description = { experiment: any.name, config: whole };
+  const rows = (await runJobs(any, jobs, { kind: 'run', description }, options)).flat();
+  return {
+    config: whole as Config,
+    rows: rows as R[],
+    findings: findingsOf(any, whole, rows, options.folder),
+  };
 }
 
 /**
  * Runs jobs of one experiment: what {@link runExperiment} and sweeps share.
  *
- * @param description  what config.json says; a folder whose config.json says another thing is refused
+ * @param holds  what a folder of these jobs holds: one that holds anything else is refused
  * @returns the rows of each job
  */
 export async function runJobs(
   experiment: AnyExperiment,
   jobs: readonly Job[],
-  description: { experiment: string } & Row,
+  holds: { kind: 'run' | 'sweep'; description: Description },
   options: RunOptions,
 ): Promise<Row[][]> {
-  const { folder, signal, restart = false, onProgress = () => {} } = options;
+  const { folder, signal, restart = false } = options;
   const keys = jobs.map(({ key }) => key);
-  if (new Set(keys).size !== keys.length) {
-    const twice = keys.find((key, i) => keys.indexOf(key) !== i);
+  if (keys.length > MOST_PIECES)
+    throw new InputError(
+      `${experiment.name}: there must be at most ${MOST_PIECES} pieces, got ${keys.length}`,
+    );
+  const once = new Set<string>();
+  const twice = keys.find((key) => once.size === once.add(key).size);
+  if (twice !== undefined) {
     throw new Error(`${experiment.name}: keys of pieces must differ, '${twice}' comes twice`);
   }
   signal?.throwIfAborted();
-  let file: RowFile | undefined;
-  if (folder !== undefined) {
-    if (restart) await forget(folder);
-    await claim(folder, description);
-    file = await RowFile.open(folder, keys);
+  const { kind, description } = holds;
+  const own: RunFolder | undefined =
+    folder === undefined ? undefined : await openRunFolder(folder, kind, description, keys, restart);
+  try {
+    return await runLeft(experiment, jobs, own, options);
+  } finally {
+    await own?.close();
   }
-  const results = new Map<string, Row[]>(file?.complete);
+}
+
+/** Runs what is not done yet. */
+async function runLeft(
+  experiment: AnyExperiment,
+  jobs: readonly Job[],
+  own: RunFolder | undefined,
+  options: RunOptions,
+): Promise<Row[][]> {
+  const { signal, onProgress = () => {} } = options;
+  const results = new Map<string, Row[]>(own?.rows.complete);
   const left = jobs.map((job, index) => ({ ...job, index })).filter(({ key }) => !results.has(key));
   const fractions = new Map<string, number>();
   const report = (label?: string) => {
@@ -110,16 +136,15 @@ export async function runJobs(
       for (let job = left[next++]; job !== undefined; job = left[next++]) {
         const { key, piece, fields, index } = job;
         report(key);
-        const scratch =
-          folder === undefined ? undefined : join(folder, 'scratch', scratchName(index, piece.key));
+        const scratch = own?.scratch(index, piece.key);
         if (scratch !== undefined) await mkdir(scratch, { recursive: true });
         const rows = await runner.run({ piece, folder: scratch }, (done, label) => {
           fractions.set(key, Math.min(1, Math.max(0, done)));
           report(label ?? key);
         });
-        const own = fields === undefined ? rows : rows.map((row) => ({ ...fields, ...row }));
-        file?.append(key, own);
-        results.set(key, own);
+        const whole = fields === undefined ? rows : rows.map((row) => ({ ...fields, ...row }));
+        own?.rows.append(key, whole);
+        results.set(key, whole);
         fractions.delete(key);
         report(key);
         if (scratch !== undefined) await rm(scratch, { recursive: true, force: true });
@@ -138,13 +163,12 @@ export async function runJobs(
       ),
     );
     if (ended.some(({ status }) => status === 'rejected')) throw stop.signal.reason;
-    await file?.rewrite(keys);
-    if (folder !== undefined) await rm(join(folder, 'scratch'), { recursive: true, force: true });
+    await own?.rows.rewrite(jobs.map(({ key }) => key));
+    await own?.finish();
   } finally {
     signal?.removeEventListener('abort', stopped);
-    file?.close();
   }
-  return keys.map((key) => results.get(key)!);
+  return jobs.map(({ key }) => results.get(key)!);
 }
 
 interface Runner {
@@ -225,52 +249,25 @@ function failure(
   return error;
 }
 
-/** Deterministic and a fit name for a folder. */
-const scratchName = (index: number, key: string) =>
-  `${String(index).padStart(4, '0')}-${key.replace(/[^\w.=-]+/g, '_').slice(0, 80)}`;
-
-/** What a run writes into its folder. */
-const OWN_FILES = ['config.json', 'rows.jsonl', 'rows.csv', 'findings.json', 'report.html', 'scratch'];
-
-async function forget(folder: string): Promise<void> {
-  for (const name of OWN_FILES) await rm(join(folder, name), { recursive: true, force: true });
-}
-
-/** Makes the folder this run's own. @throws InputError if it is another's */
-async function claim(folder: string, description: { experiment: string } & Row): Promise<void> {
-  const path = join(folder, 'config.json');
-  if (!existsSync(path)) {
-    if (existsSync(join(folder, 'rows.jsonl')))
-      throw new InputError(`${folder} has a rows.jsonl without its config.json; --restart starts anew`);
-    await writeFiles(folder, { 'config.json': `${JSON.stringify(description, undefined, 2)}\n` });
-    return;
-  }
-  const there = readDescription(path);
-  const advice = '--restart starts anew, another --out leaves it';
-  if (there.experiment !== description.experiment)
-    throw new InputError(`${folder} holds ${there.experiment}, not ${description.experiment}; ${advice}`);
-  if (JSON.stringify(there) === JSON.stringify(description)) return;
-  const field = (['config', 'grid', 'set', 'preset'] as const).find(
-    (name) => JSON.stringify(there[name]) !== JSON.stringify(description[name]),
-  );
-  const [old, wanted] = [there, description].map((one) => (one[field ?? ''] ?? {}) as Row);
-  const [name] = differingFields(old, wanted);
-  const values =
-    name === undefined
-      ? ''
-      : `: ${name} is ${JSON.stringify(old[name])} there, ${JSON.stringify(wanted[name])} here`;
-  throw new InputError(
-    `${folder} holds another configuration of ${description.experiment}${values}; ${advice}`,
-  );
-}
-
-/** What config.json of a folder says. @throws InputError if it is none of an experiment */
-export function readDescription(path: string): { experiment: string } & Row {
+/**
+ * What an experiment finds in rows.
+ *
+ * @param folder  where some of the rows were read from, if they were
+ * @throws InputError if it can't make sense of rows that were read
+ */
+export function findingsOf(
+  experiment: AnyExperiment,
+  config: Row,
+  rows: Row[],
+  folder: string | undefined,
+): Findings {
   try {
-    const found = JSON.parse(readFileSync(path, 'utf8')) as { experiment?: unknown } | null;
-    if (typeof found?.experiment === 'string') return found as { experiment: string } & Row;
-  } catch {
-    // said below
+    return experiment.findings(config, rows);
+  } catch (cause) {
+    if (folder === undefined) throw cause;
+    throw new InputError(
+      `${join(folder, ROWS)} has rows that ${experiment.name} cannot read (${(cause as Error).message}); --restart starts over`,
+      { cause },
+    );
   }
-  throw new InputError(`${path} is not the config.json of an experiment; --restart starts anew`);
 }

@@ -42,7 +42,9 @@ export interface Dataset {
   seqLen: number;
 }
 
-const ROWS = 256; // at a time
+/** At a time: rows, and tokens if rows are long. */
+const ROWS = 256;
+const TOKENS = 2 ** 20;
 const MAX_HEADER_BYTES = 100e6;
 
 /**
@@ -70,9 +72,10 @@ export function rewriteSafetensors(
 
 function* batches(task: Task, { seed, start, count, ...rows }: Manifest): Generator<Batch> {
   const { seqLen, padding, padToken } = rows;
-  for (let done = 0; done < count; done += ROWS) {
+  const most = seqLen === undefined ? ROWS : Math.max(1, Math.min(ROWS, Math.floor(TOKENS / seqLen)));
+  for (let done = 0; done < count; done += most) {
     const state = { seed, position: start + done };
-    const batchSize = Math.min(ROWS, count - done);
+    const batchSize = Math.min(most, count - done);
     yield new BatchStream(task, { batchSize, seqLen, padding, padToken, state }).next().value;
   }
 }

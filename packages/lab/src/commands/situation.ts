@@ -1,0 +1,110 @@
+/** What the commands on costs have in common: models, and the situation they are in. */
+import {
+  type CostOptions,
+  type DType,
+  dtypeBits,
+  type Figure,
+  figures,
+  type Mode,
+} from '@freelunch/complexity';
+import { FreelunchError } from '@freelunch/errors';
+import { InputError } from '../errors.js';
+import { type NamedConfig, presets, readConfig } from '../files/model-config.js';
+import { oneOf, wholeNumber } from './arguments.js';
+import { flag, helpOption, text } from './shared.js';
+
+export const LARGEST = 2 ** 40;
+const modes: readonly Mode[] = ['train', 'prefill', 'decode', 'generate'];
+const dtypes = Object.keys(dtypeBits) as DType[];
+
+export const situationHelp = `A CONFIG is a JSON file (of @freelunch/models, or a Hugging Face config.json) or one of
+  ${Object.keys(presets).slice(0, 4).join(', ')},
+  ${Object.keys(presets).slice(4, 8).join(', ')},
+  ${Object.keys(presets).slice(8).join(', ')}.
+
+  --mode MODE       ${modes.join(', ')} (default prefill)
+  --batch N         sequences at once (default 1)
+  --prompt N        tokens of the prompt, of a training sequence, or before the one
+                    that is decoded (default 1024)
+  --new N           tokens to generate (default 128)
+  --dtype TYPE      ${dtypes.join(', ')}
+                    (default float32)
+  --kind KIND       algorithm: what the formulas need (default); kernel: what the
+                    kernels of this project execute`;
+
+export const curveHelp = `  --figure FIGURE   flops (default), or one of
+                    ${figures.slice(0, 4).join(', ')},
+                    ${figures.slice(5).join(', ')}
+  --along SIZE      the size that varies (default: seqLen; position for decode,
+                    newTokens for generate); any size of a model, such as dState`;
+
+export const costEnd = `  --json            data as JSON, nothing else
+  -h, --help        this help
+
+Exit codes: 0 done, 2 bad input.
+`;
+
+export const commonOptions = { json: flag, ...helpOption } as const;
+
+export const situationOptions = {
+  mode: { type: 'string', default: 'prefill' },
+  batch: { type: 'string', default: '1' },
+  prompt: { type: 'string', default: '1024' },
+  new: { type: 'string', default: '128' },
+  dtype: { type: 'string', default: 'float32' },
+  kind: { type: 'string', default: 'algorithm' },
+} as const;
+
+export const curveOptions = { figure: { type: 'string', default: 'flops' }, along: text } as const;
+
+type Situation = Record<keyof typeof situationOptions, string>;
+
+/** @throws InputError */
+export function costOptions(values: Situation): CostOptions {
+  const mode = oneOf('--mode', values.mode, modes);
+  const kind = oneOf('--kind', values.kind, ['algorithm', 'kernel'] as const);
+  const largest = largestOf(kind);
+  return {
+    mode,
+    kind,
+    batch: wholeNumber('--batch', values.batch, 1, LARGEST),
+    promptLength: wholeNumber('--prompt', values.prompt, mode === 'decode' ? 0 : 1, largest),
+    newTokens: wholeNumber('--new', values.new, 0, largest),
+    dtype: oneOf('--dtype', values.dtype, dtypes),
+  };
+}
+
+/** @throws InputError */
+export const figureOf = (given: string): Figure => oneOf('--figure', given, figures);
+
+/** What kernels execute is counted token by token. */
+export const largestOf = (kind: CostOptions['kind']) => (kind === 'kernel' ? 65536 : LARGEST);
+
+const MOST_CONFIGS = 100;
+
+/** @throws InputError unless there are so many, each a model */
+export async function readConfigs(
+  sources: readonly string[],
+  least: number,
+  most: number = MOST_CONFIGS,
+): Promise<NamedConfig[]> {
+  if (sources.length < least || sources.length > most) {
+    const wanted = least === most ? `${least}` : `${least} to ${most}`;
+    throw new InputError(`takes ${wanted} config${most === 1 ? '' : 's'}, got ${sources.length}`);
+  }
+  return Promise.all(sources.map(readConfig));
+}
+
+/** What the library says about a config or an option is for the user, who can change it. */
+export function checked<T>(run: () => T): T {
+  try {
+    return run();
+  } catch (cause) {
+    if (cause instanceof RangeError || cause instanceof TypeError || cause instanceof FreelunchError)
+      throw new InputError(cause.message.split('\n')[0], { cause });
+    throw cause;
+  }
+}
+
+/** Mode, and whose figures they are if not the algorithm's. */
+export const titleOf = ({ mode, kind }: CostOptions) => (kind === 'kernel' ? `${mode} by the kernels` : mode);

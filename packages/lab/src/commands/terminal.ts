@@ -1,0 +1,85 @@
+/** Where a command writes to, and how wide and colourful that is: one rule for all commands. */
+import { type EventEmitter, once } from 'node:events';
+import { printable } from '@freelunch/errors';
+import { type ProgressBar, progressBar } from './progress.js';
+
+/** What a command needs of the standard output and the standard error. */
+export interface Output extends EventEmitter {
+  isTTY?: boolean;
+  columns?: number;
+  hasColors?(): boolean;
+  write(data: string | Uint8Array): boolean;
+}
+
+export interface Terminal {
+  /** Aborted by Ctrl-C, and when the process is asked to end. */
+  signal: AbortSignal;
+  /** For tables. */
+  columns: number;
+  /** For sentences, which are hard to read in long lines. */
+  width: number;
+  colour: boolean;
+  /** Whether somebody sees what is written as it comes. */
+  interactive: boolean;
+  bar: ProgressBar;
+  /** Text for people: control characters in it, of a file's name for instance, are shown, not sent. */
+  say(text: string): void;
+  /** The same on the standard error. */
+  note(text: string): void;
+  /** One line of JSON. @param indent  several lines */
+  json(data: unknown, indent?: number): void;
+  /** Bytes for other programs, as they are. @throws the signal's reason if it is aborted while the reader is slow */
+  data(bytes: Uint8Array): Promise<void>;
+}
+
+const NARROWEST = 30;
+const WIDEST_TEXT = 100;
+
+export function terminalOf(
+  stdout: Output,
+  stderr: Output,
+  env: Readonly<Record<string, string | undefined>>,
+  signal: AbortSignal,
+): Terminal {
+  const columns = columnsOf(stdout, env);
+  const colour = stdout.isTTY === true && stdout.hasColors?.() === true;
+  return {
+    signal,
+    columns,
+    width: Math.min(columns, WIDEST_TEXT),
+    colour,
+    interactive: stdout.isTTY === true,
+    bar: progressBar(stderr),
+    say: (text) => void stdout.write(shown(text, colour)),
+    note: (text) => void stderr.write(shown(text, false)),
+    json: (data, indent) => void stdout.write(`${escaped(JSON.stringify(data, undefined, indent))}\n`),
+    async data(bytes) {
+      if (!stdout.write(bytes)) await once(stdout, 'drain', { signal });
+      signal.throwIfAborted();
+    },
+  };
+}
+
+/** Of the terminal; where the output is none, what the shell says of it; 80 if nobody says. */
+function columnsOf({ columns }: Output, env: Readonly<Record<string, string | undefined>>): number {
+  const said = /^\d{1,4}$/.test(env.COLUMNS ?? '') ? Number(env.COLUMNS) : 0;
+  return Math.max(NARROWEST, columns || said || 80);
+}
+
+/** Ends of lines stay, and the colours that this program itself uses. */
+function shown(text: string, colour: boolean): string {
+  const keep = colour ? /(\n|\x1b\[(?:[012]|3[123]|31;4)m)/ : /(\n)/;
+  return text
+    .split(keep)
+    .map((part, i) => (i % 2 === 1 ? part : printable(part)))
+    .join('');
+}
+
+/** JSON escapes most control characters itself; what is left stands in texts, where an escape means the same. */
+const escaped = (json: string) => json.split('\n').map(printable).join('\n');
+
+/** A message on one line that is not endless. */
+export function oneLine(message: string): string {
+  const line = printable(message);
+  return line.length > 1000 ? `${line.slice(0, 600)} ... ${line.slice(-300)}` : line;
+}
