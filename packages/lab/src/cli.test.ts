@@ -1,218 +1,105 @@
-import { spawn, spawnSync } from 'node:child_process';
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as wait } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, it } from 'vitest';
-import type { CopyReport } from './copy-text/experiment.js';
+import { cli } from './testing/cli.js';
 
-const cli = fileURLToPath(new URL('../dist/cli.js', import.meta.url));
-const folder = mkdtempSync(join(tmpdir(), 'freelunch-cli-'));
+const folder = mkdtempSync(join(tmpdir(), 'freelunch-process-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
-const run = (...args: string[]) =>
-  spawnSync(process.execPath, [cli, ...args], { encoding: 'utf8', cwd: folder, timeout: 60_000 });
-
-function file(name: string, content: string | Uint8Array): string {
-  writeFileSync(join(folder, name), content);
-  return name;
+/** Starts the command, sends a signal once `ready` says so, and waits for its end. */
+async function interrupted(
+  args: string[],
+  ready: () => boolean,
+  signals: readonly NodeJS.Signals[] = ['SIGINT'],
+): Promise<{ end: [number | null, string | null]; stderr: string; afterMs: number }> {
+  const child = spawn(process.execPath, [cli, ...args], { stdio: 'pipe', cwd: folder });
+  let stderr = '';
+  child.stderr.on('data', (data) => (stderr += data));
+  const ended = new Promise<[number | null, string | null]>((resolve) => {
+    child.on('exit', (code, signal) => resolve([code, signal]));
+  });
+  while (!ready() && child.exitCode === null) await new Promise((resolve) => setTimeout(resolve, 20));
+  expect(child.exitCode).toBe(null); // still at work
+  const since = performance.now();
+  for (const signal of signals) {
+    child.kill(signal);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+  }
+  return { end: await ended, stderr, afterMs: performance.now() - since };
 }
 
-const text = file('text.txt', 'the cat sat on the mat, and the rat on the cat. '.repeat(3));
-const quick = ['--lengths', '16,40', '--states', '8,40', '--draws', '3'];
+const after = (ms: number) => {
+  const since = performance.now();
+  return () => performance.now() - since > ms;
+};
 
-describe('bad input', () => {
-  file('empty.txt', '');
-  file('binary.bin', Uint8Array.of(1, 0, 2));
-  file('latin1.txt', Uint8Array.of(0x63, 0x61, 0x66, 0xe9));
-  file('long.txt', new Uint8Array(16 * 2 ** 20 + 1).fill(97));
-  file('many.txt', Array.from({ length: 4097 }, (_, i) => String.fromCodePoint(0x4e00 + i)).join(''));
-  mkdirSync(join(folder, 'directory'));
+it('ends with the exit code and the one line of its command', () => {
+  const run = (...args: string[]) => spawnSync(process.execPath, [cli, ...args], { encoding: 'utf8' });
+  expect(run('table', '--T', '0')).toMatchObject({
+    status: 2,
+    stdout: '',
+    stderr: "freelunch table: --T must be a whole number from 1 to 1099511627776, got '0'\n",
+  });
+  expect(run('--version')).toMatchObject({ status: 0, stderr: '' });
+});
 
-  it.each([
-    [['copy', 'missing.txt'], 'freelunch copy: missing.txt does not exist'],
-    [['copy', 'directory'], 'freelunch copy: directory is a directory, not a file'],
-    [['copy', '/dev/null'], 'freelunch copy: /dev/null is not a file'],
-    [['copy', 'empty.txt'], 'freelunch copy: empty.txt is empty'],
-    [['copy', 'binary.bin'], 'freelunch copy: binary.bin is binary (it has zero bytes); use --tokens bytes'],
-    [['copy', 'latin1.txt'], 'freelunch copy: latin1.txt is not UTF-8 text; use --tokens bytes'],
-    [['copy', 'long.txt'], 'freelunch copy: long.txt has 16777217 bytes; files of up to 16777216'],
-    [['copy', 'many.txt'], 'freelunch copy: many.txt has 4097 different characters; up to 4096'],
-    [['copy', text, text], 'freelunch copy: takes one file, got 2: text.txt text.txt'],
-    [['copy', ''], 'freelunch copy: the name of the file is empty'],
-    [
-      ['copy', text, '--states', '0'],
-      "freelunch copy: --states must be whole numbers from 1 to 4096 with commas between them, got '0'",
-    ],
-    [
-      ['copy', text, '--states', 'NaN'],
-      "freelunch copy: --states must be whole numbers from 1 to 4096 with commas between them, got 'NaN'",
-    ],
-    [
-      ['copy', text, '--states', '16,'],
-      "freelunch copy: --states must be whole numbers from 1 to 4096 with commas between them, got '16,'",
-    ],
-    [['copy', text, '--states', '5000'], 'freelunch copy: --states must be whole numbers from 1 to 4096'],
-    [['copy', text, '--lengths', '1.5'], 'freelunch copy: --lengths must be whole numbers from 1 to 4096'],
-    [
-      ['copy', text, '--lengths', '145'],
-      'freelunch copy: --lengths must be at most the 144 characters of text.txt, got 145',
-    ],
-    [
-      ['copy', text, '--value-size', '0'],
-      "freelunch copy: --value-size must be a whole number from 1 to 256, got '0'",
-    ],
-    [
-      ['copy', text, '--value-size', '3'],
-      'freelunch copy: --value-size must be 4 or more for the 14 different characters',
-    ],
-    [
-      ['copy', text, '--draws', '0'],
-      "freelunch copy: --draws must be a whole number from 1 to 10000, got '0'",
-    ],
-    [
-      ['copy', text, '--seed=-1'],
-      "freelunch copy: --seed must be a whole number from 0 to 9007199254740991, got '-1'",
-    ],
-    [
-      ['copy', text, '--seed', '1e999'],
-      "freelunch copy: --seed must be a whole number from 0 to 9007199254740991, got '1e999'",
-    ],
-    [
-      ['copy', text, '--tokens', 'words'],
-      "freelunch copy: --tokens must be characters or bytes, got 'words'",
-    ],
-    [['copy', text, '--stats', '3'], "freelunch copy: Unknown option '--stats'; see freelunch copy --help"],
-    [
-      ['copy', text, '--states'],
-      "freelunch copy: Option '--states <value>' argument missing; see freelunch copy --help",
-    ],
-    [['copy', text, '--out', ''], 'freelunch copy: --out must name a folder, got an empty name'],
-    [['copy', text, '--out', text], 'freelunch copy: --out must be a folder, but'],
-    [
-      ['copy', text, '--out', `${text}/below`],
-      'freelunch copy: --out must be a folder: a part of text.txt/below is a file',
-    ],
-    [['paste'], 'freelunch: paste is no command; see freelunch --help'],
-    [['toString'], 'freelunch: toString is no command; see freelunch --help'],
-  ])('%j: one line, exit code 2', (args, message) => {
-    const { status, stdout, stderr } = run(...args);
-    expect(stderr).toMatch(/^[^\n]+\n$/);
-    expect(stderr).toContain(message);
-    expect(stdout).toBe('');
-    expect(status).toBe(2);
+it('ends quietly when its reader has seen enough', () => {
+  const args = `'${cli}' tasks export copy --count 100000`;
+  const { stdout, stderr } = spawnSync('sh', ['-c', `'${process.execPath}' ${args} | head -c 9`], {
+    encoding: 'utf8',
+  });
+  expect([stdout, stderr]).toEqual(['{"manifes', '']);
+});
+
+describe.skipIf(process.platform === 'win32')('stops at Ctrl-C with exit code 130', () => {
+  it('and leaves no file', async () => {
+    const out = join(folder, 'interrupted');
+    const { end, stderr } = await interrupted(['copy', '--draws', '10000', '--out', out], after(1500));
+    expect([end, stderr]).toEqual([[130, null], 'Interrupted.\n']);
+    expect(existsSync(out)).toBe(false);
+  });
+
+  it.each(['lines.jsonl', 'rows.safetensors'])('and the old %s stays as it was', async (name) => {
+    const out = join(folder, 'old', name);
+    const exporting = (count: string) => ['tasks', 'export', 'lcs', '--count', count, '--out', out];
+    spawnSync(process.execPath, [cli, ...exporting('1')]);
+    const old = readFileSync(out);
+    const { end, stderr } = await interrupted(exporting('1000000000'), after(1500));
+    expect([end, stderr]).toEqual([[130, null], 'Interrupted.\n']);
+    expect(readFileSync(out).equals(old)).toBe(true);
+    expect(readdirSync(join(folder, 'old')).filter((file) => !/^(lines|rows)/.test(file))).toEqual([]);
+  });
+
+  it('while it measures', async () => {
+    const { end } = await interrupted(['measure', '--passes', '1000'], after(1500));
+    expect(end).toEqual([130, null]);
   });
 });
 
-it('explains itself', () => {
-  for (const args of [[], ['--help'], ['-h'], ['help']]) {
-    const { status, stdout } = run(...args);
-    expect(stdout).toContain('freelunch copy [file]');
-    expect(status).toBe(0);
-  }
-  expect(run('copy', '--help').stdout).toContain('--value-size N');
-  const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
-  expect(run('--version').stdout).toBe(`${version}\n`);
+describe.skipIf(process.platform === 'win32')('what is no file', () => {
+  it('is refused at once, a pipe too', () => {
+    const pipe = join(folder, 'pipe');
+    execFileSync('mkfifo', [pipe]);
+    writeFileSync(join(folder, 'text.txt'), 'some text');
+    for (const args of [
+      ['copy', pipe],
+      ['cost', pipe],
+      ['sweep', pipe],
+      ['run', 'copy-capacity', '--config', pipe],
+      ['tasks', 'verify', pipe],
+      ['tasks', 'export', '--from', pipe],
+      ['copy', 'text.txt', '--out', pipe],
+      ['tasks', 'export', 'copy', '--out', pipe],
+    ]) {
+      const { status, stderr } = spawnSync(process.execPath, [cli, ...args], {
+        encoding: 'utf8',
+        cwd: folder,
+        timeout: 20_000,
+      });
+      expect(stderr, args.join(' ')).toMatch(/^freelunch \w+: [^\n]*pipe[^\n]*\n$/);
+      expect(status, args.join(' ')).toBe(2);
+    }
+  });
 });
-
-it('takes whatever bytes there are with --tokens bytes', () => {
-  file(
-    'any.bin',
-    Uint8Array.from({ length: 90 }, (_, i) => (i * 37) & 255),
-  );
-  const { status, stdout } = run(
-    'copy',
-    'any.bin',
-    '--tokens',
-    'bytes',
-    '--lengths',
-    '50',
-    '--states',
-    '50',
-    '--json',
-  );
-  expect(status).toBe(0);
-  const report: CopyReport = JSON.parse(stdout);
-  expect(report.text.kind).toBe('bytes');
-  expect(report.results.find(({ mixer }) => mixer === 'registerFile')!.accuracy).toBe(1);
-});
-
-it('shortens its own lengths, not the given ones, to the file', () => {
-  const { stdout } = run('copy', text, '--states', '8', '--draws', '1', '--json');
-  expect((JSON.parse(stdout) as CopyReport).lengths).toEqual([64, 144]);
-});
-
-it('writes nothing but JSON with --json, with every promised field, and the same for the same seed', () => {
-  const first = run('copy', text, ...quick, '--json', '--seed', '7');
-  expect(first.stderr).toBe('');
-  expect(first.status).toBe(0);
-  const report: CopyReport = JSON.parse(first.stdout);
-  expect(Object.keys(report)).toEqual(
-    'experiment text tokens lengths states dValue draws seed variant results bounds curves'.split(' '),
-  );
-  expect(report).toMatchObject({ experiment: 'copy', seed: 7, draws: 3, dValue: 16, variant: 'simd' });
-  expect(report.results).toHaveLength(2 * (2 * 4 + 1));
-  for (const result of report.results) {
-    expect(Object.keys(result)).toEqual(
-      'mixer construction length state draws accuracy standardError predicted floats flops remembered'.split(
-        ' ',
-      ),
-    );
-    expect(result.remembered).toHaveLength(result.length);
-    expect(result.accuracy).toBeGreaterThanOrEqual(0);
-    expect(result.accuracy).toBeLessThanOrEqual(1);
-  }
-  expect(report.bounds).toHaveLength(4);
-  expect(run('copy', text, ...quick, '--json', '--seed', '7').stdout).toBe(first.stdout);
-  expect(run('copy', text, ...quick, '--json', '--seed', '8').stdout).not.toBe(first.stdout);
-});
-
-it('writes a page that loads nothing, and the data, with --out', () => {
-  const { status, stdout } = run('copy', text, ...quick, '--out', 'deep/report');
-  expect(status).toBe(0);
-  expect(stdout).toContain('deep/report/index.html');
-  const out = join(folder, 'deep/report');
-  expect(readdirSync(out).sort()).toEqual(['copy.csv', 'copy.json', 'index.html']);
-  const report: CopyReport = JSON.parse(readFileSync(join(out, 'copy.json'), 'utf8'));
-  const rows = readFileSync(join(out, 'copy.csv'), 'utf8').trim().split('\n');
-  expect(rows).toHaveLength(1 + report.results.length);
-  expect(new Set(rows.map((row) => row.split(',').length))).toEqual(new Set([14]));
-  const page = readFileSync(join(out, 'index.html'), 'utf8');
-  expect(page).toMatch(/<\/html>\n$/);
-  expect(page).not.toMatch(/https?:|src=|@import|url\(/);
-});
-
-it('marks wrong symbols below the line where there is no colour, and uses no escape codes', () => {
-  const { stdout } = run('copy', text, ...quick);
-  expect(stdout).not.toContain('\x1b');
-  expect(stdout).toMatch(/^ +\^[ ^]*$/m);
-});
-
-it.skipIf(process.platform === 'win32')(
-  'stops at Ctrl-C with exit code 130 and leaves no file',
-  async () => {
-    const out = join(folder, 'interrupted');
-    const child = spawn(process.execPath, [cli, 'copy', '--draws', '10000', '--out', out], { stdio: 'pipe' });
-    let stderr = '';
-    child.stderr.on('data', (data) => (stderr += data));
-    const ended = new Promise<[number | null, string | null]>((resolve) => {
-      child.on('exit', (code, signal) => resolve([code, signal]));
-    });
-    await wait(2500);
-    expect(child.exitCode).toBe(null); // still at work
-    child.kill('SIGINT');
-    expect(await ended).toEqual([130, null]);
-    expect(stderr).toBe('Interrupted.\n');
-    expect(existsSync(out)).toBe(false);
-  },
-  30_000,
-);

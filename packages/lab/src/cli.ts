@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /** The process: signals, pipes that close, the exit code. What it does is in `commands/main.ts`. */
-const ENDS_WITHIN_MS = 5000;
+const ENDS_WITHIN_MS = 10_000;
 const codes = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
 type Signal = keyof typeof codes;
 

@@ -25,11 +25,11 @@ export const EXIT_CODES = 'Exit codes: 0 done, 2 bad input, 130 interrupted, 1 a
 export const workersOf = (given: string | undefined): number =>
   given === undefined ? availableParallelism() : wholeNumber('--workers', given, 1, 1024);
 
-/** The one argument that a command takes. @throws InputError unless there is one */
-export function onlyOne(what: string, positionals: readonly string[]): string {
+/** The one argument that a command takes. @param action  of the command, if it has several @throws InputError */
+export function onlyOne(what: string, positionals: readonly string[], action?: string): string {
   if (positionals.length !== 1)
     throw new InputError(
-      `takes one ${what}, got ${positionals.length === 0 ? 'none' : `${positionals.length}: ${positionals.join(' ')}`}`,
+      `${action === undefined ? '' : `${action} `}takes one ${what}, got ${positionals.length === 0 ? 'none' : `${positionals.length}: ${positionals.join(' ')}`}`,
     );
   if (positionals[0] === '') throw new InputError(`the name of the ${what} is empty`);
   return positionals[0];

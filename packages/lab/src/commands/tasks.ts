@@ -100,7 +100,7 @@ async function list(args: string[], terminal: Terminal): Promise<void> {
 async function show(args: string[], terminal: Terminal): Promise<void> {
   const { values, positionals } = parseOptions('tasks', args, { ...taskOptions, ...json });
   if (values.help) return terminal.say(tasksHelp);
-  const task = taskNamed(positionals, values.set);
+  const task = taskNamed('show', positionals, values.set);
   const seed = values.seed === undefined ? undefined : wholeNumber('--seed', values.seed, 0, LARGEST_SEED);
   const sample = seed === undefined ? undefined : task.sample(random(seed));
   if (values.json) terminal.json(shownTask(task, sample ?? task.sample(random(0))));
@@ -134,7 +134,7 @@ async function exportFile(args: string[], terminal: Terminal): Promise<void> {
     return write(path, manifest, async (onProgress) => fileAgain(manifest, onProgress), terminal);
   }
 
-  const task = sideOf(taskNamed(positionals, values.set), values);
+  const task = sideOf(taskNamed('export', positionals, values.set), values);
   const count = wholeNumber('--count', values.count ?? '1000', 1, MOST_SAMPLES);
   const seed = wholeNumber('--seed', values.seed ?? '0', 0, LARGEST_SEED);
   const format = formatOf(values.format, out);
@@ -154,7 +154,7 @@ async function verify(args: string[], terminal: Terminal): Promise<number> {
     terminal.say(tasksHelp);
     return 0;
   }
-  const path = onlyOne('file', positionals);
+  const path = onlyOne('file', positionals, 'verify');
   const manifest = await manifestOf(path);
   const { bar, signal } = terminal;
   const again = chunks(fileAgain(manifest, showProgress(bar, manifest.count)));
@@ -167,8 +167,8 @@ async function verify(args: string[], terminal: Terminal): Promise<number> {
 }
 
 /** @throws InputError if there is no such task or option */
-function taskNamed(positionals: string[], settings: string[] = []): Task {
-  const name = onlyOne('task', positionals);
+function taskNamed(action: string, positionals: string[], settings: string[] = []): Task {
+  const name = onlyOne('task', positionals, action);
   if (!Object.hasOwn(factories, name)) throw unknownName('task', name, Object.keys(factories));
   const options = settings.map((setting) => {
     const at = setting.indexOf('=');

@@ -1,8 +1,8 @@
 /** Configs of models: built in, or from JSON files. */
 import { basename } from 'node:path';
 import { fromHuggingFace, type ModelConfig } from '@freelunch/complexity';
-import { InputError } from '../errors.js';
-import { readText } from './read-text.js';
+import { InputError, unknownName } from '../errors.js';
+import { readBytes } from './read.js';
 
 const small = { vocabSize: 256, dModel: 128, nLayers: 2 } as const;
 /** Makes layers of attention have about as many parameters as those of Mamba. */
@@ -40,6 +40,8 @@ export const presets: Readonly<Record<string, ModelConfig>> = {
   },
 };
 
+const LARGEST_BYTES = 2 ** 20;
+
 export interface NamedConfig {
   name: string;
   config: ModelConfig;
@@ -55,15 +57,14 @@ export async function readConfig(source: string): Promise<NamedConfig> {
   if (source === '') throw new InputError('the name of a config is empty');
   if (!/[./\\]/.test(source))
     throw new InputError(
-      `${source} is no built-in model (${Object.keys(presets).join(', ')}) and no JSON file`,
+      `${unknownName('model', source, Object.keys(presets)).message}; a file is named with its ending or its folder, as in ./config.json`,
     );
-  const { tokens, vocabulary } = await readText(source, 'bytes');
-  const text = new TextDecoder().decode(Uint8Array.from(tokens, (symbol) => vocabulary[symbol]));
+  const text = new TextDecoder().decode(await readBytes(source, LARGEST_BYTES));
   let json: unknown;
   try {
     json = JSON.parse(text.replace(/([:,[]\s*-?)Infinity\b/g, '$11e999'));
   } catch (cause) {
-    throw new InputError(`${source} is no JSON: ${(cause as Error).message.split('\n')[0]}`, { cause });
+    throw new InputError(`${source} is not JSON: ${(cause as Error).message.split('\n')[0]}`, { cause });
   }
   if (typeof json !== 'object' || json === null || Array.isArray(json))
     throw new InputError(`${source} must hold a config, an object`);

@@ -74,7 +74,7 @@ const changed = (path: string, to: unknown) => {
 
 it.each([
   ['name', 1, 'name must be text, got 1'],
-  ['findings', undefined, 'findings must be an object, got nothing'],
+  ['findings', undefined, 'findings must be an object, got undefined'],
   ['findings', '\u001b[2J', "findings must be an object, got '\\u001b[2J'"],
   ['findings.verdicts.0.claim', '<b>', 'findings.verdicts[0].claim must be one of C1, C2'],
   ['findings.verdicts.0.claim', 'toString', 'findings.verdicts[0].claim must be one of'],
