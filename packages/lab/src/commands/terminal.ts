@@ -66,13 +66,24 @@ function columnsOf({ columns }: Output, env: Readonly<Record<string, string | un
   return Math.max(NARROWEST, columns || said || 80);
 }
 
+const ESCAPE = String.fromCharCode(27);
+/** Starts of what this program itself paints with. */
+const COLOURS = ['0m', '1m', '2m', '31m', '32m', '33m', '31;4m'].map((code) => `[${code}`);
+
 /** Ends of lines stay, and the colours that this program itself uses. */
 function shown(text: string, colour: boolean): string {
-  const keep = colour ? /(\n|\x1b\[(?:[012]|3[123]|31;4)m)/ : /(\n)/;
-  return text
-    .split(keep)
-    .map((part, i) => (i % 2 === 1 ? part : printable(part)))
-    .join('');
+  const lines = text.split('\n');
+  if (!colour) return lines.map(printable).join('\n');
+  const painted = (line: string) =>
+    line
+      .split(ESCAPE)
+      .map((part, i) => {
+        const code = i === 0 ? undefined : COLOURS.find((start) => part.startsWith(start));
+        if (code !== undefined) return `${ESCAPE}${code}${printable(part.slice(code.length))}`;
+        return printable(i === 0 ? part : `${ESCAPE}${part}`);
+      })
+      .join('');
+  return lines.map(painted).join('\n');
 }
 
 /** JSON escapes most control characters itself; what is left stands in texts, where an escape means the same. */
