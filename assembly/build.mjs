@@ -1,8 +1,9 @@
 /**
- * Compiles src/index.ts to build/simd.wasm and build/relaxed-simd.wasm: one source, two binaries.
+ * Compiles src/index.ts to build/simd.wasm and build/relaxed-simd.wasm: one source, two binaries. Beside them,
+ * build/exports.ts: the types of what they export.
  * `node build.mjs --entry src/x.ts --out DIR` compiles another entry (to try a kernel alone).
  */
-import { mkdir } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -18,16 +19,19 @@ const { values } = parseArgs({
 });
 
 const common = ['--runtime', 'stub', '--importMemory', '--noAssert', '-O3', '--converge', '--noExportMemory'];
-const variants = { simd: ['--enable', 'simd'], 'relaxed-simd': ['--enable', 'simd,relaxed-simd'] };
+const variants = {
+  simd: ['--enable', 'simd', '--transform', join(here, 'exports.mjs')],
+  'relaxed-simd': ['--enable', 'simd,relaxed-simd'],
+};
 
-await mkdir(resolve(values.out), { recursive: true });
+const out = resolve(values.out);
+await mkdir(out, { recursive: true });
 for (const [variant, features] of Object.entries(variants)) {
-  const file = join(resolve(values.out), variant);
-  const text = values.text ? ['--textFile', `${file}.wat`] : [];
-  const { error, stderr } = await main(
-    [resolve(here, values.entry), '--outFile', `${file}.wasm`, ...text, ...common, ...features],
-    { stdout: process.stdout },
-  );
+  const files = ['--outFile', `${variant}.wasm`, ...(values.text ? ['--textFile', `${variant}.wat`] : [])];
+  const { error, stderr } = await main([resolve(here, values.entry), ...files, ...common, ...features], {
+    stdout: process.stdout,
+    writeFile: (name, contents) => writeFile(join(out, name), contents),
+  });
   if (error) {
     process.stderr.write(stderr.toString());
     process.exit(1);
