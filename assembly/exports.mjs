@@ -12,7 +12,8 @@ export default class WriteExports extends Transform {
   async afterParse(parser) {
     const sources = new Map(parser.sources.map((source) => [source.internalPath, source]));
     const entry = parser.sources.find(
-      ({ sourceKind, internalPath }) => sourceKind === SourceKind.UserEntry && !internalPath.startsWith('~lib/'),
+      ({ sourceKind, internalPath }) =>
+        sourceKind === SourceKind.UserEntry && !internalPath.startsWith('~lib/'),
     );
     const members = [...exportedFunctions(entry, sources)].map(describe).sort();
     const text = `/** Written by assembly/build.mjs: the kernels as compiled, functions on addresses and sizes, which check nothing. */

@@ -19,7 +19,7 @@
  *
  * Where a chunk is short or sizes are no whole tiles, tiles read what memory holds and write rows that nobody reads.
  */
-import { packRows, padded, scaleRows, shifted, touch } from './state-tiles';
+import { packRows, padded, scaleRows, shifted, touch } from './state/rows';
 import { exp, loadTail, madd, storeTail } from './simd';
 
 // With a fused madd 6 x 8 accumulators fit into the registers that V8 hands out; without, 5 x 8 (see gemm.ts).
