@@ -1,5 +1,6 @@
 import { ArgumentError, DisposedError, ShapeError, UnsupportedError } from './errors.js';
 import type { Allocator } from './memory.js';
+import type { WasmExports } from './wasm-exports.js';
 import { show } from '@freelunch/errors';
 import {
   checkShape,
@@ -15,9 +16,6 @@ import {
 
 /** Which binary computes: `simd` gives the same bits everywhere, `relaxed-simd` is faster where it runs. */
 export type Variant = 'simd' | 'relaxed-simd';
-
-/** The kernels as compiled: functions on addresses and sizes, which check nothing. */
-export type WasmExports = Record<string, (...args: number[]) => number>;
 
 /** Tensors made since a scope was opened, of those that still live. */
 type Scope = Set<Tensor>;

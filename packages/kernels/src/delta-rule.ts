@@ -1,6 +1,7 @@
 import { op } from './arguments.js';
 import { Check } from './check.js';
 import type { Context } from './context.js';
+import { pointers } from './pointers.js';
 import type { Tensor } from './tensor.js';
 
 /** What {@link deltaRule} computes, apart from its tensors. */
@@ -72,10 +73,8 @@ function checkArgs(
   check.number('eps', eps, 0);
   check.number('scale', scale);
   const { batch, seqLen, nHeads, dKey, dValue } = check.sizes;
-  return { batch, seqLen, nHeads, dKey, dValue, options: [l2Normalize ? 1 : 0, scale, eps] };
+  return { batch, seqLen, nHeads, dKey, dValue, options: [l2Normalize ? 1 : 0, scale, eps] as const };
 }
-
-const pointers = (tensors: readonly (Tensor | undefined)[]) => tensors.map((tensor) => tensor?.pointer ?? 0);
 
 function forward(context: Context, check: Check, args: DeltaRuleArgs, decay?: Tensor): DeltaRuleResult {
   const { q, k, v, beta, initialState } = args;
@@ -87,7 +86,7 @@ function forward(context: Context, check: Check, args: DeltaRuleArgs, decay?: Te
     const lastState = context.empty([batch, nHeads, dKey, dValue]);
     // prettier-ignore
     wasm.deltaRuleForward(
-        ...pointers([o, lastState, q, k, v, beta, decay, initialState]),
+        ...pointers(o, lastState, q, k, v, beta, decay, initialState),
         scratch, batch, seqLen, nHeads, dKey, dValue, ...options,
       );
     return { o, lastState };
@@ -114,8 +113,8 @@ function backward(
     const dInitialState = initialState && context.empty(initialState.shape);
     // prettier-ignore
     wasm.deltaRuleBackward(
-        ...pointers([dq, dk, dv, dbeta, ddecay, dInitialState, dO, dLastState]),
-        ...pointers([q, k, v, beta, decay, initialState]),
+        ...pointers(dq, dk, dv, dbeta, ddecay, dInitialState, dO, dLastState),
+        ...pointers(q, k, v, beta, decay, initialState),
         scratch, batch, seqLen, nHeads, dKey, dValue, ...options,
       );
     return { dq, dk, dv, dbeta, ...(ddecay && { ddecay }), ...(dInitialState && { dInitialState }) };
@@ -130,7 +129,7 @@ function step(context: Context, check: Check, args: DeltaRuleStepArgs, decay?: T
     const o = context.empty(v.shape);
     // prettier-ignore
     context.wasm.deltaRuleStep(
-        ...pointers([o, state, q, k, v, beta, decay]), scratch, batch, nHeads, dKey, dValue, ...options,
+        ...pointers(o, state, q, k, v, beta, decay), scratch, batch, nHeads, dKey, dValue, ...options,
       );
     return o;
   });

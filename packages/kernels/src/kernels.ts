@@ -1,5 +1,6 @@
 import { type Op, takeArguments } from './arguments.js';
-import { Context, type Variant, type WasmExports } from './context.js';
+import { Context, type Variant } from './context.js';
+import type { WasmExports } from './wasm-exports.js';
 import { ArgumentError } from './errors.js';
 import type { Allocator } from './memory.js';
 import { show } from '@freelunch/errors';

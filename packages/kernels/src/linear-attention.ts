@@ -1,6 +1,7 @@
 import { op } from './arguments.js';
 import { Check } from './check.js';
 import type { Context } from './context.js';
+import { pointers } from './pointers.js';
 import type { Tensor } from './tensor.js';
 
 const featureMaps = ['identity', 'relu', 'elu1'] as const;
@@ -109,8 +110,6 @@ function isFasterChunked(sizes: Record<string, number>, decay?: Tensor, gate?: T
   return seqLen >= 8 && Math.min(dKey, dValue) >= 32 && dKey * dValue >= 2048;
 }
 
-const pointers = (tensors: readonly (Tensor | undefined)[]) => tensors.map((tensor) => tensor?.pointer ?? 0);
-
 /**
  * Causal linear attention: a state that every step reads, after it has added its own key and value.
  *
@@ -161,14 +160,24 @@ export function linearAttention(
     const o = context.empty(v.shape);
     const lastState = context.empty([batch, nHeads, dKey, dValue]);
     const lastNormalizer = normalize ? context.empty([batch, nHeads, dKey]) : undefined;
-    const outputs = pointers([o, lastState, lastNormalizer]);
-    const inputs = pointers([q, k, v, decay, ...(chunked ? [] : [gate]), initialState, initialNormalizer]);
-    const forward = chunked ? wasm.linearAttentionChunkedForward : wasm.linearAttentionForward;
-    // prettier-ignore
-    forward(
-        ...outputs, ...inputs, scratch, batch, seqLen, nHeads, dKey, dValue,
-        options.featureMap, options.decayPerStep, options.scale, options.eps,
-      );
+    const outputs = pointers(o, lastState, lastNormalizer);
+    const initial = pointers(initialState, initialNormalizer);
+    const { featureMap, decayPerStep, scale, eps } = options;
+    const sizes = [
+      scratch,
+      batch,
+      seqLen,
+      nHeads,
+      dKey,
+      dValue,
+      featureMap,
+      decayPerStep,
+      scale,
+      eps,
+    ] as const;
+    if (chunked)
+      wasm.linearAttentionChunkedForward(...outputs, ...pointers(q, k, v, decay), ...initial, ...sizes);
+    else wasm.linearAttentionForward(...outputs, ...pointers(q, k, v, decay, gate), ...initial, ...sizes);
     return { o, lastState, ...(lastNormalizer && { lastNormalizer }) };
   });
 }
@@ -219,9 +228,9 @@ export function linearAttentionBackward(
       const dInitialNormalizer = like(initialNormalizer);
       // prettier-ignore
       wasm.linearAttentionBackward(
-        ...pointers([dq, dk, dv, ddecay, dgate, dInitialState, dInitialNormalizer]),
-        ...pointers([dO, dLastState, dLastNormalizer]),
-        ...pointers([q, k, v, decay, gate, initialState, initialNormalizer]),
+        ...pointers(dq, dk, dv, ddecay, dgate, dInitialState, dInitialNormalizer),
+        ...pointers(dO, dLastState, dLastNormalizer),
+        ...pointers(q, k, v, decay, gate, initialState, initialNormalizer),
         scratch, batch, seqLen, nHeads, dKey, dValue,
         options.featureMap, normalize ? 1 : 0, options.decayPerStep, options.scale, options.eps,
       );
@@ -269,7 +278,7 @@ export function linearAttentionStep(context: Context, args: LinearAttentionStepA
     const o = context.empty(v.shape);
     // prettier-ignore
     context.wasm.linearAttentionStep(
-        ...pointers([o, state, normalizer, q, k, v, decay, gate]),
+        ...pointers(o, state, normalizer, q, k, v, decay, gate),
         scratch, batch, nHeads, dKey, dValue, featureMap, decayPerStep, scale, eps,
       );
     return o;

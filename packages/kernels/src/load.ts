@@ -1,8 +1,9 @@
 import { instantiate } from '@assemblyscript/loader';
-import type { Variant, WasmExports } from './context.js';
+import type { Variant } from './context.js';
 import { ArgumentError, FormatError, UnsupportedError } from './errors.js';
 import { createKernels, type Kernels } from './kernels.js';
 import { Allocator } from './memory.js';
+import type { WasmExports } from './wasm-exports.js';
 
 /** A compiled binary, in any form that a runtime can give it in. */
 export type WasmSource = WebAssembly.Module | Response | ArrayBuffer | Uint8Array;

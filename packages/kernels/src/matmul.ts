@@ -71,7 +71,7 @@ export function matmulBackward(
     wasm.matmulForward(
         da.pointer, left.pointer, right.pointer, 0,
         batch, rowsDa, columnsDa, n, m * k, transposeA ? strideB : m * n, transposeA ? m * n : strideB,
-        transposeA & transposeB, transposeA ? 1 : 1 - transposeB, scratch,
+        transposeA && transposeB, transposeA || !transposeB, scratch,
       );
   });
   // db [k, n] = op(a)^T dy, transposed [n, k] = dy^T op(a)
@@ -84,7 +84,7 @@ export function matmulBackward(
     wasm.matmulForward(
         db.pointer, left.pointer, right.pointer, 0,
         batch, rowsDb, columnsDb, m, strideB, transposeB ? m * n : m * k, transposeB ? m * k : m * n,
-        transposeB ? 1 : 1 - transposeA, transposeA & transposeB, scratch,
+        transposeB || !transposeA, transposeA && transposeB, scratch,
       );
   });
   if (dbias) wasm.columnSums(dbias.pointer, dy.pointer, batch * m, n);
@@ -93,9 +93,7 @@ export function matmulBackward(
 
 /** Sizes as the kernel takes them: with a shared `b` and `a` as it lies, the batch is nothing but more rows. */
 function checkArgs(where: string, context: Context, args: MatmulArgs) {
-  const { a, b, bias } = args;
-  const transposeA = args.transposeA ? 1 : 0;
-  const transposeB = args.transposeB ? 1 : 0;
+  const { a, b, bias, transposeA = false, transposeB = false } = args;
   const check = new Check(where, context);
   const rank = check.rank('a', a);
   if (rank < 2) check.shape('a', transposeA ? '[..., k, m]' : '[..., m, k]', a);
@@ -107,7 +105,7 @@ function checkArgs(where: string, context: Context, args: MatmulArgs) {
   const biasPointer = check.optional('bias', bias, ['n']);
   const { m, n, k } = check.sizes;
   const batch = leading.reduce((product, extent) => product * extent, 1);
-  const folded = shared && transposeA === 0;
+  const folded = shared && !transposeA;
   return {
     check,
     leading,

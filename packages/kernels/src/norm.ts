@@ -187,7 +187,7 @@ export function gatedRmsNorm(k: Context, args: GatedRmsNormArgs): Tensor<'float3
     groups,
     width,
     eps,
-    Number(normBeforeGate),
+    normBeforeGate,
   );
   return y;
 }
@@ -220,7 +220,7 @@ export function gatedRmsNormBackward(
       groups,
       width,
       eps,
-      Number(normBeforeGate),
+      normBeforeGate,
     );
   });
   return outputs;

@@ -1,6 +1,6 @@
 import { op } from './arguments.js';
 import { Check } from './check.js';
-import type { Context, WasmExports } from './context.js';
+import type { Context } from './context.js';
 import type { Tensor } from './tensor.js';
 
 /** Options of {@link rope}. */
@@ -19,7 +19,7 @@ const conventions = ['half', 'interleaved'] as const;
 function rotate(
   k: Context,
   where: string,
-  kernel: keyof WasmExports,
+  kernel: 'ropeForward' | 'ropeBackward',
   name: string,
   x: Tensor,
   { convention = 'half', base = 10000, rotaryDim, offset, positions }: RopeOptions,
@@ -40,7 +40,7 @@ function rotate(
   const start = offset ?? 0;
   check.integer('offset', start, 0);
   const y = k.empty(x.shape);
-  k.scratch(k.wasm.ropeForwardScratchBytes(rotated), (scratch) => {
+  k.scratch(k.wasm[`${kernel}ScratchBytes`](rotated), (scratch) => {
     k.wasm[kernel](
       y.pointer,
       x.pointer,
@@ -53,7 +53,7 @@ function rotate(
       rotated,
       start,
       base,
-      Number(convention === 'interleaved'),
+      convention === 'interleaved',
     );
   });
   return y;

@@ -79,7 +79,7 @@ function checkScan(check: Check, args: SelectiveScanArgs) {
   const z = check.optional('z', args.z, ['batch', 'seqLen', 'dInner']);
   const deltaBias = check.optional('deltaBias', args.deltaBias, ['dInner']);
   const initialState = check.optional('initialState', args.initialState, ['batch', 'dInner', 'dState']);
-  const deltaSoftplus = Number(args.deltaSoftplus ?? false);
+  const deltaSoftplus = args.deltaSoftplus ?? false;
   const { batch, seqLen, dInner, dState } = check.sizes;
   // prettier-ignore
   return { batch, seqLen, dInner, dState, nGroupsB, nGroupsC, D, z, deltaBias, initialState, deltaSoftplus };
@@ -223,7 +223,7 @@ export function selectiveScanStep(k: Context, args: SelectiveScanStepArgs): Tens
   const D = check.optional('D', args.D, ['dInner']);
   const z = check.optional('z', args.z, ['batch', 'dInner']);
   const deltaBias = check.optional('deltaBias', args.deltaBias, ['dInner']);
-  const deltaSoftplus = Number(args.deltaSoftplus ?? false);
+  const deltaSoftplus = args.deltaSoftplus ?? false;
   const { batch, dInner, dState } = check.sizes;
   const { state, u, delta, A, B, C } = args;
   const y = k.empty(u.shape);

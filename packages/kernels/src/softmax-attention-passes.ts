@@ -207,6 +207,9 @@ export function onePlanPerValue(values: readonly number[], plan: (value: number)
 /** Lists are readable up to a multiple of 8 elements, beyond which ranges are empty. */
 const padded = (count: number) => Math.ceil(count / 8) * 8;
 
+/** Where the lists of a pass lie, and working memory. */
+type PassAddresses = readonly [queries: number, keys: number, from: number, to: number, scratch: number];
+
 /**
  * Runs `kernel` for each pass of each batch item, with the addresses of the lists `queries`, `keys`, `from`, `to`
  * and of scratch memory.
@@ -215,7 +218,7 @@ export function eachPass(
   context: Context,
   passes: Pass[][],
   scratchBytes: (queryCount: number, keyCount: number) => number,
-  kernel: (b: number, pass: Pass, addresses: number[], continued: boolean) => void,
+  kernel: (b: number, pass: Pass, addresses: PassAddresses, continued: boolean) => void,
 ): void {
   let bytes = 0;
   let listWords = 0;
@@ -229,13 +232,19 @@ export function eachPass(
       for (let b = 0; b < passes.length; b++) {
         passes[b].forEach((pass, index) => {
           let at = 0;
-          const addresses = [pass.queries, pass.keys, pass.from, pass.to].map((list) => {
+          const place = (list: Pass['queries']) => {
             const address = listAddress + at * 4;
             lists.fill(0, at, at + padded(list.length));
             lists.set(list, at);
             at += padded(list.length);
             return address;
-          });
+          };
+          const addresses = [
+            place(pass.queries),
+            place(pass.keys),
+            place(pass.from),
+            place(pass.to),
+          ] as const;
           kernel(b, pass, [...addresses, scratch], index > 0);
         });
       }

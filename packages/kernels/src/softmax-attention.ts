@@ -203,7 +203,7 @@ export function softmaxAttentionStep(context: Context, args: SoftmaxAttentionSte
           valueDim,
           lengths[b],
           scale,
-          continued ? 1 : 0,
+          continued,
         );
       });
     });
@@ -270,7 +270,7 @@ function forward(
       valueDim,
       queryOffset,
       scale,
-      continued ? 1 : 0,
+      continued,
     );
   });
   return { o, logSumExp };

@@ -1,6 +1,7 @@
 import { op } from './arguments.js';
 import { Check } from './check.js';
 import type { Context } from './context.js';
+import { pointers } from './pointers.js';
 import type { Tensor } from './tensor.js';
 
 /** What sequence, gradient and step have in common. */
@@ -87,7 +88,7 @@ function checkOptions(
   if (nHeads % nGroups !== 0)
     check.shape('B', `[..., nGroups, dState] with nGroups a divisor of nHeads = ${nHeads}`, B);
   const skipByChannel = D !== undefined && check.rank('D', D) === 2;
-  const pointers = [
+  const tensors = [
     x.pointer,
     dt.pointer,
     A.pointer,
@@ -96,12 +97,12 @@ function checkOptions(
     check.optional('D', D, skipByChannel ? ['nHeads', 'headDim'] : ['nHeads']),
     check.optional('z', z, [...tokens, 'nHeads', 'headDim']),
     check.optional('dtBias', dtBias, ['nHeads']),
-  ];
+  ] as const;
   const [min, max] = checkLimit(check, dtLimit);
   return {
-    pointers,
-    sizes: [nHeads, headDim, nGroups, dState],
-    options: [Number(skipByChannel), Number(dtSoftplus), min, max],
+    tensors,
+    sizes: [nHeads, headDim, nGroups, dState] as const,
+    options: [Number(skipByChannel), Number(dtSoftplus), min, max] as const,
   };
 }
 
@@ -131,7 +132,7 @@ function checkOptions(
  */
 export function ssd(k: Context, args: SsdArgs): { y: Tensor<'float32'>; lastState: Tensor<'float32'> } {
   const check = new Check('ssd', k);
-  const { pointers, sizes, options } = checkOptions(check, args, TOKENS);
+  const { tensors, sizes, options } = checkOptions(check, args, TOKENS);
   const { x, initialState, chunkSize } = args;
   const { batch, seqLen, nHeads, headDim, dState } = check.sizes;
   const stateShape = [batch, nHeads, headDim, dState];
@@ -145,20 +146,12 @@ export function ssd(k: Context, args: SsdArgs): { y: Tensor<'float32'>; lastStat
     if (chunk === 1) {
       if (initialState === undefined) lastState.data.fill(0);
       else lastState.data.set(initialState.data);
-      wasm.ssdRecurrentForward(
-        y.pointer,
-        lastState.pointer,
-        ...pointers,
-        batch,
-        seqLen,
-        ...sizes,
-        ...options,
-      );
+      wasm.ssdRecurrentForward(y.pointer, lastState.pointer, ...tensors, batch, seqLen, ...sizes, ...options);
     } else {
       wasm.ssdChunkedForward(
         y.pointer,
         lastState.pointer,
-        ...pointers,
+        ...tensors,
         initial,
         batch,
         seqLen,
@@ -174,7 +167,7 @@ export function ssd(k: Context, args: SsdArgs): { y: Tensor<'float32'>; lastStat
   const bytes = wasm.ssdChunkedForward(
     0,
     0,
-    ...pointers,
+    ...tensors,
     initial,
     batch,
     seqLen,
@@ -198,20 +191,20 @@ export function ssd(k: Context, args: SsdArgs): { y: Tensor<'float32'>; lastStat
  */
 export function ssdBackward(k: Context, args: SsdBackwardArgs): SsdGradients {
   const check = new Check('ssdBackward', k);
-  const { pointers, sizes, options } = checkOptions(check, args, TOKENS);
+  const { tensors, sizes, options } = checkOptions(check, args, TOKENS);
   const { x, dt, A, B, C, D, z, dtBias, initialState, chunkSize = DEFAULT_CHUNK, dy, dLastState } = args;
   const { batch, seqLen } = check.sizes;
   const state = ['batch', 'nHeads', 'headDim', 'dState'];
   const upstream = [
     check.optional('dy', dy, [...TOKENS, 'nHeads', 'headDim']),
     check.optional('dLastState', dLastState, state),
-  ];
+  ] as const;
   const initial = check.optional('initialState', initialState, state);
   if (dy === undefined && dLastState === undefined) check.argument('dy', 'given, or dLastState', 'neither');
   check.integer('chunkSize', chunkSize, 1, LONGEST_CHUNK);
   const chunk = Math.max(chunkSize, SHORTEST_CHUNK_BACKWARD);
-  const inputs = [...upstream, ...pointers, initial, batch, seqLen, ...sizes, chunk, ...options];
-  const bytes = k.wasm.ssdChunkedBackward(...Array<number>(9).fill(0), ...inputs, 0);
+  const inputs = [...upstream, ...tensors, initial, batch, seqLen, ...sizes, chunk, ...options] as const;
+  const bytes = k.wasm.ssdChunkedBackward(0, 0, 0, 0, 0, 0, 0, 0, 0, ...inputs, 0);
   return k.scratch(bytes, (scratch) => {
     const like = (tensor: Tensor) => k.empty(tensor.shape);
     const gradients: SsdGradients = { dx: like(x), ddt: like(dt), dA: like(A), dB: like(B), dC: like(C) };
@@ -220,8 +213,11 @@ export function ssdBackward(k: Context, args: SsdBackwardArgs): SsdGradients {
     if (dtBias !== undefined) gradients.dDtBias = like(dtBias);
     if (initialState !== undefined) gradients.dInitialState = like(initialState);
     const { dx, ddt, dA, dB, dC, dD, dz, dDtBias, dInitialState } = gradients;
-    const outputs = [dx, ddt, dA, dB, dC, dD, dz, dDtBias, dInitialState];
-    k.wasm.ssdChunkedBackward(...outputs.map((tensor) => tensor?.pointer ?? 0), ...inputs, scratch);
+    k.wasm.ssdChunkedBackward(
+      ...pointers(dx, ddt, dA, dB, dC, dD, dz, dDtBias, dInitialState),
+      ...inputs,
+      scratch,
+    );
     return gradients;
   });
 }
@@ -238,11 +234,11 @@ export function ssdBackward(k: Context, args: SsdBackwardArgs): SsdGradients {
  */
 export function ssdStep(k: Context, args: SsdStepArgs): Tensor<'float32'> {
   const check = new Check('ssdStep', k);
-  const { pointers, sizes, options } = checkOptions(check, args, ['batch']);
+  const { tensors, sizes, options } = checkOptions(check, args, ['batch']);
   const { state, x } = args;
   check.float32('state', state, ['batch', 'nHeads', 'headDim', 'dState']);
   const y = k.empty(x.shape);
-  k.wasm.ssdStep(y.pointer, state.pointer, ...pointers, check.sizes.batch, ...sizes, ...options);
+  k.wasm.ssdStep(y.pointer, state.pointer, ...tensors, check.sizes.batch, ...sizes, ...options);
   return y;
 }
 
