@@ -115,7 +115,8 @@ function siluSlope(x: v128): v128 {
   const d = f32x4.div(constant(4), f32x4.add(constant(4), e));
   const ed = f32x4.mul(e, d);
   const s = v128.bitselect(d, ed, f32x4.gt(x, constant(0)));
-  return madd(f32x4.mul(finite(x), ed), d, s);
+  // Where e is 0, x may be infinite.
+  return madd(v128.and(f32x4.mul(x, ed), f32x4.gt(e, constant(0))), d, s);
 }
 
 /** y = x P(x), P(x) = (1 + erf(x / sqrt(2))) / 2 (Hendrycks & Gimpel 2016, arXiv:1606.08415). */
@@ -134,7 +135,7 @@ export function geluBackward(dx: usize, dy: usize, x: usize, size: i32): void {
 
 /** max(x, 0) - |x| Q(|x|): nothing cancels, so that the left tail keeps its digits. */
 function gelu(x: v128): v128 {
-  const t = f32x4.abs(finite(x));
+  const t = finite(f32x4.abs(x));
   return nmadd(t, normalTail(t, bell(t)), f32x4.pmax(x, constant(0)));
 }
 
@@ -142,8 +143,10 @@ function geluSlope(x: v128): v128 {
   const t = f32x4.abs(x);
   const e = bell(t);
   const q = normalTail(t, e);
-  const p = v128.bitselect(f32x4.sub(constant(4), q), q, f32x4.gt(x, constant(0)));
-  return madd(f32x4.mul(finite(x), constant(92)), e, p);
+  const zero = constant(0);
+  const p = v128.bitselect(f32x4.sub(constant(4), q), q, f32x4.gt(x, zero));
+  // Where e is 0, x may be infinite.
+  return madd(v128.and(f32x4.mul(x, constant(92)), f32x4.gt(e, zero)), e, p);
 }
 
 /** e^(-t^2/2). */

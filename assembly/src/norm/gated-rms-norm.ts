@@ -1,6 +1,6 @@
 /** Root mean square norm with a gate, forward and backward; see ../norm. */
 import { sigmoidForward, siluForward } from '../activation';
-import { finite, loadTail, madd, nmadd, silu, storeTail, sum } from '../simd';
+import { finiteBelow, loadTail, madd, nmadd, silu, storeTail, sum } from '../simd';
 import {
   BLOCK,
   columnSumBytes,
@@ -104,14 +104,14 @@ function gatedGroupBackward(
   let i: usize = 0;
   for (; i < whole; i += 16) {
     const value = v128.load(x + i);
-    const gated = f32x4.mul(value, f32x4.mul(finite(v128.load(z + i)), v128.load(dz + i)));
+    const gated = f32x4.mul(value, f32x4.mul(finiteBelow(v128.load(z + i)), v128.load(dz + i)));
     const normed = v128.bitselect(value, gated, before);
     squares = madd(normed, normed, squares);
     dots = madd(f32x4.mul(v128.load(dy + i), v128.load(w + i * stride)), gated, dots);
   }
   if (rest) {
     const value = loadTail(x + i, rest);
-    const gated = f32x4.mul(value, f32x4.mul(finite(loadTail(z + i, rest)), loadTail(dz + i, rest)));
+    const gated = f32x4.mul(value, f32x4.mul(finiteBelow(loadTail(z + i, rest)), loadTail(dz + i, rest)));
     const normed = v128.bitselect(value, gated, before);
     squares = madd(normed, normed, squares);
     dots = madd(f32x4.mul(loadTail(dy + i, rest), loadTail(w + i * stride, rest)), gated, dots);
@@ -125,7 +125,7 @@ function gatedGroupBackward(
   const r = f32x4.splat(<f32>scale), pull = f32x4.splat(<f32>(scale * scale * <f64>along / dim));
   const one = v128.load(ones);
   for (i = 0; i < whole; i += 16) {
-    const value = v128.load(x + i), gate = finite(v128.load(z + i)), up = v128.load(dy + i), s = v128.load(dz + i);
+    const value = v128.load(x + i), gate = finiteBelow(v128.load(z + i)), up = v128.load(dy + i), s = v128.load(dz + i);
     const open = f32x4.mul(gate, s);
     const slope = madd(open, f32x4.sub(one, s), s); // of silu: s + silu(z) (1 - s)
     const gated = f32x4.mul(value, open);
@@ -141,7 +141,7 @@ function gatedGroupBackward(
     v128.store(sums + i, madd(up, f32x4.mul(gated, r), v128.load(sums + i)));
   }
   if (rest) {
-    const value = loadTail(x + i, rest), gate = finite(loadTail(z + i, rest)), up = loadTail(dy + i, rest), s = loadTail(dz + i, rest);
+    const value = loadTail(x + i, rest), gate = finiteBelow(loadTail(z + i, rest)), up = loadTail(dy + i, rest), s = loadTail(dz + i, rest);
     const open = f32x4.mul(gate, s);
     const slope = madd(open, f32x4.sub(one, s), s); // of silu: s + silu(z) (1 - s)
     const gated = f32x4.mul(value, open);

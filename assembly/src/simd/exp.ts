@@ -94,18 +94,18 @@ export function sigmoid(x: v128): v128 {
   return f32x4.div(one, f32x4.add(one, exp(f32x4.neg(x))));
 }
 
-/** x, or the lowest finite number where x is -inf: over infinity, or times 0, that is 0, the limit of x e^x. */
+/** x, or the largest finite number where x is inf: times 0, that is 0. */
+// @ts-ignore: decorator
+@inline
+export function finite(x: v128): v128 {
+  return f32x4.pmin(x, v128.load(largest));
+}
+
+/** x, or the lowest finite number where x is -inf: over infinity, or times 0, that is 0. */
 // @ts-ignore: decorator
 @inline
 export function finiteBelow(x: v128): v128 {
   return f32x4.pmax(x, v128.load(lowest));
-}
-
-/** The same on both sides. */
-// @ts-ignore: decorator
-@inline
-export function finite(x: v128): v128 {
-  return f32x4.pmin(finiteBelow(x), v128.load(largest));
 }
 
 /** x sigmoid(x). */
@@ -120,7 +120,7 @@ export function silu(x: v128): v128 {
 export function siluSlope(x: v128): v128 {
   const one = v128.load(constants, 144);
   const s = sigmoid(x);
-  return f32x4.mul(s, madd(finite(x), f32x4.sub(one, s), one));
+  return f32x4.mul(s, madd(finite(finiteBelow(x)), f32x4.sub(one, s), one));
 }
 
 /**
