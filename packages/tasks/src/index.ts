@@ -44,6 +44,7 @@ export type { CircuitOptions, CircuitProblem } from './recall/circuits.js';
 
 export { defineDp } from './dp/dp.js';
 export { DpTask } from './dp/task.js';
+export type { Arg, Arithmetic, FixedArg, Quantity, Transition } from './dp/transition.js';
 export type {
   DpDefinition,
   DpLayout,

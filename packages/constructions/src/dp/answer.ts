@@ -1,8 +1,6 @@
 import { UnsupportedError } from '@freelunch/kernels';
-import { type DpTask } from '@freelunch/tasks';
+import type { DpTask, Transition } from '@freelunch/tasks';
 import { random } from '@freelunch/random';
-import type { Transition } from './transition.js';
-import { fold, maximum, minimum, tableOf } from '../program/integers.js';
 
 const TRIES = 200;
 
@@ -32,15 +30,15 @@ export function answerOf<Problem, State extends string | number>(
   if (count === 1) {
     return {
       answerArgs: all,
-      answer: (p, [value]) => tableOf(p, value, least, greatest, (x) => dp.aggregate(problem, [x])),
+      answer: (on, [value]) => on.table(value, least, greatest, (x) => dp.aggregate(problem, [x])),
     };
   }
   for (const [wanted, combine] of [
-    [Math.max, maximum],
-    [Math.min, minimum],
+    [Math.max, 'maximum'],
+    [Math.min, 'minimum'],
   ] as const) {
     if (is((values) => values.reduce((a, b) => wanted(a, b))))
-      return { answerArgs: all, answer: (p, args) => fold(args.slice(0, count), (a, b) => combine(p, a, b)) };
+      return { answerArgs: all, answer: (on, args) => on[combine](args.slice(0, count)) };
   }
   throw new UnsupportedError(
     `dpModel: ${task.name}: aggregate must give the value of one state, the last, the greatest or the least, got something else of ${count} states; give a transition with an answer`,

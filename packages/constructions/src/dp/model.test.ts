@@ -20,7 +20,8 @@ import {
 } from '@freelunch/tasks';
 import { random } from '@freelunch/random';
 import { describe, expect, it } from 'vitest';
-import { type DpModelOptions, dpModel, dpModelPlan } from './model.js';
+import { dpModel, dpModelPlan } from './model.js';
+import type { DpModelOptions } from './plan.js';
 import { maximum } from '../program/integers.js';
 
 const k: Kernels = await loadKernels({ variant: 'simd' });

@@ -3,9 +3,8 @@
  * function of the place in the text alone, for each shape that a text can have.
  */
 import { UnsupportedError } from '@freelunch/kernels';
-import { type DpTask } from '@freelunch/tasks';
+import type { Arg, DpTask, FixedArg, Transition } from '@freelunch/tasks';
 import { random } from '@freelunch/random';
-import type { Arg, FixedArg, Transition } from './transition.js';
 
 /** A number that is known, or a token of the text that holds one. */
 export type Target = { number: number } | { token: number };
@@ -128,7 +127,10 @@ function shapeOf<Problem, State extends string | number>(
   };
   const resolve = (arg: Arg<State>): Argument =>
     'by' in arg
-      ? { by: nearest[arg.by], cases: new Map([...arg.cases].map(([id, one]) => [id, fixed(one)])) }
+      ? {
+          by: nearest[arg.by],
+          cases: new Map([...arg.cases].map(([token, one]) => [task.vocabulary.id(token), fixed(one)])),
+        }
       : fixed(arg);
 
   const steps: Step[] = [];

@@ -1,9 +1,7 @@
 /** The transition of a task of which nothing is known but its `step`: a table of all that it can be given. */
 import { UnsupportedError } from '@freelunch/kernels';
-import { type DpTask, type Token } from '@freelunch/tasks';
+import type { Arg, DpTask, Token, Transition } from '@freelunch/tasks';
 import { random } from '@freelunch/random';
-import type { Arg, Transition } from './transition.js';
-import { tableOf, tableOfMany } from '../program/integers.js';
 
 /** Entries of a table, and of all tables together. */
 const MOST_ENTRIES = 2 ** 16;
@@ -117,15 +115,15 @@ export function tableTransition<Problem, State extends string | number>(
       ),
     ],
     kind: kindAt,
-    step(p, args, kind) {
+    step(on, args, kind) {
       const { deps, entries } = tables[kind];
       const reads = entries.length === 0 ? 0 : entries[0].args.length - deps;
       const used = [...args.slice(0, deps), ...args.slice(depSlots, depSlots + reads)];
-      if (used.length !== 1) return tableOfMany(p, used, entries);
+      if (used.length !== 1) return on.tableOfMany(used, entries);
       const of = new Map(entries.map(({ args: [x], value }) => [x, value]));
       const xs = [...of.keys()].sort((a, b) => a - b);
       let last = of.get(xs[0])!;
-      return tableOf(p, used[0], xs[0], xs[xs.length - 1], (x) => (last = of.get(x) ?? last));
+      return on.table(used[0], xs[0], xs[xs.length - 1], (x) => (last = of.get(x) ?? last));
     },
   };
 }

@@ -27,7 +27,8 @@
 import { ArgumentError, type Kernels } from '@freelunch/kernels';
 import type { LanguageModel } from '@freelunch/models';
 import type { ArithmeticOptions, ArithmeticProblem, DpTask, Token } from '@freelunch/tasks';
-import { compile, type LookUpMixer, type Plan } from '../program/compile.js';
+import { compile, type Plan } from '../program/compile.js';
+import type { LookUpMixer } from '../program/look-ups.js';
 import { allOf, atLeast, bitsOf, equals, gate, maximum, modulo, tableOf } from '../program/integers.js';
 import { codeBits, Expr, Program } from '../program/program.js';
 

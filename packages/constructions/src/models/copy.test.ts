@@ -4,7 +4,7 @@ import type { LanguageModel } from '@freelunch/models';
 import { copy, type Sample } from '@freelunch/tasks';
 import { random } from '@freelunch/random';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
-import type { LookUpMixer } from '../program/compile.js';
+import type { LookUpMixer } from '../program/look-ups.js';
 import { copyModel, type CopyModelOptions, copyModelPlan } from './copy.js';
 import { copyCodebook } from './keyed-copy.js';
 import { decayError, predictAccuracy } from '../mixers/prediction.js';

@@ -10,7 +10,8 @@
  */
 import { ArgumentError, type Kernels } from '@freelunch/kernels';
 import type { LanguageModel } from '@freelunch/models';
-import { compile, type LookUpMixer, NUMBERED, type Plan } from '../program/compile.js';
+import { compile, NUMBERED, type Plan } from '../program/compile.js';
+import type { LookUpMixer } from '../program/look-ups.js';
 import { type KeyedCopyOptions, keyedCopyPlan } from './keyed-copy.js';
 import { bitsOf, lookUpNumber } from '../program/integers.js';
 import { codeBits, Expr, Program } from '../program/program.js';

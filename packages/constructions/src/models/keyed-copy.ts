@@ -21,7 +21,8 @@ import { ArgumentError, type Kernels } from '@freelunch/kernels';
 import type { ModelConfig } from '@freelunch/models';
 import { ln, random } from '@freelunch/random';
 import { signCodebook } from '../mixers/codebook.js';
-import { Matrix, OPEN, type Plan, type Weights, WIDTH_STEP, withWeights } from '../program/compile.js';
+import { Matrix, OPEN, type Weights } from '../program/weights.js';
+import { type Plan, WIDTH_STEP, withWeights } from '../program/compile.js';
 import { codeBits } from '../program/program.js';
 
 export interface KeyedCopyOptions {

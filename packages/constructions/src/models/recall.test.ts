@@ -10,7 +10,7 @@ import {
 } from '@freelunch/tasks';
 import { random } from '@freelunch/random';
 import { afterEach, describe, expect, it } from 'vitest';
-import type { LookUpMixer } from '../program/compile.js';
+import type { LookUpMixer } from '../program/look-ups.js';
 import { recallModel, recallModelPlan } from './recall.js';
 
 const k = await loadKernels({ variant: 'simd', guard: true });

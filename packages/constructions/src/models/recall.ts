@@ -18,7 +18,8 @@
  */
 import { ArgumentError, type Kernels } from '@freelunch/kernels';
 import type { LanguageModel } from '@freelunch/models';
-import { compile, type LookUpMixer, type Plan } from '../program/compile.js';
+import { compile, type Plan } from '../program/compile.js';
+import type { LookUpMixer } from '../program/look-ups.js';
 import { codeBits, Expr, Program } from '../program/program.js';
 
 export interface RecallModelOptions {

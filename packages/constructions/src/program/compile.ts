@@ -1,40 +1,14 @@
 /**
  * A {@link Program} as an ordinary model of @freelunch/models: the config, then the weights, written down.
  *
- * Look-ups, one a head, by mixer (C2 and C4 of copy.ts); a code has b bits, and 128 is where sigmoid is 1 in float32:
- *
- *   softmax-attention  keys are the bits, +-1, queries beta times them: the match wins by 2 beta
- *   linear-attention   feature map relu: unit i of a key is relu(sum_j +-bit_j - (b - 1)), 1 for code i and 0 else, so
- *                      keys are unit vectors, exactly; nothing is overwritten
- *   mamba              dState 1, a register for each code: delta = softplus(128 (sum_j +-bit_j - (b - 1))) is 128 on
- *                      the register that is written, where e^-128 erases, and 0 elsewhere, where all is held; the gate
- *                      z opens the register that is read in the same way: silu(128) = 128, silu(-128) = 0
- *   mamba2             a group a look-up; B and C are unit vectors made in the same way, with 128 for 1, A = -e^-40
- *                      holds all; nothing is overwritten. Values are +1 and -1: a pair of channels each, 128 and 0 or 0
- *                      and 128, so that the norm of a group is known beforehand and its weight undoes it
  */
 import { ArgumentError, type Kernels } from '@freelunch/kernels';
-import {
-  createModel,
-  type LanguageModel,
-  type MixerConfig,
-  type MlpConfig,
-  type ModelConfig,
-} from '@freelunch/models';
-import {
-  bitOf,
-  codeBits,
-  Expr,
-  MISSING,
-  type PlacedLookUp,
-  type Program,
-  type ProgramBlock,
-} from './program.js';
+import { createModel, type LanguageModel, type MlpConfig, type ModelConfig } from '@freelunch/models';
+import { type LookUpMixer, type LookUpOptions, type MixerPlan, planners } from './look-ups.js';
+import { bitOf, codeBits, Expr, MISSING, type Program, type ProgramBlock } from './program.js';
+import { type Half, linearRow, Matrix, type Sizes, type Weights } from './weights.js';
 
-/** Which kernel looks up. */
-export type LookUpMixer = 'softmax-attention' | 'linear-attention' | 'mamba' | 'mamba2';
-
-export interface CompileOptions {
+export interface CompileOptions extends LookUpOptions {
   mixer: LookUpMixer;
   /** The id of the next token: a number that may be off by less than 1/2, or its bits, in proportion to +1 and -1. */
   output: Expr | readonly Expr[];
@@ -54,53 +28,10 @@ export interface Plan {
   build(k: Kernels): LanguageModel;
 }
 
-/** Where sigmoid rounds to 1 and to 0, and e^-x to 0: a power of two, so that nothing is rounded. */
-export const OPEN = 128;
-/** Numbers are stored this much higher, where silu(x) = x in float32. */
-const LIFT = 32;
 /** Widths are multiples of what kernels take at a time. */
 export const WIDTH_STEP = 4;
 /** Most ids that {@link nearestId} tells apart in float32: its logits are squares of them. */
 export const NUMBERED = 2048;
-
-const linearRow = (row: Float32Array, expr: Expr, one: number, factor = 1): void => {
-  for (const [channel, weight] of expr.terms) row[channel] += factor * weight;
-  row[one] += factor * expr.bias;
-};
-
-/** A matrix by rows. */
-export class Matrix {
-  readonly data: Float32Array;
-
-  constructor(
-    readonly rows: number,
-    readonly columns: number,
-  ) {
-    this.data = new Float32Array(rows * columns);
-  }
-
-  row(index: number): Float32Array {
-    return this.data.subarray(index * this.columns, (index + 1) * this.columns);
-  }
-}
-
-export type Weights = Map<string, Float32Array>;
-
-interface Half {
-  parameters: number;
-  floatsKept(length: number): number;
-  write(weights: Weights, prefix: string): void;
-}
-
-interface MixerPlan extends Half {
-  config: MixerConfig;
-}
-
-interface Sizes {
-  dModel: number;
-  /** The channel that is always 1. */
-  one: number;
-}
 
 const nothing: MixerPlan = {
   config: { type: 'none' },
@@ -112,9 +43,9 @@ const nothing: MixerPlan = {
 /** Plans the model of a program. @throws ArgumentError if an option does not fit */
 export function compile(program: Program, options: CompileOptions): Plan {
   const { output, mixer, window, beta } = options;
-  if (!Object.hasOwn(plans, mixer))
+  if (!Object.hasOwn(planners, mixer))
     throw new ArgumentError(
-      `compile: mixer must be one of ${Object.keys(plans).join(', ')}, got '${String(mixer)}'`,
+      `compile: mixer must be one of ${Object.keys(planners).join(', ')}, got '${String(mixer)}'`,
     );
   if (window !== undefined && mixer !== 'softmax-attention')
     throw new ArgumentError(`compile: window must be absent for ${mixer}, got ${window}`);
@@ -137,7 +68,7 @@ export function compile(program: Program, options: CompileOptions): Plan {
   const sizes: Sizes = { dModel, one };
   const blocks = program.blocks.length > 0 ? program.blocks : [{ lookUps: [], nodes: [] }];
   const mixers = blocks.map(({ lookUps }) =>
-    lookUps.length === 0 ? nothing : plans[mixer](lookUps, sizes, options),
+    lookUps.length === 0 ? nothing : planners[mixer](lookUps, sizes, options),
   );
   const mlps = blocks.map((block) => planMlp(block, sizes));
   const config: ModelConfig = {
@@ -261,219 +192,3 @@ function planMlp({ lookUps, nodes }: ProgramBlock, { dModel, one }: Sizes): Half
     },
   };
 }
-
-const sameExprs = (exprs: readonly Expr[]) => exprs.map(({ key }) => key).join(' ');
-
-/** Names what a head stores: heads with one name can share it. */
-const stored = ({ key, values }: PlacedLookUp) => `${sameExprs(key)} | ${sameExprs(values)}`;
-
-const longest = (lists: readonly { length: number }[]) =>
-  lists.reduce((most, { length }) => Math.max(most, length), 1);
-
-type Planner = (lookUps: readonly PlacedLookUp[], sizes: Sizes, options: CompileOptions) => MixerPlan;
-
-/** C4. Heads that read the same keys and values share them (multi-query attention). */
-const planSoftmax: Planner = (lookUps, { dModel, one }, { window, beta = 12 }) => {
-  const nHeads = lookUps.length;
-  const shared = lookUps.every((lookUp) => stored(lookUp) === stored(lookUps[0]));
-  const nKvHeads = shared ? 1 : nHeads;
-  const headDim = longest(lookUps.map(({ key }) => key));
-  const valueDim = longest(lookUps.map(({ values }) => values));
-  return {
-    config: {
-      type: 'softmax-attention',
-      nHeads,
-      nKvHeads,
-      headDim,
-      valueDim,
-      ...(window !== undefined && { window }),
-    },
-    parameters: dModel * (nHeads + nKvHeads) * (headDim + valueDim),
-    floatsKept: (length) => Math.min(length, window ?? Infinity) * nKvHeads * (headDim + valueDim),
-    write(weights, prefix) {
-      const q = new Matrix(nHeads * headDim, dModel);
-      const key = new Matrix(nKvHeads * headDim, dModel);
-      const value = new Matrix(nKvHeads * valueDim, dModel);
-      const out = new Matrix(dModel, nHeads * valueDim);
-      lookUps.forEach((lookUp, head) => {
-        lookUp.query.forEach((bit, i) =>
-          linearRow(q.row(head * headDim + i), bit, one, beta * Math.sqrt(headDim)),
-        );
-        lookUp.channels.forEach((channel, i) => (out.row(channel)[head * valueDim + i] = 1));
-        if (head >= nKvHeads) return;
-        lookUp.key.forEach((bit, i) => linearRow(key.row(head * headDim + i), bit, one));
-        lookUp.values.forEach((expr, i) => linearRow(value.row(head * valueDim + i), expr, one));
-      });
-      weights.set(`${prefix}q_proj.weight`, q.data);
-      weights.set(`${prefix}k_proj.weight`, key.data);
-      weights.set(`${prefix}v_proj.weight`, value.data);
-      weights.set(`${prefix}o_proj.weight`, out.data);
-    },
-  };
-};
-
-/** Adds to a row what is 1 where the bits are those of the code and at most -1 elsewhere. */
-function matchRow(row: Float32Array, bits: readonly Expr[], code: number, one: number, factor = 1): void {
-  bits.forEach((bit, i) => linearRow(row, bit, one, factor * bitOf(code, i)));
-  row[one] -= factor * (bits.length - 1);
-}
-
-/** C2 with orthogonal keys: as many as there are codes. */
-const planLinear: Planner = (lookUps, { dModel, one }) => {
-  const nHeads = lookUps.length;
-  const headDim = longest(lookUps.map(({ codes }) => codes));
-  const valueDim = longest(lookUps.map(({ values }) => values));
-  return {
-    config: {
-      type: 'linear-attention',
-      nHeads,
-      headDim,
-      valueDim,
-      featureMap: 'relu',
-      normalize: false,
-      forget: 'none',
-    },
-    parameters: 2 * dModel * nHeads * (headDim + valueDim),
-    floatsKept: () => nHeads * headDim * valueDim,
-    write(weights, prefix) {
-      const q = new Matrix(nHeads * headDim, dModel);
-      const key = new Matrix(nHeads * headDim, dModel);
-      const value = new Matrix(nHeads * valueDim, dModel);
-      const out = new Matrix(dModel, nHeads * valueDim);
-      lookUps.forEach((lookUp, head) => {
-        lookUp.codes.forEach((code, i) => {
-          matchRow(q.row(head * headDim + i), lookUp.query, code, one);
-          matchRow(key.row(head * headDim + i), lookUp.key, code, one);
-        });
-        lookUp.values.forEach((expr, i) => linearRow(value.row(head * valueDim + i), expr, one));
-        lookUp.channels.forEach((channel, i) => (out.row(channel)[head * valueDim + i] = Math.sqrt(headDim)));
-      });
-      weights.set(`${prefix}q_proj.weight`, q.data);
-      weights.set(`${prefix}k_proj.weight`, key.data);
-      weights.set(`${prefix}v_proj.weight`, value.data);
-      weights.set(`${prefix}o_proj.weight`, out.data);
-    },
-  };
-};
-
-/**
- * C2 (b): registers. Channels of the scan: one that is always 128, the bits of the keys (128 for +1, 0 for -1), then a
- * register for each code and value of each head.
- */
-const planMamba: Planner = (lookUps, { dModel, one }) => {
-  const keys = new Map<string, { key: readonly Expr[]; first: number }>();
-  let bits = 0;
-  for (const { key } of lookUps) {
-    const name = sameExprs(key);
-    if (keys.has(name)) continue;
-    keys.set(name, { key, first: bits });
-    bits += key.length;
-  }
-  const registers = lookUps.reduce((sum, { codes, values }) => sum + codes.length * values.length, 0);
-  const expand = Math.ceil((1 + bits + registers) / dModel);
-  const dInner = expand * dModel;
-  const dtRank = bits;
-  return {
-    config: { type: 'mamba', dState: 1, dConv: 0, expand, dtRank, bias: true },
-    parameters: dInner * (2 * dModel + 2 + (dtRank + 2) + dtRank + 1 + dModel + 1 + 1) + dModel,
-    floatsKept: () => dInner,
-    write(weights, prefix) {
-      const inProj = new Matrix(2 * dInner, dModel);
-      const xProj = new Matrix(dtRank + 2, dInner);
-      const dtProj = new Matrix(dInner, dtRank);
-      const dtBias = new Float32Array(dInner).fill(-OPEN); // softplus gives 0: nothing is written
-      const outProj = new Matrix(dModel, dInner);
-      const outBias = new Float32Array(dModel);
-      inProj.row(0)[one] = OPEN;
-      xProj.row(dtRank)[0] = 1 / OPEN / OPEN; // B = 1/128: delta B u = u
-      xProj.row(dtRank + 1)[0] = 1 / OPEN; // C = 1
-      for (const { key, first } of keys.values()) {
-        key.forEach((bit, i) => {
-          linearRow(inProj.row(1 + first + i), bit, one, OPEN);
-          xProj.row(first + i)[1 + first + i] = 1 / OPEN; // 1 or 0
-        });
-      }
-      let channel = 1 + bits;
-      for (const { key, query, values, codes, channels } of lookUps) {
-        const { first } = keys.get(sameExprs(key))!;
-        for (const code of codes) {
-          for (const [i, value] of values.entries()) {
-            linearRow(inProj.row(channel), value.plus(LIFT), one);
-            matchRow(inProj.row(dInner + channel), query, code, one, OPEN);
-            // 128 (sum_j (+-1) (2 bit_j - 1) - (b - 1)), with bits of 0 and 1
-            let bias = -OPEN * (key.length - 1);
-            for (let bit = 0; bit < key.length; bit++) {
-              dtProj.row(channel)[first + bit] = 2 * OPEN * bitOf(code, bit);
-              bias -= OPEN * bitOf(code, bit);
-            }
-            dtBias[channel] = bias;
-            outProj.row(channels[i])[channel] = 1 / OPEN;
-            channel++;
-          }
-        }
-        for (const written of channels) outBias[written] = -LIFT;
-      }
-      weights.set(`${prefix}A_log`, new Float32Array(dInner)); // A = -1
-      weights.set(`${prefix}D`, new Float32Array(dInner));
-      weights.set(`${prefix}in_proj.weight`, inProj.data);
-      weights.set(`${prefix}in_proj.bias`, new Float32Array(2 * dInner));
-      weights.set(`${prefix}x_proj.weight`, xProj.data);
-      weights.set(`${prefix}dt_proj.weight`, dtProj.data);
-      weights.set(`${prefix}dt_proj.bias`, dtBias);
-      weights.set(`${prefix}out_proj.weight`, outProj.data);
-      weights.set(`${prefix}out_proj.bias`, outBias);
-    },
-  };
-};
-
-/** C2 (a): the address in the state. A group has the head of one look-up, with two channels a value. */
-const planMamba2: Planner = (lookUps, { dModel, one }) => {
-  const nGroups = lookUps.length;
-  const dState = longest(lookUps.map(({ codes }) => codes));
-  const channelsNeeded = 2 * longest(lookUps.map(({ values }) => values));
-  let expand = Math.ceil((nGroups * channelsNeeded) / dModel);
-  while ((expand * dModel) % nGroups !== 0) expand++;
-  const dInner = expand * dModel;
-  const headDim = dInner / nGroups;
-  const dGroups = nGroups * dState;
-  const projected = 2 * dInner + 2 * dGroups + nGroups;
-  return {
-    config: { type: 'mamba2', dState, dConv: 0, expand, headDim, nGroups },
-    parameters: 3 * nGroups + dModel * (projected + dInner) + dInner,
-    floatsKept: () => dInner * dState,
-    write(weights, prefix) {
-      const inProj = new Matrix(projected, dModel); // z, x, B, C, dt
-      const norm = new Float32Array(dInner);
-      const outProj = new Matrix(dModel, dInner);
-      for (let channel = 0; channel < dInner; channel++) inProj.row(channel)[one] = OPEN;
-      lookUps.forEach(({ key, query, values, codes, channels }, group) => {
-        const first = group * headDim;
-        values.forEach((value, i) => {
-          linearRow(inProj.row(dInner + first + 2 * i), value, one, OPEN);
-          linearRow(inProj.row(dInner + first + 2 * i + 1), value, one, -OPEN);
-          outProj.row(channels[i]).set([1, -1], first + 2 * i);
-        });
-        codes.forEach((code, i) => {
-          const B = 2 * dInner + group * dState + i;
-          matchRow(inProj.row(B), key, code, one, OPEN);
-          matchRow(inProj.row(B + dGroups), query, code, one, OPEN);
-        });
-        // One channel of each pair has the size a, the others 0: the mean of squares is a^2 values / headDim.
-        norm.fill(Math.sqrt(values.length / headDim), first, first + headDim);
-      });
-      weights.set(`${prefix}dt_bias`, new Float32Array(nGroups).fill(OPEN)); // dt = 128, always
-      weights.set(`${prefix}A_log`, new Float32Array(nGroups).fill(-40)); // e^(-128 e^-40) rounds to 1
-      weights.set(`${prefix}D`, new Float32Array(nGroups));
-      weights.set(`${prefix}in_proj.weight`, inProj.data);
-      weights.set(`${prefix}norm.weight`, norm);
-      weights.set(`${prefix}out_proj.weight`, outProj.data);
-    },
-  };
-};
-
-const plans: Record<LookUpMixer, Planner> = {
-  'softmax-attention': planSoftmax,
-  'linear-attention': planLinear,
-  mamba: planMamba,
-  mamba2: planMamba2,
-};

@@ -3,7 +3,7 @@
  * all the same, since each is a ramp that lies between two whole numbers.
  */
 import { ArgumentError } from '@freelunch/kernels';
-import type { LookUpMixer } from './compile.js';
+import type { LookUpMixer } from './look-ups.js';
 import { bitOf, codeBits, Expr, type LookUp, type Program, type Relu } from './program.js';
 
 /** The two parts of [x >= least], 0 or 1. */

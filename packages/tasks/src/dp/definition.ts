@@ -10,6 +10,7 @@
  */
 import type { Random } from '@freelunch/random';
 import type { Size } from '../options.js';
+import type { Transition } from './transition.js';
 
 /** A token as a definition names it: its text, or a number for the token that reads like it. */
 export type Token = string | number;
@@ -49,6 +50,8 @@ export interface DpDefinition<Problem, Value = number, State extends Token = num
    * `constants` may be used.
    */
   step(problem: Problem, state: State, values: Value[], inputs: Token[]): Value;
+  /** The step as arithmetic, for problems of a size: what models with hand-set weights compute it by. */
+  transition?(size: number): Transition<Problem, State>;
   /** Fields of the problem that say how the steps are chosen. */
   constants?: readonly string[];
   /** The states whose values make the answer; all if absent. */

@@ -8,6 +8,7 @@
 import type { DpOptions } from '../dp/definition.js';
 import { defineDp } from '../dp/dp.js';
 import type { DpTask } from '../dp/task.js';
+import { FAR, type FixedArg, number, sum, type Transition } from '../dp/transition.js';
 import { refuse } from '../errors.js';
 import { upTo } from '../lists.js';
 import { checkInteger, checkSize, type Size, sizeBounds, takeOptions } from '../options.js';
@@ -137,6 +138,7 @@ export function cyk(given?: Partial<CykOptions>): DpTask<CykProblem> {
         }
         return { word };
       },
+      transition: (n) => transition(grammar, n),
       input: ({ word }) => word.map((letter) => terminals[letter]),
       states({ word: { length: n } }) {
         const states: number[] = [];
@@ -202,4 +204,51 @@ function countDerivations(
     counts.push(row);
   }
   return counts;
+}
+
+/** All splits of a span at once, a bit for each nonterminal. */
+function transition(
+  { terminals, start, unary, binary }: Grammar,
+  length: number,
+): Transition<CykProblem, number> {
+  const nonterminals = [...new Set([start, ...unary.map(([A]) => A), ...binary.flat()])];
+  const masks = upTo(2 ** (Math.max(...nonterminals) + 1));
+  const splits = upTo(length - 1).map((k) => k + 1);
+  return {
+    args({ word: { length: n } }, state) {
+      const [span, at] = [Math.floor(state / n) + 1, state % n];
+      return [
+        span === 1 ? { input: at } : number(-FAR),
+        ...splits.flatMap((k): FixedArg<number>[] =>
+          k < span
+            ? [{ state: (k - 1) * n + at }, { state: (span - k - 1) * n + at + k }]
+            : [number(0), number(0)],
+        ),
+      ];
+    },
+    step(on, [letter, ...spans]) {
+      const derives = nonterminals.map((A) => {
+        const own = terminals.flatMap((terminal, t) =>
+          unary.some(([B, u]) => B === A && u === t) ? [on.equals(letter, on.token(terminal))] : [],
+        );
+        const rules = binary.filter(([B]) => B === A);
+        const pairs = masks.flatMap((left) =>
+          masks.flatMap((right) =>
+            rules.some(([, B, C]) => (left >> B) & 1 && (right >> C) & 1)
+              ? [{ args: [left, right], value: 1 }]
+              : [],
+          ),
+        );
+        const split = splits.map((_, k) => on.tableOfMany([spans[2 * k], spans[2 * k + 1]], pairs));
+        return on.atLeast(sum(on, [...own, ...split]), 1).times(2 ** A);
+      });
+      return sum(on, derives);
+    },
+    answerArgs: ({ word: { length: n } }) => [{ state: (n - 1) * n }],
+    answer: (on, [mask]) =>
+      sum(
+        on,
+        masks.filter((value) => (value >> start) & 1).map((value) => on.equals(mask, value)),
+      ),
+  };
 }

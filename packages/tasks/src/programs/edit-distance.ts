@@ -11,7 +11,15 @@ import { defineDp } from '../dp/dp.js';
 import type { DpTask } from '../dp/task.js';
 import { filled, upTo } from '../lists.js';
 import { refuse } from '../errors.js';
-import { endsLine, GRID_ORDERS, type GridOrder, gridParts, type GridProblem } from './grid.js';
+import {
+  endsLine,
+  GRID_ORDERS,
+  type GridOrder,
+  gridArgs,
+  gridParts,
+  type GridProblem,
+  sameLetter,
+} from './grid.js';
 import { drawDistinct } from '../draws.js';
 import {
   checkBoolean,
@@ -102,6 +110,13 @@ export function editDistance(given?: Partial<EditDistanceOptions>): DpTask<GridP
           const [short, long] = [Math.min(n, other), Math.max(n, other)];
           return [0, 2].map((letter) => ({ a: filled(short, letter), b: filled(long, letter + 1) }));
         }),
+      transition: () => ({
+        args: gridArgs((i, j) => j * border.insert + i * border.delete),
+        step(on, [diagonal, up, left, a, b]) {
+          const through = diagonal.plus(costs.substitute).minus(sameLetter(on, a, b).times(costs.substitute));
+          return on.minimum([through, on.minimum([up.plus(costs.delete), left.plus(costs.insert)])]);
+        },
+      }),
       ...gridParts(
         order,
         (letter) => letters[letter],

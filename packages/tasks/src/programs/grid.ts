@@ -1,4 +1,5 @@
 import type { DpDefinition } from '../dp/definition.js';
+import { type Arg, type Arithmetic, number, type Quantity } from '../dp/transition.js';
 
 /** In which order a table is written. */
 export type GridOrder = 'row' | 'column' | 'anti-diagonal';
@@ -85,3 +86,18 @@ export function gridParts(
     aggregate: (_, [last]) => last,
   };
 }
+
+/** The neighbours of a cell, diagonal, up and left, or the border; then its two letters. */
+export const gridArgs =
+  (border: (i: number, j: number) => number) =>
+  ({ a, b }: GridProblem, state: number): Arg<number>[] => {
+    const width = b.length + 1;
+    const [i, j] = [Math.floor(state / width), state % width];
+    const at = (row: number, column: number) =>
+      row === 0 || column === 0 ? number(border(row, column)) : { state: row * width + column };
+    return [at(i - 1, j - 1), at(i - 1, j), at(i, j - 1), { input: i - 1 }, { input: a.length + j }];
+  };
+
+/** Letters of a text are tokens, so they are equal where their numbers are. */
+export const sameLetter = <Q extends Quantity<Q>>(on: Arithmetic<Q>, a: Q, b: Q): Q =>
+  on.equals(a.minus(b), 0);

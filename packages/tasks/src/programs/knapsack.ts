@@ -7,6 +7,7 @@
 import type { DpOptions } from '../dp/definition.js';
 import { defineDp } from '../dp/dp.js';
 import type { DpTask } from '../dp/task.js';
+import { FAR, type FixedArg, number } from '../dp/transition.js';
 import { filled } from '../lists.js';
 import { checkInteger, checkSize, type Size, sizeBounds, takeOptions } from '../options.js';
 import { numberTokens } from '../vocabulary.js';
@@ -63,6 +64,19 @@ export function knapsack(given?: Partial<KnapsackOptions>): DpTask<KnapsackProbl
         weights: filled(n, Math.min(maxWeight, capacity)),
         values: filled(n, 1),
         capacity,
+      }),
+      // Which state holds the rest of the room depends on the weight.
+      transition: () => ({
+        args(problem, state) {
+          const { item, room } = split(problem, state);
+          const at = (before: number, space: number): FixedArg<number> =>
+            before < 0 ? number(0) : { state: before * (capacity + 1) + space };
+          const cases = new Map<number, FixedArg<number>>();
+          for (let weight = 1; weight <= maxWeight; weight++)
+            cases.set(weight, weight <= room ? at(item - 1, room - weight) : number(-FAR));
+          return [at(item - 1, room), { by: 2 * item, cases }, { input: 2 * item + 1 }];
+        },
+        step: (on, [without, rest, value]) => on.maximum([without, rest.plus(value)]),
       }),
       input: ({ weights, values, capacity: W }) => [
         ...weights.flatMap((weight, i) => [weight, values[i]]),

@@ -8,6 +8,7 @@
 import type { DpOptions } from '../dp/definition.js';
 import { defineDp } from '../dp/dp.js';
 import type { DpTask } from '../dp/task.js';
+import { FAR, type FixedArg, number } from '../dp/transition.js';
 import { checkInteger, checkSize, type Size, sizeBounds, takeOptions } from '../options.js';
 import { numberTokens } from '../vocabulary.js';
 
@@ -53,6 +54,21 @@ export function layeredPath(given?: Partial<LayeredPathOptions>): DpTask<Layered
         const row = () => nodes.map(() => rng.integer(maxWeight + 1));
         return { start: row(), weights: Array.from({ length: layers - 1 }, () => nodes.map(row)) };
       },
+      transition: () => ({
+        args(_, state) {
+          const [layer, v] = [Math.floor(state / width), state % width];
+          if (layer === 0)
+            return nodes.flatMap((u): FixedArg<number>[] =>
+              u === 0 ? [number(0), { input: v }] : [number(FAR), number(0)],
+            );
+          const first = width + 1 + (layer - 1) * width * width;
+          return nodes.flatMap((u) => [{ state: (layer - 1) * width + u }, { input: first + u * width + v }]);
+        },
+        step: (on, args) => on.minimum(nodes.map((u) => args[2 * u].plus(args[2 * u + 1]))),
+        answerArgs: ({ weights }) =>
+          nodes.flatMap((v): FixedArg<number>[] => [{ state: weights.length * width + v }, number(0)]),
+        answer: (on, args) => on.minimum(nodes.map((v) => args[2 * v])),
+      }),
       input: ({ start, weights }) => [...start, '|', ...weights.flat(2)],
       states: ({ weights }) => Array.from({ length: (weights.length + 1) * width }, (_, k) => k),
       deps(_, state) {

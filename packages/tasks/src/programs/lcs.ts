@@ -8,7 +8,7 @@ import type { DpOptions } from '../dp/definition.js';
 import { defineDp } from '../dp/dp.js';
 import type { DpTask } from '../dp/task.js';
 import { filled } from '../lists.js';
-import { GRID_ORDERS, type GridOrder, gridParts, type GridProblem } from './grid.js';
+import { GRID_ORDERS, gridArgs, type GridOrder, gridParts, type GridProblem, sameLetter } from './grid.js';
 import {
   checkChoice,
   checkInteger,
@@ -57,6 +57,12 @@ export function lcs(given?: Partial<LcsOptions>): DpTask<GridProblem> {
         return { a: string(n), b: string(typeof length === 'number' ? n : drawSize(length, rng)) };
       },
       example: (n) => ({ a: filled(n, 0), b: filled(n, 0) }),
+      transition: () => ({
+        args: gridArgs(() => 0),
+        // Where letters are equal, diagonal + 1 is at least as much as both others.
+        step: (on, [diagonal, up, left, a, b]) =>
+          on.maximum([on.gate(sameLetter(on, a, b), diagonal.plus(1)), on.maximum([up, left])]),
+      }),
       ...gridParts(
         order,
         (letter) => letters[letter],

@@ -11,6 +11,7 @@ import { filled, upTo } from '../lists.js';
 import type { DpOptions } from '../dp/definition.js';
 import { defineDp } from '../dp/dp.js';
 import type { DpTask } from '../dp/task.js';
+import { type FixedArg, number, type Transition } from '../dp/transition.js';
 import { checkChoice, checkInteger, checkSize, type Size, sizeBounds, takeOptions } from '../options.js';
 import type { Random } from '@freelunch/random';
 import { numberTokens } from '../vocabulary.js';
@@ -67,6 +68,7 @@ export function lis(given?: Partial<LisOptions>): DpTask<LisProblem> {
     return defineDp<LisProblem>(
       {
         ...common,
+        transition: numbersTransition,
         states: ({ numbers }) => numbers.map((_, i) => i),
         deps: (_, i) => upTo(i),
         reads: (_, i) => upTo(i + 1),
@@ -88,6 +90,7 @@ export function lis(given?: Partial<LisOptions>): DpTask<LisProblem> {
   return defineDp<LisProblem>(
     {
       ...common,
+      transition: pairsTransition,
       states: ({ numbers }) => numbers.flatMap((_, i) => upTo(i + 1).map((k) => i * numbers.length + k)),
       deps(problem, state) {
         const { n, i, k } = split(problem, state);
@@ -125,4 +128,46 @@ function drawNumbers(rng: Random, n: number, numberRange: number): LisProblem {
   const rising = lengths.flatMap((part) => chooseSorted(rng, numberRange - first, part));
   chooseSorted(rng, n, total).forEach((place, i) => (numbers[place] = first + rising[i]));
   return { numbers };
+}
+
+/** d_i = 1 + max d_k over x_k < x_i; all earlier numbers at once. */
+function numbersTransition(length: number): Transition<LisProblem, number> {
+  const candidates = upTo(length - 1);
+  return {
+    args: (_, i) => [
+      { input: i },
+      ...candidates.flatMap((k): FixedArg<number>[] =>
+        k < i ? [{ state: k }, { input: k }] : [number(0), number(0)],
+      ),
+    ],
+    step(on, [own, ...earlier]) {
+      const ends = candidates.map((k) =>
+        on.gate(on.atLeast(own.minus(earlier[2 * k + 1]), 1), earlier[2 * k]),
+      );
+      return (ends.length === 0 ? on.number(0) : on.maximum(ends)).plus(1);
+    },
+    answerArgs: ({ numbers }) => [
+      { state: numbers.length - 1 },
+      ...candidates.flatMap((k): FixedArg<number>[] => [{ state: k }, number(0)]),
+    ],
+    answer: (on, [last, ...rest]) => on.maximum([last, ...candidates.map((k) => rest[2 * k])]),
+  };
+}
+
+/** The same in pairs (i, k): the best so far, and one candidate. */
+function pairsTransition(): Transition<LisProblem, number> {
+  return {
+    args({ numbers: { length: n } }, state) {
+      const [i, k] = [Math.floor(state / n), state % n];
+      if (k === 0) return [number(1), number(0), number(0), { input: i }];
+      return [{ state: state - 1 }, { state: (k - 1) * n + k - 1 }, { input: k - 1 }, { input: i }];
+    },
+    step(on, [best, candidate, before, own]) {
+      const rises = on.atLeast(own.minus(before), 1);
+      // With k = 0 the candidate is 0: 0 + 1 does not exceed the best, which is 1.
+      return on.maximum([best, on.gate(rises, candidate.plus(1))]);
+    },
+    answerArgs: ({ numbers: { length: n } }) => upTo(n).map((i) => ({ state: i * n + i })),
+    answer: (on, args) => on.maximum(args),
+  };
 }

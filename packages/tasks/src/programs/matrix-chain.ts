@@ -7,6 +7,8 @@
 import type { DpOptions } from '../dp/definition.js';
 import { defineDp } from '../dp/dp.js';
 import type { DpTask } from '../dp/task.js';
+import { FAR, type FixedArg, number, type Transition } from '../dp/transition.js';
+import { upTo } from '../lists.js';
 import { checkInteger, checkSize, type Size, sizeBounds, takeOptions } from '../options.js';
 import { numberTokens } from '../vocabulary.js';
 
@@ -40,6 +42,7 @@ export function matrixChain(given?: Partial<MatrixChainOptions>): DpTask<MatrixC
       size: length,
       range: [0, largest],
       random: (rng, n) => ({ dims: Array.from({ length: n + 1 }, () => 1 + rng.integer(maxDim)) }),
+      transition: (n) => transition(n, maxDim),
       input: ({ dims }) => dims,
       states(problem) {
         const n = count(problem);
@@ -81,4 +84,35 @@ export function matrixChain(given?: Partial<MatrixChainOptions>): DpTask<MatrixC
     },
     { form },
   );
+}
+
+/** All splits of a span at once; a span of one matrix costs nothing. */
+function transition(length: number, maxDim: number): Transition<MatrixChainProblem, number> {
+  const splits = upTo(length - 1);
+  const dims = upTo(maxDim).map((d) => d + 1);
+  const products = dims.flatMap((a) =>
+    dims.flatMap((b) => dims.map((c) => ({ args: [a, b, c], value: a * b * c }))),
+  );
+  return {
+    args({ dims: { length: count } }, state) {
+      const n = count - 1;
+      const [i, j] = [Math.floor(state / n), state % n];
+      const span = (from: number, to: number) => (from === to ? number(0) : { state: from * n + to });
+      return [
+        { input: i },
+        { input: j + 1 },
+        ...splits.flatMap((s): FixedArg<number>[] =>
+          i + s < j
+            ? [span(i, i + s), span(i + s + 1, j), { input: i + s + 1 }]
+            : [number(FAR), number(0), number(0)],
+        ),
+      ];
+    },
+    step(on, [first, last, ...rest]) {
+      const ways = splits.map((s) =>
+        rest[3 * s].plus(rest[3 * s + 1]).plus(on.tableOfMany([first, rest[3 * s + 2], last], products)),
+      );
+      return on.minimum(ways);
+    },
+  };
 }

@@ -7,6 +7,7 @@
 import type { DpOptions } from '../dp/definition.js';
 import { defineDp } from '../dp/dp.js';
 import type { DpTask } from '../dp/task.js';
+import { type Arithmetic, number, type Quantity } from '../dp/transition.js';
 import { checkInteger, checkSize, type Size, takeOptions } from '../options.js';
 import { numberTokens } from '../vocabulary.js';
 
@@ -22,18 +23,24 @@ export interface PrefixProblem {
 
 /** Running sums modulo p of uniform numbers. @throws TaskError if an option is out of range */
 export function prefixSum(given?: Partial<PrefixOptions>): DpTask<PrefixProblem> {
-  return prefix('prefixSum', 'prefix-sum', 'running sums', given, (p) => (before, own) => (before + own) % p);
+  return prefix('prefixSum', 'prefix-sum', 'running sums', given, (p) => ({
+    step: (before, own) => (before + own) % p,
+    onQuantities: (on, before, own) => on.modulo(before.plus(own), p, 2 * p - 2),
+  }));
 }
 
 /** Running maxima of uniform numbers. @throws TaskError if an option is out of range */
 export function prefixMax(given?: Partial<PrefixOptions>): DpTask<PrefixProblem> {
-  return prefix(
-    'prefixMax',
-    'prefix-max',
-    'running maxima',
-    given,
-    () => (before, own) => Math.max(before, own),
-  );
+  return prefix('prefixMax', 'prefix-max', 'running maxima', given, () => ({
+    step: (before, own) => Math.max(before, own),
+    onQuantities: (on, before, own) => on.maximum([before, own]),
+  }));
+}
+
+interface Operation {
+  step(before: number, own: number): number;
+  /** The same as arithmetic, if it can be said so; `before` is 0 at first. */
+  onQuantities?<Q extends Quantity<Q>>(on: Arithmetic<Q>, before: Q, own: Q): Q;
 }
 
 function prefix(
@@ -41,7 +48,7 @@ function prefix(
   name: string,
   summary: string,
   given: Partial<PrefixOptions> | undefined,
-  operation: (p: number) => (before: number, own: number) => number,
+  operation: (p: number) => Operation,
 ): DpTask<PrefixProblem> {
   const options = takeOptions<PrefixOptions>(where, given, {
     length: [10, 20],
@@ -59,7 +66,7 @@ export function foldTask<Options extends PrefixOptions>(
   name: string,
   summary: string,
   options: Options,
-  step: (before: number, own: number) => number,
+  { step, onQuantities }: Operation,
 ): DpTask<PrefixProblem> {
   const { p, length, form, inputs } = options;
   return defineDp<PrefixProblem>(
@@ -75,6 +82,12 @@ export function foldTask<Options extends PrefixOptions>(
       states: ({ numbers }) => numbers.map((_, i) => i),
       deps: (_, i) => (i === 0 ? [] : [i - 1]),
       reads: (_, i) => [i],
+      transition:
+        onQuantities &&
+        (() => ({
+          args: (_, i) => [i === 0 ? number(0) : { state: i - 1 }, { input: i }],
+          step: (on, [before, own]) => onQuantities(on, before, own),
+        })),
       step: (_, i, [before], [own]) => (i === 0 ? (own as number) : step(before, own as number)),
       answerStates: ({ numbers }) => [numbers.length - 1],
       aggregate: (_, [last]) => last,

@@ -7,7 +7,8 @@
 import type { DpOptions } from '../dp/definition.js';
 import { defineDp } from '../dp/dp.js';
 import type { DpTask } from '../dp/task.js';
-import { filled } from '../lists.js';
+import { sum } from '../dp/transition.js';
+import { filled, upTo } from '../lists.js';
 import { refuse } from '../errors.js';
 import { checkBoolean, checkInteger, checkSize, type Size, takeOptions } from '../options.js';
 import { numberTokens } from '../vocabulary.js';
@@ -67,6 +68,20 @@ export function recurrence(given?: Partial<RecurrenceOptions>): DpTask<Recurrenc
           drive: Array.from({ length: n - m }, () => (driven ? rng.integer(p) : 0)),
         };
       },
+      transition: () => ({
+        args: (_, t) => [
+          ...upTo(m).map((k) => (t - 1 - k < m ? { input: t - 1 - k } : { state: t - 1 - k })),
+          ...(driven ? [{ input: t }] : []),
+        ],
+        step(on, args) {
+          const total = sum(
+            on,
+            args.map((arg, k) => arg.times(k < m ? coefficients[k] : 1)),
+          );
+          const most = (p - 1) * (coefficients.reduce((all, c) => all + c, 0) + Number(driven));
+          return on.modulo(total, p, most);
+        },
+      }),
       input: ({ start, drive }) => (driven ? [...start, ...drive] : start),
       states: ({ drive }) => drive.map((_, i) => m + i),
       deps: (_, t) => Array.from({ length: Math.min(m, t - m) }, (_value, k) => t - 1 - k),
@@ -78,9 +93,9 @@ export function recurrence(given?: Partial<RecurrenceOptions>): DpTask<Recurrenc
       },
       step(_, _t, values, read) {
         const before = [...values, ...(read as number[])]; // x_{t-1} .. x_{t-m}, then u_t
-        let sum = driven ? before[m] : 0;
-        for (let k = 0; k < m; k++) sum = (sum + coefficients[k] * before[k]) % p;
-        return sum;
+        let total = driven ? before[m] : 0;
+        for (let k = 0; k < m; k++) total = (total + coefficients[k] * before[k]) % p;
+        return total;
       },
       answerStates: ({ drive }) => [m + drive.length - 1],
       aggregate: (_, [last]) => last,

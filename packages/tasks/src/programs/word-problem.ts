@@ -64,7 +64,7 @@ function groupTask(
         };
   checkSize(where, 'length', options.length, 1, 2 ** 24);
   const { order, multiply } = groupOf(where, options.group);
-  const task = foldTask(name, summary, { ...options, p: order }, multiply);
+  const task = foldTask(name, summary, { ...options, p: order }, { step: multiply });
   const { group, form, inputs, length } = options;
   const rest = { length, form, inputs };
   const named = fixed.includes('p') ? { ...rest, p: order } : fixed.length > 0 ? rest : { group, ...rest };
