@@ -1,8 +1,13 @@
 import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import type { CopyReport } from '../copy-text/experiment.js';
+import type { CopyTextConfig, CopyTextRow } from '../copy-text/config.js';
 import { freelunch, workFolder } from '../testing/cli.js';
+
+interface CopyJson {
+  config: CopyTextConfig;
+  rows: CopyTextRow[];
+}
 
 const { folder, file } = workFolder();
 const run = (...args: string[]) => freelunch(args);
@@ -120,37 +125,35 @@ it('takes whatever bytes there are with --tokens bytes', async () => {
     '--json',
   );
   expect(status).toBe(0);
-  const report: CopyReport = JSON.parse(stdout);
-  expect(report.text.kind).toBe('bytes');
-  expect(report.results.find(({ mixer }) => mixer === 'registerFile')!.accuracy).toBe(1);
+  const { config, rows }: CopyJson = JSON.parse(stdout);
+  expect(config.kind).toBe('bytes');
+  expect(rows.find(({ mixer }) => mixer === 'registerFile')!.accuracy).toBe(1);
 });
 
 it('shortens its own lengths, not the given ones, to the file', async () => {
   const { stdout } = await run('copy', text, '--states', '8', '--draws', '1', '--json');
-  expect((JSON.parse(stdout) as CopyReport).lengths).toEqual([64, 144]);
+  expect((JSON.parse(stdout) as CopyJson).config.lengths).toEqual([64, 144]);
 });
 
 it('writes nothing but JSON with --json, with every promised field, and the same for the same seed', async () => {
   const first = await run('copy', text, ...quick, '--json', '--seed', '7');
   expect(first.stderr).toBe('');
   expect(first.status).toBe(0);
-  const report: CopyReport = JSON.parse(first.stdout);
-  expect(Object.keys(report)).toEqual(
-    'experiment text tokens lengths states dValue draws seed variant results bounds curves'.split(' '),
-  );
-  expect(report).toMatchObject({ experiment: 'copy', seed: 7, draws: 3, dValue: 16, variant: 'simd' });
-  expect(report.results).toHaveLength(2 * (2 * 4 + 1));
-  for (const result of report.results) {
-    expect(Object.keys(result)).toEqual(
-      'mixer construction length state draws accuracy standardError predicted floats flops remembered'.split(
-        ' ',
-      ),
+  const { config, rows }: CopyJson = JSON.parse(first.stdout);
+  expect(Object.keys(JSON.parse(first.stdout))).toEqual(['experiment', 'config', 'rows', 'findings']);
+  expect(config).toMatchObject({ name: text, textLength: 144, seed: 7, draws: 3, dValue: 16 });
+  expect(rows).toHaveLength(2 * (2 * 4 + 1));
+  for (const row of rows) {
+    expect(Object.keys(row)).toEqual(
+      (
+        'mixer construction length state draws accuracy standardError predicted floats flops welch coherence ' +
+        'informationBits stateBits remembered'
+      ).split(' '),
     );
-    expect(result.remembered).toHaveLength(result.length);
-    expect(result.accuracy).toBeGreaterThanOrEqual(0);
-    expect(result.accuracy).toBeLessThanOrEqual(1);
+    expect(row.remembered).toHaveLength(row.length);
+    expect(row.accuracy).toBeGreaterThanOrEqual(0);
+    expect(row.accuracy).toBeLessThanOrEqual(1);
   }
-  expect(report.bounds).toHaveLength(4);
   expect((await run('copy', text, ...quick, '--json', '--seed', '7')).stdout).toBe(first.stdout);
   expect((await run('copy', text, ...quick, '--json', '--seed', '8')).stdout).not.toBe(first.stdout);
 });
@@ -161,13 +164,14 @@ it('writes a page that loads nothing, and the data, with --out', async () => {
   expect(stdout).toContain('deep/report/index.html');
   const out = join(folder, 'deep/report');
   expect(readdirSync(out).sort()).toEqual(['.freelunch.json', 'copy.csv', 'copy.json', 'index.html']);
-  const report: CopyReport = JSON.parse(readFileSync(join(out, 'copy.json'), 'utf8'));
-  const rows = readFileSync(join(out, 'copy.csv'), 'utf8').trim().split('\n');
-  expect(rows).toHaveLength(1 + report.results.length);
-  expect(new Set(rows.map((row) => row.split(',').length))).toEqual(new Set([14]));
+  const report: CopyJson = JSON.parse(readFileSync(join(out, 'copy.json'), 'utf8'));
+  const lines = readFileSync(join(out, 'copy.csv'), 'utf8').trim().split('\n');
+  expect(lines).toHaveLength(1 + report.rows.length);
+  expect(new Set(lines.map((line) => line.split(',').length))).toEqual(new Set([14]));
   const page = readFileSync(join(out, 'index.html'), 'utf8');
   expect(page).toMatch(/<\/html>\n$/);
-  expect(page).not.toMatch(/https?:|src=|@import|url\(/);
+  expect(page).not.toMatch(/https?:|src=|@import|url\(|<script/);
+  expect(page).toContain('freelunch copy text.txt --lengths 16,40 --states 8,40 --tokens characters');
   expect((await run('copy', text, ...quick, '--out', 'deep/report')).status).toBe(0); // again, over its own
 });
 

@@ -1,12 +1,11 @@
 /** `freelunch story`: the quick story from end to end, on a text of yours if you give one. */
 import { join } from 'node:path';
 import { crossover, table } from '@freelunch/complexity';
-import { loadKernels } from '@freelunch/kernels';
-import { copyExperiment } from '../copy-text/experiment.js';
-import { copyFindings } from '../copy-text/findings.js';
+import { copyTextConfig } from '../copy-text/config.js';
+import { copyText } from '../copy-text/experiment.js';
 import { readConfig } from '../files/model-config.js';
 import { checkOwn, writeOwnFiles } from '../files/own.js';
-import { DEFAULT_TEXT, readText } from '../files/read-text.js';
+import type { TokenText } from '../files/tokens.js';
 import { raceConfig } from '../learning/copy.js';
 import { type Finished, reportPage } from '../report/findings-page.js';
 import { agreement } from '../report/findings-text.js';
@@ -18,7 +17,7 @@ import { checkRunFolder } from '../running/folder.js';
 import { experimentOf } from '../running/registry.js';
 import { runExperiment } from '../running/runner.js';
 import { parseOptions } from './arguments.js';
-import { checkCopyFolder, writeCopy } from './copy.js';
+import { copyCommandOf, textOf } from './copy.js';
 import {
   atMostOne,
   EXIT_CODES,
@@ -30,13 +29,36 @@ import {
 } from './shared.js';
 import type { Terminal } from './terminal.js';
 
-const TEXT_LENGTH = 256;
-const TEXT_STATES = [16, 64, 256, 512];
 /** For the table of costs: tokens, and how far a local program looks back. */
 const [T, M] = [1024, 32];
 
-/** The experiments of the story, cut to what takes seconds. */
-const chapters: readonly { name: string; title: string; fields: object }[] = [
+interface Chapter {
+  name: string;
+  title: string;
+  fields: object;
+  /** What runs it again; `freelunch run` if absent. */
+  command?: string;
+}
+
+/** COPY on a text: the preset `quick`, with the user's text if there is one. */
+function onText(text: TokenText, file: string | undefined): Chapter {
+  const { lengths, states, draws } = copyText.presets.quick;
+  const fields = copyTextConfig(text, {
+    lengths: [...new Set(lengths.map((length) => Math.min(length, text.tokens.length)))],
+    states,
+    dValue: Math.max(16, Math.ceil(Math.log2(text.vocabulary.length))),
+    draws,
+  });
+  return {
+    name: copyText.name,
+    title: `COPY, storing a sequence and writing it out again: ${text.name}`,
+    fields,
+    ...(file === undefined ? {} : { command: copyCommandOf(file, fields) }),
+  };
+}
+
+/** The other experiments of the story, cut to what takes seconds. */
+const chapters: readonly Chapter[] = [
   {
     name: 'copy-capacity',
     title: 'What a state of constant size keeps, predicted and measured',
@@ -84,24 +106,23 @@ ${EXIT_CODES}
 export async function storyCommand(args: string[], terminal: Terminal): Promise<void> {
   const { values, positionals } = parseOptions('story', args, runOptions);
   if (values.help) return terminal.say(storyHelp);
-  const file = atMostOne('file', positionals) ?? DEFAULT_TEXT;
+  const file = atMostOne('file', positionals);
   const out = values.out ?? join(OUT, 'story');
   const workers = workersOf(values.workers);
-  const text = await readText(file, 'characters');
+  const text = await textOf(file, 'characters');
   const page = join(out, 'report.html');
-  const parts = chapters.map(({ name, title, fields }) => {
+  const parts = [onText(text, file), ...chapters].map(({ name, title, fields, command }) => {
     const experiment = experimentOf(name);
     const config = completeConfig(experiment, 'quick', fields);
-    return { name, title, experiment, config, folder: join(out, name) };
+    return { name, title, experiment, config, command, folder: join(out, name) };
   });
   // All folders are looked at before the first is filled.
   await checkOwn(out, 'story', ['report.html']);
-  await checkCopyFolder(join(out, 'copy'));
   for (const { experiment, config, folder } of parts)
     await checkRunFolder(folder, 'run', { experiment: experiment.name, config });
   await writeOwnFiles(out, 'story', {}, terminal.signal);
 
-  const { width, colour, bar, signal } = terminal;
+  const { width, colour, signal } = terminal;
   const say = (lines: readonly string[]) => terminal.say(`${lines.join('\n')}\n`);
   let chapter = 0;
   const title = (words: string) => {
@@ -111,25 +132,8 @@ export async function storyCommand(args: string[], terminal: Terminal): Promise<
   const list = (sentences: readonly string[]) =>
     say(sentences.flatMap((one) => wrap(`- ${one}`, width, '  ')));
 
-  title(`COPY on a text: ${text.name}`);
-  const k = await loadKernels({ variant: 'simd' });
-  const copied = await copyExperiment(
-    k,
-    {
-      text,
-      lengths: [Math.min(TEXT_LENGTH, text.tokens.length)],
-      states: TEXT_STATES,
-      dValue: Math.max(16, Math.ceil(Math.log2(text.vocabulary.length))),
-      draws: 4,
-      seed: 1,
-    },
-    { onProgress: (progress) => bar.show(progress), signal },
-  ).finally(() => bar.clear());
-  await writeCopy(join(out, 'copy'), copied, signal);
-  list(copyFindings(copied));
-
   const finished: Finished[] = [];
-  for (const { name, title: words, experiment, config, folder } of parts) {
+  for (const { name, title: words, experiment, config, command, folder } of parts) {
     title(words);
     const { findings } = await underProgress(
       terminal,
@@ -137,7 +141,7 @@ export async function storyCommand(args: string[], terminal: Terminal): Promise<
       { workers, restart: values.restart },
       (options) => runExperiment(experiment, config, options),
     );
-    finished.push(await keepFindings(experiment, config, findings, folder, signal));
+    finished.push(await keepFindings(experiment, config, findings, folder, signal, command));
     list(findings.text);
     for (const { claim, measured, agrees } of findings.verdicts)
       say(wrap(`  ${claim} ${agreement(agrees)}: ${measured}`, width, '    '));
@@ -147,10 +151,7 @@ export async function storyCommand(args: string[], terminal: Terminal): Promise<
   await writeOwnFiles(out, 'story', { 'report.html': reportPage(finished, missingClaims(finished)) }, signal);
   say([
     '',
-    ...wrap(
-      `Report: ${page}; the text as each mixer remembers it: ${join(out, 'copy', 'index.html')}`,
-      width,
-    ),
+    ...wrap(`Report: ${page}`, width),
     ...wrap('More: freelunch run --help, freelunch report --help', width),
   ]);
 }

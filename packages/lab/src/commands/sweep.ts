@@ -3,7 +3,7 @@ import { basename, extname, join } from 'node:path';
 import { show } from '@freelunch/errors';
 import { InputError, unknownName } from '../errors.js';
 import type { Row } from '../experiments/experiment.js';
-import { csv } from '../files/csv.js';
+import { csvOfRows } from '../files/csv.js';
 import { writeOwnFiles } from '../files/own.js';
 import { readJson } from '../files/read.js';
 import { isObject } from '../files/shape.js';
@@ -142,7 +142,7 @@ export async function sweepCommand(args: string[], terminal: Terminal): Promise<
     return { fields, config, findings: { text, tables, verdicts } };
   });
   const data = { experiment: experiment.name, points: found };
-  const files = { 'rows.csv': rowsCsv(results.flat()), 'findings.json': `${JSON.stringify(data)}\n` };
+  const files = { 'rows.csv': csvOfRows(results.flat()), 'findings.json': `${JSON.stringify(data)}\n` };
   await writeOwnFiles(folder, 'sweep', files, terminal.signal);
   if (values.json) return terminal.json(data);
 
@@ -160,9 +160,3 @@ const pointName = (fields: Row) =>
   Object.entries(fields)
     .map(([name, value]) => `${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`)
     .join(' ');
-
-/** All fields of all rows, in the order in which they come up. */
-function rowsCsv(rows: readonly Row[]): string {
-  const names = [...new Set(rows.flatMap((row) => Object.keys(row)))];
-  return csv([names, ...rows.map((row) => names.map((name) => row[name]))]);
-}

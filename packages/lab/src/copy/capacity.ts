@@ -11,11 +11,13 @@ import {
   welchBound,
 } from '@freelunch/constructions';
 import { random } from '@freelunch/random';
-import { coherence, fractionRight, LARGEST_SIZE, round, statistics } from '../copy-text/experiment.js';
-import { InputError } from '../errors.js';
-import type { Experiment, ExperimentContext, Figure, Findings } from '../experiments/experiment.js';
-import { grouped, percent } from '../report/format.js';
-import { wilson } from '../report/statistics.js';
+import { checksOf } from '../experiments/check.js';
+import { type Experiment, type Figure, type Findings, pause } from '../experiments/experiment.js';
+import { mixers } from '../mixers.js';
+import { grouped, percent, percentCell } from '../report/format.js';
+import { look } from '../report/look.js';
+import { statistics, wilson } from '../report/statistics.js';
+import { coherence, fractionRight, LARGEST_SIZE, round } from './measures.js';
 import { fractionPlot, linearPlot, type Series } from '../report/plot.js';
 
 type Config = {
@@ -63,8 +65,10 @@ type CapacityRow = {
   stateBits: number;
 };
 
-const names = { linearAttention: 'linear attention', selectiveScan: 'Mamba' } as const;
-const shapes = ['circle', 'square', 'triangle', 'diamond'] as const;
+const names = {
+  linearAttention: mixers['linear-attention'].name,
+  selectiveScan: mixers.mamba.name,
+} as const;
 
 /** The goal: measured and predicted shares differ by at most this, at every point. */
 const TOLERANCE = 0.02;
@@ -93,14 +97,13 @@ export const copyCapacity: Experiment<Config, CapacityPiece, CapacityRow> = {
   },
 
   pieces({ lengths, ratios, vocabSize, dValue, tokensRead, seed }) {
+    const { whole, each } = checksOf('copy-capacity');
     whole('vocabSize', vocabSize, 2, 4096);
     whole('dValue', dValue, Math.ceil(Math.log2(vocabSize)), 256);
     whole('tokensRead', tokensRead, 1, 2 ** 30);
     whole('seed', seed, 0, Number.MAX_SAFE_INTEGER);
-    for (const length of lengths) whole('lengths', length, 2, LARGEST_SIZE);
-    for (const ratio of ratios)
-      if (!(ratio > 0 && ratio <= 16))
-        throw new InputError(`copy-capacity: ratios must be above 0 and up to 16, got ${ratio}`);
+    whole('lengths', lengths, 2, LARGEST_SIZE);
+    each('ratios', ratios, (ratio) => ratio > 0 && ratio <= 16, 'above 0 and up to 16');
     return lengths.flatMap((length) => {
       const widths = [...new Set(ratios.map((ratio) => Math.max(1, Math.round(ratio * length))))];
       return widths.flatMap((width) =>
@@ -186,20 +189,6 @@ export const copyCapacity: Experiment<Config, CapacityPiece, CapacityRow> = {
   },
 };
 
-function whole(name: string, value: number, least: number, greatest: number): void {
-  if (!Number.isInteger(value) || value < least || value > greatest)
-    throw new InputError(
-      `copy-capacity: ${name} must be a whole number from ${least} to ${greatest}, got ${value}`,
-    );
-}
-
-/** Lets signals and messages in, and says how far the piece is. @throws the signal's reason */
-export async function pause({ signal, onProgress }: ExperimentContext, done: number): Promise<void> {
-  await new Promise((resolve) => setImmediate(resolve));
-  signal.throwIfAborted();
-  onProgress(done);
-}
-
 /** The symbols' vectors, and the tokens of one length: evenly drawn symbols, the same for every width. */
 function materials({
   length,
@@ -258,11 +247,11 @@ function sharesFigure(config: Config, rows: readonly CapacityRow[]): Figure {
           range: wilson(row.accuracy, row.draws * row.length),
           title: `T = ${grouped(length)}, N = ${grouped(row.width)}: ${percent(row.accuracy)} % measured, ${percent(row.predicted)} % predicted`,
         }));
-    const look = { colour: `series-${(i % 5) + 1}`, shape: shapes[i % 4] };
+    const own = look(i);
     const name = `T = ${grouped(length)}`;
     return [
-      { name: `${name}, linear attention`, ...look, points: points('linearAttention'), line },
-      { name: `${name}, Mamba`, ...look, points: points('selectiveScan'), hollow: true },
+      { name: `${name}, linear attention`, ...own, points: points('linearAttention'), line },
+      { name: `${name}, Mamba`, ...own, points: points('selectiveScan'), hollow: true },
     ];
   });
   return {
@@ -292,8 +281,7 @@ function overlapFigure(rows: readonly CapacityRow[]): Figure {
     ).map((x) => ({ x, y: welchBound(length, Math.max(1, Math.round(x * length))) }));
     return {
       name: `T = ${grouped(length)}: keys drawn, and the bound`,
-      colour: `series-${(i % 5) + 1}`,
-      shape: shapes[i % 4],
+      ...look(i),
       points: own.map(({ width, coherence: y }) => ({
         x: width / length,
         y,
@@ -328,8 +316,10 @@ const sharesTables = (rows: readonly CapacityRow[]): Findings['tables'] =>
         .filter(({ mixer }) => mixer === 'linearAttention')
         .map((linear) => {
           const scan = own.find(({ mixer, width }) => mixer === 'selectiveScan' && width === linear.width)!;
-          const share = ({ accuracy, standardError }: CapacityRow) =>
-            `${percent(accuracy)} ± ${(100 * standardError).toFixed(1)}`;
+          const share = ({ accuracy: mean, draws }: CapacityRow) => {
+            const [least, greatest] = wilson(mean, draws * length);
+            return percentCell({ mean, least, greatest });
+          };
           return [
             grouped(linear.width),
             ratioText(linear.width / length),
@@ -342,6 +332,6 @@ const sharesTables = (rows: readonly CapacityRow[]): Findings['tables'] =>
           ];
         }),
       caption:
-        'Welch: the least possible greatest overlap of T keys; overlap: that of the keys drawn. Kept/stored: bits of the state for each bit of the tokens; below 1 nothing could copy.',
+        'In brackets: the 95 % interval, after Wilson. Welch: the least possible greatest overlap of T keys; overlap: that of the keys drawn. Kept/stored: bits of the state for each bit of the tokens; below 1 nothing could copy.',
     };
   });

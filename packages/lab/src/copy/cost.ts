@@ -16,13 +16,14 @@ import {
 } from '@freelunch/constructions';
 import type { Kernels, Tensor } from '@freelunch/kernels';
 import { random } from '@freelunch/random';
-import { pause } from './capacity.js';
-import { fractionRight, LARGEST_SIZE } from '../copy-text/experiment.js';
-import { InputError } from '../errors.js';
-import type { Experiment, Figure, Findings } from '../experiments/experiment.js';
+import { checksOf } from '../experiments/check.js';
+import { type Experiment, type Figure, type Findings, pause } from '../experiments/experiment.js';
 import { grouped, percent } from '../report/format.js';
+import { look } from '../report/look.js';
 import { logPlot, type Series } from '../report/plot.js';
 import { scaled } from '../report/text-table.js';
+import { fractionRight, LARGEST_SIZE } from './measures.js';
+import { copyWay, mixers } from '../mixers.js';
 
 type Config = {
   /** Numbers of tokens, T, stored and all read back. */
@@ -72,42 +73,42 @@ type Copy = (
 /** Ways to copy: by which mixer, with a state that grows with T or not, exact or not. */
 const ways: Record<string, { name: string; mixer: CopyMixer; grows: boolean; exact: boolean; copy: Copy }> = {
   addressed: {
-    name: 'Mamba, addresses',
+    name: copyWay('addressed').label,
     mixer: 'addressed',
     grows: true,
     exact: true,
     copy: (k, { values, slots }) => copyAddressed(k, { values, dState: slots }),
   },
   registerFile: {
-    name: 'Mamba, registers',
+    name: copyWay('registerFile').label,
     mixer: 'registerFile',
     grows: true,
     exact: true,
     copy: (k, { values, slots }) => copyRegisterFile(k, { values, slots }),
   },
   softmaxAttention: {
-    name: 'softmax attention',
+    name: mixers['softmax-attention'].name,
     mixer: 'softmaxAttention',
     grows: true,
     exact: true,
     copy: (k, { values }) => copySoftmaxAttention(k, { values }),
   },
   linearAttention: {
-    name: 'linear attention, random keys',
+    name: copyWay('linearAttention').label,
     mixer: 'linearAttention',
     grows: true,
     exact: false,
     copy: copyLinearAttention,
   },
   selectiveScan: {
-    name: 'Mamba, random keys',
+    name: copyWay('selectiveScan').label,
     mixer: 'selectiveScan',
     grows: true,
     exact: false,
     copy: copySelectiveScan,
   },
   constantState: {
-    name: 'Mamba, registers, constant',
+    name: `${copyWay('registerFile').label}, constant`,
     mixer: 'registerFile',
     grows: false,
     exact: false,
@@ -117,8 +118,6 @@ const ways: Record<string, { name: string; mixer: CopyMixer; grows: boolean; exa
 
 /** Short runs are repeated for so long: what else the machine does must not decide. */
 const LEAST_MS = 300;
-
-const shapes = ['circle', 'square', 'triangle', 'diamond'] as const;
 
 export const copyCost: Experiment<Config, CostPiece, CostRow> = {
   name: 'copy-cost',
@@ -147,15 +146,10 @@ export const copyCost: Experiment<Config, CostPiece, CostRow> = {
   },
 
   pieces({ lengths, constantSlots, longestTimed, passes, vocabSize, dValue, seed }) {
-    const whole = (name: string, value: number, least: number, greatest: number) => {
-      if (!Number.isInteger(value) || value < least || value > greatest)
-        throw new InputError(
-          `copy-cost: ${name} must be a whole number from ${least} to ${greatest}, got ${value}`,
-        );
-    };
-    for (const length of lengths) whole('lengths', length, 2, 2 ** 24);
-    if (new Set(lengths).size < 2)
-      throw new InputError('copy-cost: lengths must be two or more to fit exponents');
+    const { whole, once, each } = checksOf('copy-cost');
+    whole('lengths', lengths, 2, 2 ** 24);
+    once('lengths', lengths);
+    each('lengths', [lengths], (list) => list.length >= 2, 'two or more, to fit exponents');
     whole('constantSlots', constantSlots, 1, LARGEST_SIZE);
     whole('longestTimed', longestTimed, 0, LARGEST_SIZE);
     whole('passes', passes, 1, 1000);
@@ -163,7 +157,7 @@ export const copyCost: Experiment<Config, CostPiece, CostRow> = {
     whole('dValue', dValue, Math.ceil(Math.log2(vocabSize)), 256);
     whole('seed', seed, 0, Number.MAX_SAFE_INTEGER);
     return Object.keys(ways).flatMap((way) =>
-      [...new Set(lengths)].map((length) => ({
+      lengths.map((length) => ({
         key: `${way} T=${length}`,
         way,
         length,
@@ -354,8 +348,7 @@ function costFigure(
     });
     return {
       name,
-      colour: `series-${(i % 5) + 1}`,
-      shape: shapes[i % 4],
+      ...look(i),
       hollow: i % 2 === 1,
       dashed: i >= 5,
       points,

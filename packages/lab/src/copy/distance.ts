@@ -1,27 +1,9 @@
 /** C3: what decay does to a copy with distance, and the score that wins against everything nearer. */
-import { fitExponent } from '@freelunch/complexity';
 import { decayError, decayReach } from '@freelunch/constructions';
-import type { Kernels } from '@freelunch/kernels';
-import { pause } from './capacity.js';
-import { InputError } from '../errors.js';
-import type { Experiment, Figure, Findings } from '../experiments/experiment.js';
-import { grouped } from '../report/format.js';
-import { linearPlot, logPlot, type Series } from '../report/plot.js';
-
-type Config = {
-  /** Rates of decay, -A. */
-  rates: number[];
-  /** Step sizes. */
-  deltas: number[];
-  /** Errors for which the greatest distance is sought. */
-  errors: number[];
-  /** The greatest distance of the copies. */
-  distance: number;
-  /** Share of the state that a step keeps, exp(A delta), for the scores. */
-  keeps: number[];
-  /** Distances at which the score needed is sought. */
-  scoreDistances: number[];
-};
+import { checksOf } from '../experiments/check.js';
+import { type Experiment, pause } from '../experiments/experiment.js';
+import { type DistanceConfig, distanceFindings, type DistanceRow } from './distance-findings.js';
+import { decayErrors, measuredScore, scoreNeeded, shownDistances } from './distance-probes.js';
 
 type DistancePiece =
   | { kind: 'decay'; key: string; rate: number; delta: number; distance: number; errors: number[] }
@@ -33,36 +15,7 @@ type DistancePiece =
       distance: number;
     };
 
-type DistanceRow =
-  | { kind: 'decay'; rate: number; delta: number; distance: number; measured: number; predicted: number }
-  | {
-      kind: 'reach';
-      rate: number;
-      delta: number;
-      error: number;
-      /** The greatest distance with at most this error; null if that is further than the experiment looks. */
-      measured: number | null;
-      predicted: number;
-    }
-  | {
-      kind: 'score';
-      mixer: 'selectiveScan' | 'softmaxAttention';
-      /** 1 for softmax attention, which forgets nothing. */
-      keep: number;
-      distance: number;
-      /** The smallest score that decodes right, if everything nearer has the weight of one match. */
-      measured: number;
-      predicted: number;
-    };
-
-const shapes = ['circle', 'square', 'triangle', 'diamond'] as const;
-
-/** Of the error of a copy: float32 rounds the decay of each step. */
-const ERROR_TOLERANCE = 1e-3;
-/** Of the score, relative. */
-const SCORE_TOLERANCE = 1e-3;
-
-export const copyDistance: Experiment<Config, DistancePiece, DistanceRow> = {
+export const copyDistance: Experiment<DistanceConfig, DistancePiece, DistanceRow> = {
   name: 'copy-distance',
   summary: 'How far back can a state that decays copy, and at what score?',
   claims: ['C3'],
@@ -86,24 +39,16 @@ export const copyDistance: Experiment<Config, DistancePiece, DistanceRow> = {
   },
 
   pieces({ rates, deltas, errors, distance, keeps, scoreDistances }) {
-    const check = (name: string, values: readonly number[], right: (x: number) => boolean, range: string) => {
-      for (const value of values)
-        if (!right(value)) throw new InputError(`copy-distance: ${name} must be ${range}, got ${value}`);
-    };
-    const distances = (x: number) => Number.isInteger(x) && x >= 1 && x <= 65536;
-    check('rates', rates, (x) => x > 0, 'above 0');
-    check('deltas', deltas, (x) => x > 0, 'above 0');
-    check('errors', errors, (x) => x > 0 && x < 1, 'between 0 and 1');
-    check('distance', [distance], distances, 'a whole number from 1 to 65536');
-    check('keeps', keeps, (x) => x > 0 && x < 1, 'between 0 and 1');
-    check('scoreDistances', scoreDistances, distances, 'whole numbers from 1 to 65536');
-    for (const keep of keeps) {
-      const greatest = Math.max(...scoreDistances);
-      if (scoreNeeded('selectiveScan', keep, greatest) > 1e36)
-        throw new InputError(
-          `copy-distance: scoreDistances must be so short that float32 has the score, got ${greatest} with keeps ${keep}`,
-        );
-    }
+    const { whole, each } = checksOf('copy-distance');
+    each('rates', rates, (x) => x > 0, 'above 0');
+    each('deltas', deltas, (x) => x > 0, 'above 0');
+    each('errors', errors, (x) => x > 0 && x < 1, 'between 0 and 1');
+    whole('distance', distance, 1, 65536);
+    each('keeps', keeps, (x) => x > 0 && x < 1, 'between 0 and 1');
+    whole('scoreDistances', scoreDistances, 1, 65536);
+    const farthest = Math.max(...scoreDistances);
+    const held = (keep: number) => scoreNeeded('selectiveScan', keep, farthest) <= 1e36;
+    each('keeps', keeps, held, `so large that float32 holds the score at scoreDistances = ${farthest}`);
     const decays = rates.flatMap((rate) =>
       deltas.map((delta): DistancePiece => {
         const key = `decay A=-${rate} delta=${delta}`;
@@ -147,299 +92,9 @@ export const copyDistance: Experiment<Config, DistancePiece, DistanceRow> = {
       return rows;
     }
     const { mixer, keep, distance } = piece;
-    const wins = (score: number) =>
-      k.scope(() =>
-        mixer === 'selectiveScan' ? scanReads(k, keep, distance, score) : softmaxReads(k, distance, score),
-      ) > 0;
-    const measured = smallestScore(wins);
+    const measured = measuredScore(k, mixer, keep, distance);
     return { kind: 'score', mixer, keep, distance, measured, predicted: scoreNeeded(mixer, keep, distance) };
   },
 
-  findings(config, rows) {
-    const decays = rows.filter((row) => row.kind === 'decay');
-    const reaches = rows.filter((row) => row.kind === 'reach');
-    const scores = rows.filter((row) => row.kind === 'score');
-    const errorGap = Math.max(...decays.map((row) => Math.abs(row.measured - row.predicted)));
-    // Where the error lies within rounding of the wanted one, a step or two decide.
-    const seen = reaches.filter(({ predicted }) => predicted < config.distance);
-    const reachGap = Math.max(
-      0,
-      ...seen.map((row) => Math.abs((row.measured ?? Infinity) - row.predicted) / Math.max(1, row.predicted)),
-    );
-    const scoreGap = Math.max(
-      ...scores.map(({ measured, predicted }) =>
-        predicted === 0 ? Math.abs(measured) : Math.abs(measured - predicted) / Math.max(1, predicted),
-      ),
-    );
-    const growth = config.keeps.map((keep) => {
-      const own = scores.filter((row) => row.mixer === 'selectiveScan' && row.keep === keep);
-      // Near, the sum over everything nearer has not yet taken its final shape: (1/a)^l - 1 is not (1/a)^l.
-      const far = own.filter(({ distance }) => keep ** distance < 0.1);
-      return { keep, points: far.length, base: far.length < 2 ? null : fittedBase(far) };
-    });
-    const known = growth.filter(
-      (one): one is { keep: number; points: number; base: number } => one.base !== null,
-    );
-    const baseGap = Math.max(0, ...known.map(({ keep, base }) => Math.abs(base * keep - 1)));
-    const softmax = scores.filter(({ mixer }) => mixer === 'softmaxAttention');
-    // score = slope log(distance): how the score grows with the logarithm.
-    const slope = logarithmicSlope(softmax);
-    const farthest = Math.max(...config.scoreDistances);
-    const bases = known.map(
-      ({ keep, base }) => `${base.toFixed(4)} at a = ${keep} (1/a = ${(1 / keep).toFixed(4)})`,
-    );
-    return {
-      text: [
-        `A copy's error is 1 - exp(-a delta l) to within ${errorGap.toExponential(1)} through the kernel, at ${decays.length} points up to ${grouped(config.distance)} steps.`,
-        `To win against everything nearer, the scan's score must grow by a factor for each step: ${bases.join(', ')}.`,
-        `Softmax attention needs a score of ${slope.toFixed(3)} log l: ${softmax.find(({ distance }) => distance === farthest)!.measured.toFixed(2)} at ${farthest} tokens, where the scan with a = ${Math.min(...config.keeps)} needs ${scores.find((row) => row.keep === Math.min(...config.keeps) && row.distance === farthest)!.measured.toExponential(1)}.`,
-      ],
-      figures: [decayFigure(config, decays), scoreFigure(config, scores)],
-      tables: [
-        {
-          title: 'The greatest distance at an error, measured (predicted)',
-          columns: ['a, delta', ...config.errors.map(String)],
-          rows: config.rates.flatMap((rate) =>
-            config.deltas.map((delta) => [
-              `${rate}, ${delta}`,
-              ...config.errors.map((error) => {
-                const row = reaches.find(
-                  (one) => one.rate === rate && one.delta === delta && one.error === error,
-                )!;
-                const measured =
-                  row.measured === null ? `≥ ${grouped(config.distance)}` : grouped(row.measured);
-                return `${measured} (${grouped(row.predicted)})`;
-              }),
-            ]),
-          ),
-          caption: `Looked for up to ${grouped(config.distance)} steps. Where a step lies within float32's rounding of the error, the two may differ by it.`,
-        },
-        {
-          title: 'The smallest score that wins against everything nearer',
-          columns: ['distance', ...config.keeps.map((keep) => `a = ${keep}`), 'softmax'],
-          rows: config.scoreDistances.map((distance) => [
-            String(distance),
-            ...[...config.keeps, 1].map((keep) => {
-              const { measured } = scores.find((row) => row.distance === distance && row.keep === keep)!;
-              return measured >= 1e5 ? measured.toExponential(2) : measured.toPrecision(4);
-            }),
-          ]),
-          caption:
-            'a: the share of the state that a step keeps. Found by bisection through the kernels; all nearer tokens say the opposite.',
-        },
-      ],
-      verdicts: [
-        {
-          claim: 'C3',
-          theory: 'the error of a copy from distance l is 1 - exp(-a delta l), and its reach follows from it',
-          measured: `greatest difference ${errorGap.toExponential(1)}; reaches within ${(100 * reachGap).toFixed(2)} % of those predicted (${seen.length} of ${reaches.length} lie within ${grouped(config.distance)} steps)`,
-          agrees: errorGap <= ERROR_TOLERANCE ? (reachGap <= 0.02 ? true : 'partly') : false,
-        },
-        {
-          claim: 'C3',
-          theory:
-            'to win against everything nearer the score of the scan grows like (1/a)^(l-1), that of softmax attention like log l',
-          measured:
-            `factors a step ${bases.join(', ')}; softmax ${slope.toFixed(3)} log l; ` +
-            `scores within ${scoreGap.toExponential(0)} of the sums' closed form, relative`,
-          agrees:
-            known.length > 0 && baseGap <= 0.02 && Math.abs(slope - 1) <= 0.01
-              ? scoreGap <= SCORE_TOLERANCE
-                ? true
-                : 'partly'
-              : false,
-        },
-      ],
-    } satisfies Findings;
-  },
+  findings: distanceFindings,
 };
-
-/** The error of a copy of the value 1 at each distance from 0 on: one scan shows them all. */
-function decayErrors(k: Kernels, rate: number, delta: number, distance: number): number[] {
-  return k.scope(() => {
-    const seqLen = distance + 1;
-    const constant = (shape: number[], value: number) => {
-      const tensor = k.empty(shape);
-      tensor.data.fill(value);
-      return tensor;
-    };
-    // Written by the first token, as delta u B = 1; the others write nothing.
-    const u = k.zeros([1, seqLen, 1]);
-    u.data[0] = 1 / delta;
-    const { y } = k.selectiveScan({
-      u,
-      delta: constant([1, seqLen, 1], delta),
-      A: constant([1, 1], -rate),
-      B: constant([1, seqLen, 1], 1),
-      C: constant([1, seqLen, 1], 1),
-    });
-    return Array.from(y.data, (value) => Math.abs(1 - value));
-  });
-}
-
-/** Powers of two, and what lies half way: enough for a curve. */
-function shownDistances(greatest: number): number[] {
-  const shown = new Set<number>();
-  for (let l = 1; l < greatest; l *= Math.SQRT2) shown.add(Math.round(l));
-  return [...shown.add(greatest)];
-}
-
-/**
- * The token at `distance` says +1, all nearer ones, the last included, say -1; the query gives the first `score`, the others 1
- * each: C = (score, 1), B = (1, 0) or (0, 1).
- */
-function scanReads(k: Kernels, keep: number, distance: number, score: number): number {
-  const seqLen = distance + 1;
-  const u = k.tensor(
-    Float32Array.from({ length: seqLen }, (_, t) => (t === 0 ? 1 : -1)),
-    [1, seqLen, 1],
-  );
-  const delta = k.tensor(new Float32Array(seqLen).fill(1), [1, seqLen, 1]);
-  const A = k.tensor(new Float32Array(2).fill(Math.log(keep)), [1, 2]);
-  const B = k.tensor(
-    Float32Array.from({ length: 2 * seqLen }, (_, i) => (i === 0 || (i > 2 && i % 2 === 1) ? 1 : 0)),
-    [1, seqLen, 2],
-  );
-  const C = k.tensor(
-    Float32Array.from({ length: 2 * seqLen }, (_, i) => (i % 2 === 0 ? score : 1)),
-    [1, seqLen, 2],
-  );
-  return k.selectiveScan({ u, delta, A, B, C }).y.data[distance];
-}
-
-/** The same for softmax attention: the query's score is `score` with the wanted key, 0 with the others. */
-function softmaxReads(k: Kernels, distance: number, score: number): number {
-  const seqLen = distance + 1;
-  const signs = (first: number, others: number) =>
-    k.tensor(
-      Float32Array.from({ length: seqLen }, (_, t) => (t === 0 ? first : others)),
-      [1, seqLen, 1, 1],
-    );
-  const q = k.tensor([score], [1, 1, 1, 1]);
-  return k.softmaxAttention({ q, k: signs(1, 0), v: signs(1, -1), scale: 1 }).o.data[0];
-}
-
-/**
- * What the sums say, in closed form: the scan's score a^l must outweigh 1 + a + .. + a^(l-1); softmax attention's e^score must
- * outweigh l.
- */
-function scoreNeeded(mixer: 'selectiveScan' | 'softmaxAttention', keep: number, distance: number): number {
-  if (mixer === 'softmaxAttention') return Math.log(distance);
-  return (1 - keep ** distance) / (1 - keep) / keep ** distance;
-}
-
-/** By bisection, to a part in 2^22 or 2^-20, which is finer than what float32 decides. */
-function smallestScore(wins: (score: number) => boolean): number {
-  if (wins(2 ** -20)) return 0;
-  let high = 1;
-  while (!wins(high)) high *= 2;
-  let low = high === 1 ? 0 : high / 2;
-  for (let step = 0; step < 22; step++) {
-    const middle = (low + high) / 2;
-    if (wins(middle)) high = middle;
-    else low = middle;
-  }
-  return high;
-}
-
-/** b of score = factor b^distance, by least squares of the logarithms. */
-function fittedBase(rows: readonly { distance: number; measured: number }[]): number {
-  // A power law in e^distance has the exponent log b.
-  const { exponent } = fitExponent(
-    rows.map(({ distance }) => Math.exp(distance)),
-    rows.map(({ measured }) => measured),
-  );
-  return Math.exp(exponent);
-}
-
-/** s of score = s log(distance) + constant, by least squares. */
-function logarithmicSlope(rows: readonly { distance: number; measured: number }[]): number {
-  return fitExponent(
-    rows.map(({ distance }) => distance),
-    rows.map(({ measured }) => Math.exp(measured)),
-  ).exponent;
-}
-
-type Of<Kind> = Extract<DistanceRow, { kind: Kind }>;
-
-function decayFigure(config: Config, rows: readonly Of<'decay'>[]): Figure {
-  const products = [...new Set(rows.map(({ rate, delta }) => Number((rate * delta).toPrecision(6))))].sort(
-    (a, b) => a - b,
-  );
-  const ofProduct = (product: number) =>
-    rows.filter(({ rate, delta }) => Math.abs(rate * delta - product) <= 1e-5 * product);
-  // Every line that fits into five colours: the least, the greatest, and some between.
-  const shown =
-    products.length <= 5
-      ? products
-      : [0, 1, 2, 3, 4].map((i) => products[Math.round((i * (products.length - 1)) / 4)]);
-  const series: Series[] = shown.map((product, i) => {
-    const own = ofProduct(product).sort((a, b) => a.distance - b.distance);
-    return {
-      name: `a delta = ${product}`,
-      colour: `series-${i + 1}`,
-      shape: shapes[i % 4],
-      points: own.map(({ distance, measured, rate, delta }) => ({
-        x: distance,
-        y: measured,
-        title: `a = ${rate}, delta = ${delta}, distance ${grouped(distance)}: error ${measured.toPrecision(3)}`,
-      })),
-      line: own.map(({ distance, predicted }) => ({ x: distance, y: predicted })),
-    };
-  });
-  const xTicks = Array.from({ length: 17 }, (_, i) => 2 ** i).filter((x) => x <= config.distance);
-  return {
-    title: 'Error of a copy over its distance',
-    caption:
-      'Marks: measured through the selective scan with a real decay, for a value of 1. Lines: 1 - exp(-a delta l). Half of a value is gone after 0.69 / (a delta) steps; only the product counts.',
-    plot: linearPlot({
-      description:
-        'Error of a copy over distance, for several rates of decay: measured marks on predicted lines.',
-      xLabel: 'distance l, steps (logarithmic)',
-      yLabel: 'error',
-      xRange: [0.9, config.distance * 1.1],
-      xTicks,
-      xFormat: grouped,
-      yFormat: String,
-      yRange: [0, 1],
-      series,
-    }),
-  };
-}
-
-function scoreFigure(config: Config, rows: readonly Of<'score'>[]): Figure {
-  const greatest = Math.max(...config.scoreDistances);
-  const series: Series[] = [...config.keeps, 1].map((keep, i) => {
-    const own = rows.filter((row) => row.keep === keep && row.predicted > 0);
-    return {
-      name: keep === 1 ? 'softmax attention' : `scan, a = ${keep}`,
-      colour: `series-${(i % 5) + 1}`,
-      shape: shapes[i % 4],
-      hollow: i > 3,
-      points: own.map(({ distance, measured }) => ({
-        x: distance,
-        y: measured,
-        title: `${keep === 1 ? 'softmax' : `a = ${keep}`}, distance ${distance}: score ${measured.toPrecision(4)}`,
-      })),
-      line: own.map(({ distance, predicted }) => ({ x: distance, y: predicted })),
-    };
-  });
-  return {
-    title: 'Score needed to win against everything nearer',
-    caption:
-      'Marks: the smallest score, found by bisection through the kernels, at which what is read has the sign of the far token. Lines: closed form. On this ' +
-      'logarithmic axis exponential growth is a straight line: the scan pays a factor 1/a for each step, softmax attention the logarithm of the distance.',
-    plot: logPlot({
-      description:
-        'Score needed over distance, logarithmic: straight lines for the scan, a flat curve for softmax attention.',
-      xLabel: 'distance l, steps',
-      yLabel: 'score',
-      xScale: 'linear',
-      xRange: [0, greatest * 1.03],
-      xTicks: Array.from({ length: 9 }, (_, i) => Math.round((i * greatest) / 8)),
-      xFormat: String,
-      yFormat: (y) => (y >= 1e4 || y < 1e-2 ? y.toExponential(0) : String(y)),
-      series,
-    }),
-  };
-}

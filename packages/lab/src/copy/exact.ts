@@ -7,12 +7,13 @@ import {
   positionBits,
 } from '@freelunch/constructions';
 import { random } from '@freelunch/random';
-import { pause } from './capacity.js';
-import { LARGEST_SIZE } from '../copy-text/experiment.js';
-import { InputError } from '../errors.js';
-import type { Experiment, Figure, Findings } from '../experiments/experiment.js';
+import { checksOf } from '../experiments/check.js';
+import { type Experiment, type Figure, type Findings, pause } from '../experiments/experiment.js';
+import { copyWay, mixers } from '../mixers.js';
 import { grouped, percent } from '../report/format.js';
+import { look } from '../report/look.js';
 import { logPlot, type Series } from '../report/plot.js';
+import { LARGEST_SIZE } from './measures.js';
 
 type Config = {
   /** Numbers of tokens, T. */
@@ -54,11 +55,10 @@ type ExactRow = {
 };
 
 const names = {
-  addressed: 'Mamba, addresses',
-  registerFile: 'Mamba, registers',
-  softmaxAttention: 'softmax attention',
+  addressed: copyWay('addressed').label,
+  registerFile: copyWay('registerFile').label,
+  softmaxAttention: mixers['softmax-attention'].name,
 } as const;
-const shapes = ['circle', 'square', 'triangle', 'diamond'] as const;
 
 /** Rounding of sums of weights and values in float32: 1 + 2^-23 for each of a few products. */
 const ROUNDING = 2 ** -20;
@@ -79,19 +79,12 @@ export const copyExact: Experiment<Config, ExactPiece, ExactRow> = {
   },
 
   pieces({ lengths, ratios, betas, dValue, seed }) {
-    const refuse = (name: string, range: string, got: number) =>
-      new InputError(`copy-exact: ${name} must be ${range}, got ${got}`);
-    const whole = (x: number, least: number, greatest: number) =>
-      Number.isInteger(x) && x >= least && x <= greatest;
-    for (const length of lengths)
-      if (!whole(length, 2, LARGEST_SIZE))
-        throw refuse('lengths', `whole numbers from 2 to ${LARGEST_SIZE}`, length);
-    for (const ratio of ratios)
-      if (!(ratio > 0 && ratio <= 1)) throw refuse('ratios', 'above 0 and up to 1', ratio);
-    for (const beta of betas)
-      if (!(beta > 0 && beta <= 100)) throw refuse('betas', 'above 0 and up to 100', beta);
-    if (!whole(dValue, 1, 256)) throw refuse('dValue', 'a whole number from 1 to 256', dValue);
-    if (!whole(seed, 0, Number.MAX_SAFE_INTEGER)) throw refuse('seed', 'a whole number from 0 up', seed);
+    const { whole, each } = checksOf('copy-exact');
+    whole('lengths', lengths, 2, LARGEST_SIZE);
+    each('ratios', ratios, (ratio) => ratio > 0 && ratio <= 1, 'above 0 and up to 1');
+    each('betas', betas, (beta) => beta > 0 && beta <= 100, 'above 0 and up to 100');
+    whole('dValue', dValue, 1, 256);
+    whole('seed', seed, 0, Number.MAX_SAFE_INTEGER);
     return [...new Set(lengths)].flatMap((length) => {
       const slots = [...new Set(ratios.map((ratio) => Math.max(1, Math.round(ratio * length))))];
       const all = { length, dValue, seed };
@@ -225,8 +218,7 @@ function sharpnessFigure(config: Config, rows: readonly ExactRow[]): Figure {
     const own = rows.filter((row) => row.length === length).sort((a, b) => a.beta! - b.beta!);
     return {
       name: `T = ${grouped(length)}: measured, and the bound`,
-      colour: `series-${(i % 5) + 1}`,
-      shape: shapes[i % 4],
+      ...look(i),
       points: own
         .filter(({ error }) => error > 0)
         .map(({ beta, error }) => ({

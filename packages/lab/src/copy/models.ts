@@ -5,13 +5,14 @@ import { cost } from '@freelunch/complexity';
 import { copyModelPlan } from '@freelunch/constructions';
 import { copy } from '@freelunch/tasks';
 import { random } from '@freelunch/random';
-import { InputError } from '../errors.js';
+import { checksOf } from '../experiments/check.js';
 import type { Experiment, Findings, Piece, Row, Verdict } from '../experiments/experiment.js';
+import { mixers } from '../mixers.js';
 import { grouped } from '../report/format.js';
 import { greedy, wrongTokens } from '../experiments/greedy.js';
 
-const mixers = ['softmax-attention', 'mamba', 'mamba2', 'linear-attention'] as const;
-type Mixer = (typeof mixers)[number];
+const builders = ['softmax-attention', 'mamba', 'mamba2', 'linear-attention'] as const;
+type Mixer = (typeof builders)[number];
 
 export interface CopyModelsConfig {
   /** Lengths of the strings. */
@@ -46,12 +47,14 @@ export interface CopyModelsRow extends Row {
 
 const BATCH = 32;
 
-const names: Record<Mixer, string> = {
-  'softmax-attention': 'softmax attention: bits of the position (C4)',
-  mamba: 'Mamba: registers (C2 b)',
-  mamba2: 'Mamba-2: addresses in the state (C2 a)',
-  'linear-attention': 'linear attention: orthogonal keys',
+/** How each finds a letter again, and the claim that says so. */
+const finds: Record<Mixer, string> = {
+  'softmax-attention': 'bits of the position (C4)',
+  mamba: 'registers (C2b)',
+  mamba2: 'addresses in the state (C2a)',
+  'linear-attention': 'orthogonal keys (C2a)',
 };
+const nameOf = (mixer: Mixer) => `${mixers[mixer].name}: ${finds[mixer]}`;
 
 async function run(
   { mixer, length, vocabSize, symbols, seed }: CopyModelsPiece,
@@ -74,7 +77,7 @@ async function run(
       for (const written of batch) wrong += wrongTokens(written);
       done += batch.length;
     }
-    onProgress(done / strings, `${names[mixer]}, T ${grouped(length)}`);
+    onProgress(done / strings, `${nameOf(mixer)}, T ${grouped(length)}`);
   }
   return {
     mixer,
@@ -126,7 +129,7 @@ function findings(_config: CopyModelsConfig, rows: CopyModelsRow[]): Findings {
           'MFLOPs a string',
         ],
         rows: rows.map((row) => [
-          names[row.mixer],
+          nameOf(row.mixer),
           grouped(row.length),
           grouped(row.symbols),
           grouped(row.wrong),
@@ -154,7 +157,7 @@ export const copyModels: Experiment<CopyModelsConfig, CopyModelsPiece, CopyModel
   summary: 'Do models with written-down weights copy without a wrong symbol?',
   claims: ['C2', 'C4'],
   presets: {
-    quick: { lengths: [16, 64, 256], mixers: [...mixers], vocabSize: 26, symbols: 20_000, seed: 1 },
+    quick: { lengths: [16, 64, 256], mixers: [...builders], vocabSize: 26, symbols: 20_000, seed: 1 },
     full: {
       lengths: [64, 512, 4096],
       mixers: ['softmax-attention', 'mamba', 'linear-attention'],
@@ -163,19 +166,18 @@ export const copyModels: Experiment<CopyModelsConfig, CopyModelsPiece, CopyModel
       seed: 1,
     },
   },
-  pieces: ({ lengths, mixers: asked, vocabSize, symbols, seed }) =>
-    asked.flatMap((mixer) => {
-      if (!(mixers as readonly string[]).includes(mixer))
-        throw new InputError(`mixers must be of ${mixers.join(', ')}, got '${mixer}'`);
-      return lengths.map((length) => ({
-        key: `${mixer} ${length}`,
-        mixer: mixer as Mixer,
-        length,
-        vocabSize,
-        symbols,
-        seed,
-      }));
-    }),
+  pieces({ lengths, mixers: asked, vocabSize, symbols, seed }) {
+    const { whole, among, once } = checksOf('copy-models');
+    whole('lengths', lengths, 1, 4096);
+    whole('vocabSize', vocabSize, 2, 4096);
+    whole('symbols', symbols, 1, 2 ** 30);
+    whole('seed', seed, 0, Number.MAX_SAFE_INTEGER);
+    once('lengths', lengths);
+    among('mixers', asked, builders);
+    return (asked as Mixer[]).flatMap((mixer) =>
+      lengths.map((length) => ({ key: `${mixer} ${length}`, mixer, length, vocabSize, symbols, seed })),
+    );
+  },
   run,
   findings,
 };

@@ -55,6 +55,20 @@ export interface TableData {
   caption?: string;
 }
 
+/** A stretch of a text that came back in one way. */
+export interface ExcerptRun {
+  kind: 'right' | 'wrong' | 'nothing';
+  text: string;
+}
+
+/** A text as it came back, in several ways. */
+export interface Excerpt {
+  title: string;
+  /** At once; the others on request. */
+  shown: boolean;
+  texts: { title: string; runs: ExcerptRun[] }[];
+}
+
 /** A line of "theory says / we measured". */
 export interface Verdict {
   claim: Claim;
@@ -67,6 +81,8 @@ export interface Findings {
   text: string[];
   figures: Figure[];
   tables: TableData[];
+  /** Only of experiments on texts. */
+  excerpts?: Excerpt[];
   verdicts: Verdict[];
 }
 
@@ -89,4 +105,21 @@ export interface Experiment<Config = Row, P extends Piece = Piece, R extends Row
   run(piece: P, context: ExperimentContext): Promise<R | R[]>;
   /** @param rows in the order of the pieces */
   findings(config: Config, rows: R[]): Findings;
+}
+
+/** An experiment whose configuration, pieces and rows are known to itself only. */
+export type AnyExperiment = Experiment<Row, Piece, Row>;
+
+/** Lets signals and messages in, and says how far a piece is. @throws the signal's reason if it is aborted */
+export async function pause(
+  { signal, onProgress }: ExperimentContext,
+  done: number,
+  label?: string,
+): Promise<void> {
+  // Browsers have no setImmediate, and setTimeout waits for a millisecond or more.
+  await new Promise((resolve) =>
+    typeof setImmediate === 'function' ? setImmediate(resolve) : setTimeout(resolve, 0),
+  );
+  signal.throwIfAborted();
+  onProgress(done, label);
 }

@@ -7,6 +7,12 @@
 export const csv = (lines: readonly (readonly unknown[])[]): string =>
   lines.map((cells) => `${cells.map(cell).join(',')}\n`).join('');
 
+/** All fields of all rows, in the order in which they come up. */
+export function csvOfRows(rows: readonly Readonly<Record<string, unknown>>[]): string {
+  const names = [...new Set(rows.flatMap((row) => Object.keys(row)))];
+  return csv([names, ...rows.map((row) => names.map((name) => row[name]))]);
+}
+
 function cell(value: unknown): string {
   if (value === undefined || value === null) return '';
   if (typeof value === 'number') return String(value);

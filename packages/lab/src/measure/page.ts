@@ -1,5 +1,6 @@
 /** Measured times over predicted ones, as one HTML page that needs nothing else. */
 import { grouped } from '../report/format.js';
+import { look } from '../report/look.js';
 import { type Curve, type MeasuredMode, measuredModes, type MeasureReport } from './measure.js';
 import {
   crossoverCaption,
@@ -13,9 +14,8 @@ import {
   verdict,
 } from './tables.js';
 import { htmlPage, htmlTable } from '../report/page.js';
-import { drawPlot, escapeHtml, logPlot, type Plot, type Series, shapes } from '../report/plot.js';
+import { drawPlot, escapeHtml, logPlot, type Plot, type Series } from '../report/plot.js';
 
-const COLOURS = 6;
 const plotTitles: Record<MeasuredMode, string> = {
   prefill: 'Prompts: time a token over their length',
   decode: 'Steps: time of a token over the tokens before it',
@@ -65,8 +65,7 @@ function plot({ curves, crossovers, lengths }: MeasureReport, mode: MeasuredMode
     const { points } = curveOf(name);
     return {
       name,
-      colour: `series-${(i % COLOURS) + 1}`,
-      shape: shapes[i % shapes.length],
+      ...look(i),
       points: points.map(({ length, seconds, predicted }) => ({
         x: length,
         y: seconds * share(length),

@@ -7,14 +7,15 @@ import { arithmeticModelPlan, type DpModelOptions, dpModelPlan, type Plan } from
 import { UnsupportedError } from '@freelunch/kernels';
 import { type Sample, type Task } from '@freelunch/tasks';
 import { random } from '@freelunch/random';
-import { programNames, programOf } from './programs.js';
-import { InputError } from '../errors.js';
+import { checksOf } from '../experiments/check.js';
+import { programOf } from './programs.js';
 import type { Experiment, Findings, Piece, Row, TableData, Verdict } from '../experiments/experiment.js';
+import { mixers } from '../mixers.js';
 import { grouped } from '../report/format.js';
 import { greedy, wrongTokens } from '../experiments/greedy.js';
 
-const mixers = ['softmax-attention', 'sliding-window', 'linear-attention', 'mamba'] as const;
-type Mixer = (typeof mixers)[number];
+const builders = ['softmax-attention', 'sliding-window', 'linear-attention', 'mamba'] as const;
+type Mixer = (typeof builders)[number];
 
 export interface DpExactConfig {
   /** Names and sizes, as in `lis:12`. */
@@ -60,13 +61,6 @@ export interface DpExactRow extends Row {
 }
 
 const BATCH = 64;
-
-const names: Record<Mixer, string> = {
-  'softmax-attention': 'softmax',
-  'sliding-window': 'window',
-  'linear-attention': 'linear',
-  mamba: 'Mamba',
-};
 
 interface Built {
   plan: Plan;
@@ -131,7 +125,7 @@ async function run(
       correct += Number(task.check(written.sample, written.output).correct);
     }
     done += batch.length;
-    onProgress(done / instances, `${name}, ${names[mixer]}${half ? ', half the size' : ''}`);
+    onProgress(done / instances, `${name}, ${mixers[mixer].short}${half ? ', half the size' : ''}`);
   }
   const newTokens = Math.max(1, textLength - promptLength);
   return {
@@ -172,7 +166,7 @@ function table(rows: readonly DpExactRow[]): TableData {
       .filter(({ half, unsupported }) => !half && unsupported === undefined)
       .map((row) => [
         row.task,
-        names[row.mixer],
+        mixers[row.mixer].short,
         grouped(row.textLength!),
         grouped(row.instances!),
         grouped(row.tokens!),
@@ -196,7 +190,7 @@ function halfTable(rows: readonly DpExactRow[]): TableData {
       .filter(({ half, unsupported }) => half && unsupported === undefined)
       .map((row) => [
         row.task,
-        names[row.mixer],
+        mixers[row.mixer].short,
         grouped(row.slots!),
         `${grouped(row.correct!)} of ${grouped(row.instances!)}`,
         `${grouped(row.wrong!)} of ${grouped(row.tokens!)}`,
@@ -219,7 +213,8 @@ function findings(_config: DpExactConfig, rows: DpExactRow[]): Findings {
   ];
   if (halves.length > 0)
     text.push(`With half of the slots ${failing.length} of ${halves.length} models write wrong chains.`);
-  for (const { task, mixer, unsupported } of refused) text.push(`${task}, ${names[mixer]}: ${unsupported}`);
+  for (const { task, mixer, unsupported } of refused)
+    text.push(`${task}, ${mixers[mixer].short}: ${unsupported}`);
   const verdicts: Verdict[] = [];
   if (exact.length > 0) {
     const measured = `${grouped(wrong)} wrong of ${grouped(total('tokens'))} tokens, ${programs} programs, ${exact.length} models`;
@@ -266,7 +261,7 @@ export const dpExact: Experiment<DpExactConfig, DpExactPiece, DpExactRow> = {
         'arithmetic:2',
         'stairs:12',
       ],
-      mixers: [...mixers],
+      mixers: [...builders],
       instances: 1000,
       halfInstances: 100,
       seed: 1,
@@ -276,19 +271,20 @@ export const dpExact: Experiment<DpExactConfig, DpExactPiece, DpExactRow> = {
         'lis:8 lis:20 lis-pairs:8 lis-pairs:16 edit-distance:6 edit-distance:12 edit-distance:20 lcs:6 lcs:12 knapsack:4 knapsack:8 recurrence:20 recurrence:100 recurrence-local:200 arithmetic:2 arithmetic:4 prefix-sum:40 layered-path:6 matrix-chain:6 cyk:8 word-problem:40 stairs:12 stairs:40'.split(
           ' ',
         ),
-      mixers: [...mixers],
+      mixers: [...builders],
       instances: 1000,
       halfInstances: 100,
       seed: 1,
     },
   },
   pieces({ tasks, mixers: asked, instances, halfInstances, seed }) {
-    for (const mixer of asked) {
-      if (!(mixers as readonly string[]).includes(mixer))
-        throw new InputError(`mixers must be of ${mixers.join(', ')}, got '${mixer}'`);
-    }
-    if (tasks.length === 0)
-      throw new InputError(`tasks must be one or more of ${programNames.join(', ')}, got none`);
+    const { whole, among, once } = checksOf('dp-exact');
+    among('mixers', asked, builders);
+    once('mixers', asked);
+    once('tasks', tasks);
+    whole('instances', instances, 1, 1e6);
+    whole('halfInstances', halfInstances, 0, 1e6);
+    whole('seed', seed, 0, Number.MAX_SAFE_INTEGER);
     return tasks.flatMap((task) => {
       programOf(task);
       return (asked as Mixer[]).flatMap((mixer) =>

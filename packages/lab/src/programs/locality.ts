@@ -9,7 +9,7 @@ import { type Kernels, loadKernels } from '@freelunch/kernels';
 import { internalsOf } from '@freelunch/kernels/internals';
 import { recurrence } from '@freelunch/tasks';
 import { random } from '@freelunch/random';
-import { InputError } from '../errors.js';
+import { checksOf } from '../experiments/check.js';
 import type {
   Experiment,
   Figure,
@@ -19,11 +19,12 @@ import type {
   TableData,
   Verdict,
 } from '../experiments/experiment.js';
+import { mixers } from '../mixers.js';
 import { grouped } from '../report/format.js';
 import { logPlot } from '../report/plot.js';
 
-const mixers = ['softmax-attention', 'sliding-window', 'linear-attention', 'mamba'] as const;
-type Mixer = (typeof mixers)[number];
+const builders = ['softmax-attention', 'sliding-window', 'linear-attention', 'mamba'] as const;
+type Mixer = (typeof builders)[number];
 
 export interface DpLocalityConfig {
   /** How many earlier values a step needs. */
@@ -66,12 +67,7 @@ export interface DpLocalityRow extends Row {
   memoryLate: number;
 }
 
-const names: Record<Mixer, string> = {
-  'softmax-attention': 'softmax attention',
-  'sliding-window': 'window of m',
-  'linear-attention': 'linear attention',
-  mamba: 'Mamba',
-};
+const nameOf = (mixer: Mixer) => (mixer === 'sliding-window' ? 'window of m' : mixers[mixer].name);
 const MODULUS = 7;
 
 /** FLOPs that the kernels execute: the counting build of the same source. */
@@ -108,7 +104,7 @@ async function run(
     if (kernels === k) seconds = Math.min(seconds, (performance.now() - start) / 1000);
     memoryLate = kernels.memory.totalBytes;
   };
-  const label = `${names[mixer]}, m ${m}, T ${grouped(T)}`;
+  const label = `${nameOf(mixer)}, m ${m}, T ${grouped(T)}`;
   for (let pass = 0; pass < passes; pass++) {
     await write(k, (token, index) => {
       if (pass === 0 && token !== sample.tokens[prompt.length + index]) wrong++;
@@ -145,9 +141,6 @@ async function run(
   return { ...row, countedFlops: counting.flops() - before };
 }
 
-const colours = ['series-1', 'series-2', 'series-3', 'series-4'];
-const shapes = ['circle', 'square', 'triangle', 'diamond'] as const;
-
 function plotOf(
   rows: readonly DpLocalityRow[],
   x: 'T' | 'm',
@@ -164,19 +157,17 @@ function plotOf(
     xFormat: grouped,
     xRange: [xs[0], Math.max(xs[xs.length - 1], xs[0] * 2)],
     yFormat: labels.yFormat,
-    series: mixers
+    series: builders
       .filter((mixer) => rows.some((row) => row.mixer === mixer))
       .map((mixer) => {
         const own = rows.filter((row) => row.mixer === mixer).sort((a, b) => a[x] - b[x]);
-        const at = mixers.indexOf(mixer);
         return {
-          name: names[mixer],
-          colour: colours[at],
-          shape: shapes[at],
+          name: nameOf(mixer),
+          ...mixers[mixer].look,
           points: own.map((row) => ({
             x: row[x],
             y: y(row),
-            title: `${names[mixer]}: ${y(row).toPrecision(4)}`,
+            title: `${nameOf(mixer)}: ${y(row).toPrecision(4)}`,
           })),
           line: own.map((row) => ({ x: row[x], y: (line ?? y)(row) })),
         };
@@ -207,7 +198,7 @@ function findings(config: DpLocalityConfig, rows: DpLocalityRow[]): Findings {
   const growth: TableData = {
     title: `How cost grows with T (m = ${m}), from T = ${grouped(config.T[0])} to ${grouped(T)}`,
     columns: ['mixer', 'FLOPs', 'counted', 'time', 'floats kept'],
-    rows: mixers
+    rows: builders
       .map((mixer) => ({ mixer, own: of(mixer, overT) }))
       .filter(({ own }) => own.length >= 3)
       .map(({ mixer, own }) => {
@@ -215,7 +206,7 @@ function findings(config: DpLocalityConfig, rows: DpLocalityRow[]): Findings {
         const power = (y: (row: DpLocalityRow) => number) => `T^${exponentIn(half, 'T', y).toFixed(2)}`;
         const all = half.every(({ countedFlops }) => countedFlops !== undefined);
         return [
-          names[mixer],
+          nameOf(mixer),
           power(flops),
           all ? power((row) => row.countedFlops!) : '',
           power(({ seconds }) => seconds),
@@ -228,7 +219,7 @@ function findings(config: DpLocalityConfig, rows: DpLocalityRow[]): Findings {
     title: 'Every text',
     columns: ['mixer', 'm', 'T', 'wrong', 'floats kept', 'MFLOPs, formula', 'counted', 'us a token'],
     rows: rows.map((row) => [
-      names[row.mixer],
+      nameOf(row.mixer),
       grouped(row.m),
       grouped(row.T),
       grouped(row.wrong),
@@ -340,8 +331,15 @@ export const dpLocality: Experiment<DpLocalityConfig, DpLocalityPiece, DpLocalit
     },
   },
   pieces({ m, T, longestLinear, longest, passes, seed }) {
-    if (m.length === 0 || T.length === 0)
-      throw new InputError('m and T must each be one or more numbers, got none');
+    const { whole, once } = checksOf('dp-locality');
+    whole('m', m, 1, 4096);
+    whole('T', T, 1, 2 ** 20);
+    once('m', m);
+    once('T', T);
+    whole('longestLinear', longestLinear, 0, 2 ** 20);
+    whole('longest', longest, 0, 2 ** 20);
+    whole('passes', passes, 1, 1000);
+    whole('seed', seed, 0, Number.MAX_SAFE_INTEGER);
     const piece = (mixer: Mixer, locality: number, length: number, counted: boolean): DpLocalityPiece => ({
       key: `${mixer} ${locality} ${length}`,
       mixer,
@@ -352,7 +350,7 @@ export const dpLocality: Experiment<DpLocalityConfig, DpLocalityPiece, DpLocalit
       seed,
     });
     const [mostM, mostT] = [Math.max(...m), Math.max(...T)];
-    const grid = mixers.flatMap((mixer) =>
+    const grid = builders.flatMap((mixer) =>
       m.flatMap((locality) =>
         T.filter((length) => locality === mostM || length === mostT) // the two edges of the grid
           .filter((length) => mixer !== 'linear-attention' || length <= longestLinear)

@@ -2,7 +2,8 @@
 import type { Comparison } from '@freelunch/complexity';
 import { grouped } from './format.js';
 import { htmlPage, htmlTable } from './page.js';
-import { drawPlot, escapeHtml, logPlot, shapes } from './plot.js';
+import { look } from './look.js';
+import { drawPlot, escapeHtml, logPlot } from './plot.js';
 import { scaled } from './text-table.js';
 
 /** @param situation  the mode, and whose figures they are */
@@ -21,7 +22,7 @@ export function comparePage({ figure, along, lengths, rows }: Comparison, situat
         y,
         title: `${name}, ${lengths[j]}: ${scaled(y)}`,
       }));
-      return { name, colour: `series-${(i % 5) + 1}`, shape: shapes[i % 4], points, line: points };
+      return { name, ...look(i), points, line: points };
     }),
   });
   const formulas = rows.map(

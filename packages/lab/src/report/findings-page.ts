@@ -6,6 +6,7 @@ import {
   type TableData,
   type Verdict,
 } from '../experiments/experiment.js';
+import { excerptsHtml, excerptsStyle } from './excerpts.js';
 import { agreement } from './findings-text.js';
 import { htmlPage } from './page.js';
 import { drawPlot, escapeHtml } from './plot.js';
@@ -89,6 +90,7 @@ function section({ name, command, machine, findings }: Finished): string {
   return [
     `<p class="made"><b>${escapeHtml(name)}</b>, made by <code>${escapeHtml(command)}</code> on ${escapeHtml(machine)}</p>`,
     `<ul class="findings">${findings.text.map((line) => `<li>${escapeHtml(line)}</li>`).join('')}</ul>`,
+    ...(findings.excerpts === undefined ? [] : [excerptsHtml(findings.excerpts)]),
     ...findings.figures.map(
       ({ title, caption, plot }) =>
         `${heading(title)}<figure>${drawPlot(plot)}<figcaption>${escapeHtml(caption)}</figcaption></figure>`,
@@ -111,7 +113,7 @@ function dataTable({ title, columns, rows, caption }: TableData): string {
   );
 }
 
-const style = `
+const style = `${excerptsStyle}
 h3 { font-size: 1rem; margin: 2rem 0 0.25rem; }
 .scroll { margin-top: 0.5rem; }
 .made { color: var(--soft); font-size: 0.92rem; overflow-wrap: anywhere; }

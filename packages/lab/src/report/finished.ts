@@ -36,6 +36,17 @@ const table: Shape<TableData> = (value, path) => {
   return { ...rest, columns, rows };
 };
 
+const excerpt = object({
+  title: text,
+  shown: flag,
+  texts: list(
+    object({
+      title: text,
+      runs: list(object({ kind: oneOf(['right', 'wrong', 'nothing'] as const), text })),
+    }),
+  ),
+});
+
 export const finishedShape: Shape<Finished> = object({
   name: text,
   summary: text,
@@ -45,6 +56,7 @@ export const finishedShape: Shape<Finished> = object({
     text: list(text),
     figures: list(object({ title: text, caption: text, plot })),
     tables: list(table),
+    excerpts: optional(list(excerpt)),
     verdicts: list(
       object({
         claim: oneOf(Object.keys(claims) as Claim[]),

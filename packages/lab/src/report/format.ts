@@ -1,5 +1,4 @@
 /** Numbers as reports write them. */
-import { mixers } from '../copy-text/experiment.js';
 import type { Spread } from './statistics.js';
 
 /** 1024 as 1,024. */
@@ -12,12 +11,6 @@ export const percent = (fraction: number) =>
 /** Thousands in full, above that three digits of millions. */
 export const short = (value: number) =>
   value < 1e5 ? grouped(value) : `${grouped(Number((value / 1e6).toPrecision(3)))} M`;
-
-/** A construction's name: the mixer, and how it finds a token. */
-export function label(mixer: string): string {
-  const { name, keys } = mixers.find((entry) => entry.mixer === mixer)!;
-  return `${name}, ${keys}`;
-}
 
 /** `39.1 (0.0–97.7)`: the mean in percent, in brackets the least and the greatest; the mean alone where all show alike. */
 export const percentCell = (share: Spread) => spreadText(share, '');

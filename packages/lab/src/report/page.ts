@@ -7,20 +7,17 @@ export interface PageOptions {
   body: string;
   /** CSS of this page alone. */
   style?: string;
-  /** Hash of the one script that the page runs, as in a Content-Security-Policy; without it, it runs none. */
-  scriptHash?: string;
 }
 
 /** Says of a page that this program wrote it. */
 export const GENERATOR = '<meta name="generator" content="freelunch">';
 
-export function htmlPage({ title, body, style = '', scriptHash }: PageOptions): string {
-  const scripts = scriptHash === undefined ? '' : ` script-src '${scriptHash}';`;
+export function htmlPage({ title, body, style = '' }: PageOptions): string {
   return `<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline';${scripts} base-uri 'none'; form-action 'none'">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'">
 ${GENERATOR}
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">

@@ -157,7 +157,11 @@ function layOut(options: PlotOptions, yTicks: Tick[]): Plot {
       .map((tick) => ({ at: along(tick), label: xFormat(tick) }))
       .filter(({ at }) => Number.isFinite(at)),
     yTicks,
-    series: series.map((one) => ({ ...one, points: placed(one.points), line: placed(one.line) })),
+    series: series.map((one) => ({
+      ...one,
+      points: placed(one.points),
+      line: placed(one.line?.map(({ x, y }) => ({ x, y }))),
+    })),
   };
 }
 

@@ -25,10 +25,15 @@ export function textTable(
   }
   const indent = Math.max(...header.slice(1).map(({ length }) => length)) + 2;
   return rows
-    .map(
-      ([first, ...rest]) =>
-        `${`${header[0]} ${first}`.trim()}\n${rest.map((cell, i) => `  ${header[i + 1].padEnd(indent)}${cell}\n`).join('')}`,
-    )
+    .map(([first, ...rest]) => {
+      const lines = rest.flatMap((cell, i) => {
+        const line = `  ${header[i + 1].padEnd(indent)}${cell}`;
+        return line.length <= columns
+          ? [line]
+          : wrap(`${header[i + 1]}: ${cell}`, columns - 2, '  ').map((part) => `  ${part}`);
+      });
+      return [...wrap(`${header[0]} ${first}`.trim(), columns), ...lines].map((line) => `${line}\n`).join('');
+    })
     .join('');
 }
 

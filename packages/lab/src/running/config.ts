@@ -136,4 +136,5 @@ const setValue = (value: unknown) =>
       : JSON.stringify(value);
 
 /** For a shell, where it needs to be. */
-const quoted = (text: string) => (/^[\w.,=+-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
+export const quoted = (text: string) =>
+  /^[\w.,=+-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;

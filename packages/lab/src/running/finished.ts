@@ -6,18 +6,23 @@ import { experimentPage, type Finished, type Missing } from '../report/findings-
 import { runCommandOf } from './config.js';
 import { type AnyExperiment, experiments } from './registry.js';
 
-/** Writes what was found into the folder of an experiment: for the report, and as a page. */
+/**
+ * Writes what was found into the folder of an experiment: for the report, and as a page.
+ *
+ * @param command  what runs it again; `freelunch run` with its configuration if absent
+ */
 export async function keepFindings(
   experiment: AnyExperiment,
   config: Row,
   findings: Findings,
   folder: string,
   signal: AbortSignal,
+  command = runCommandOf(experiment, config),
 ): Promise<Finished> {
   const finished: Finished = {
     name: experiment.name,
     summary: experiment.summary,
-    command: runCommandOf(experiment, config),
+    command,
     machine: machine(),
     findings,
   };
@@ -26,7 +31,8 @@ export async function keepFindings(
   return finished;
 }
 
-const machine = () =>
+/** What the times of a run depend on. */
+export const machine = () =>
   `${cpus()[0]?.model.trim() ?? process.arch}, Node ${process.versions.node}, kernels: simd`;
 
 /** Claims without a verdict, and what would give one. */

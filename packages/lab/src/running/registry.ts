@@ -4,6 +4,7 @@ import { copyCost } from '../copy/cost.js';
 import { copyDistance } from '../copy/distance.js';
 import { copyExact } from '../copy/exact.js';
 import { copyModels } from '../copy/models.js';
+import { copyText } from '../copy-text/experiment.js';
 import { dpExact } from '../programs/exact.js';
 import { dpLocality } from '../programs/locality.js';
 import { unknownName } from '../errors.js';
@@ -11,10 +12,9 @@ import { learnCopy } from '../learning/copy.js';
 import { learnDp } from '../learning/programs.js';
 import { learnMqar } from '../learning/mqar.js';
 import { lengthGeneralisation } from '../learning/length-generalisation.js';
-import type { Experiment, Piece, Row } from '../experiments/experiment.js';
+import type { AnyExperiment, Experiment, Piece, Row } from '../experiments/experiment.js';
 
-/** An experiment whose configuration, pieces and rows are known to itself only. */
-export type AnyExperiment = Experiment<Row, Piece, Row>;
+export type { AnyExperiment } from '../experiments/experiment.js';
 
 /**
  * Forgets the types of an experiment: the runner hands each what it made itself, or what was checked against its presets.
@@ -30,6 +30,7 @@ const all: readonly AnyExperiment[] = [
   anyOf(copyModels),
   anyOf(copyDistance),
   anyOf(copyCost),
+  anyOf(copyText),
   anyOf(dpExact),
   anyOf(dpLocality),
   anyOf(learnCopy),

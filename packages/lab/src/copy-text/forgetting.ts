@@ -1,4 +1,6 @@
-A woman I knew kept every letter she was ever sent. They lived in shoe boxes, one box for each year, and when you asked her what your cousin had written in the spring of 1974 she would go down to the cellar and come back with the page. She was never wrong. But every year there was one more box, and every year the walk along the shelves took a little longer, and in the end the cellar was full and she moved her bed to make room for the boxes.
+/** The text that COPY takes if it is given none. */
+// prettier-ignore
+export const FORGETTING = `A woman I knew kept every letter she was ever sent. They lived in shoe boxes, one box for each year, and when you asked her what your cousin had written in the spring of 1974 she would go down to the cellar and come back with the page. She was never wrong. But every year there was one more box, and every year the walk along the shelves took a little longer, and in the end the cellar was full and she moved her bed to make room for the boxes.
 
 Her brother had a slate by the kitchen door. It was as large as a tea tray and no larger. When something new had to go on it he wiped off whatever was oldest, and so the slate always told you what had happened today, word for word, and told you nothing at all about last week. He said that this suited him. Bread goes stale, he said, and so does news.
 
@@ -9,3 +11,4 @@ I have thought about the three of them for a long time. It seems to me that ther
 Sometimes the slate is enough. A baker needs to know which loaves are in the oven now, and a card player which cards are already on the table; what was true an hour ago can go. Then a slate the size of a tea tray is worth more than any cellar, because you can take it all in at a glance. The art is in knowing what kind of question you will be asked tomorrow. If it is always about today, wipe the slate with an easy mind. If it may be about anything, from anyone, at any distance, then start building shelves.
 
 She told me once what she would have said to her father, had he asked. Not that he should remember less. Only that he should give each thing a place of its own, and know where the places end. "It is not that you forget," she would have said. "It is that you never decided what to forget, and so it was decided for you."
+`;
