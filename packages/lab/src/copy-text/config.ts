@@ -11,10 +11,10 @@ export type CopyTextConfig = {
   kind: string;
   /** Tokens of the whole text. */
   textLength: number;
-  /** Its different symbols, ascending: Unicode code points or byte values. */
-  vocabulary: number[];
-  /** Its first tokens, as numbers of symbols. */
-  tokens: number[];
+  /** Its different symbols in the order of their codes: characters, or for a byte the character of its value. */
+  vocabulary: string;
+  /** Its first tokens, spelt with these symbols. */
+  text: string;
   /** Numbers of tokens to store, T, from the start of the text. */
   lengths: number[];
   /** Slots of the state to try, N: key widths, addresses and registers, of dValue floats each. */
@@ -81,8 +81,10 @@ export function copyTextConfig(
     name: text.name,
     kind: text.kind,
     textLength: text.tokens.length,
-    vocabulary: text.vocabulary,
-    tokens: Array.from(text.tokens.subarray(0, Math.max(0, ...lengths))),
+    vocabulary: spelt(text.vocabulary),
+    text: spelt(
+      Array.from(text.tokens.subarray(0, Math.max(0, ...lengths)), (symbol) => text.vocabulary[symbol]),
+    ),
     lengths: [...lengths],
     states: [...states],
     dValue,
@@ -91,12 +93,18 @@ export function copyTextConfig(
   };
 }
 
-/** Symbols' vectors, the first tokens, and the stream that keys are drawn from. */
-export function materialsOf({ seed, vocabulary, dValue, tokens }: CopyTextConfig, length: number) {
+const spelt = (codes: readonly number[]) => codes.map((code) => String.fromCodePoint(code)).join('');
+
+/** Codes of the symbols of a text, one per token. */
+export const codesOf = (text: string): number[] => Array.from(text, (symbol) => symbol.codePointAt(0)!);
+
+/** Symbols' vectors, the first tokens as numbers of symbols, and the stream that keys are drawn from. */
+export function materialsOf({ seed, vocabulary, dValue, text }: CopyTextConfig, length: number) {
   const rng = random(seed);
+  const numbers = new Map(codesOf(vocabulary).map((code, i) => [code, i]));
   return {
-    codebook: signCodebook(rng.split('codebook'), vocabulary.length, dValue),
+    codebook: signCodebook(rng.split('codebook'), numbers.size, dValue),
     keyStream: rng.split('keys'),
-    tokens: Int32Array.from(tokens.slice(0, length)),
+    tokens: Int32Array.from(codesOf(text).slice(0, length), (code) => numbers.get(code)!),
   };
 }

@@ -7,7 +7,7 @@ import { tokenize } from '../files/tokens.js';
 import { experimentPage } from '../report/findings-page.js';
 import { findingsText } from '../report/findings-text.js';
 import { finishedShape } from '../report/finished.js';
-import { type CopyTextConfig, copyTextConfig } from './config.js';
+import { type CopyTextConfig, copyTextConfig, materialsOf } from './config.js';
 import { copyText } from './experiment.js';
 
 const k = await loadKernels({ variant: 'simd', guard: true });
@@ -43,7 +43,7 @@ it('reads back what the constructions promise', () => {
 it('keeps the first tokens by address and the last by register', () => {
   const remembered = (mixer: string) =>
     report.rows.find((row) => row.mixer === mixer && row.length === 100 && row.state === 25)!.remembered;
-  const { tokens } = report.config;
+  const { tokens } = materialsOf(report.config, 100);
   const nothing = Array.from({ length: 75 }, () => -1);
   expect(remembered('addressed')).toEqual([...tokens.slice(0, 25), ...nothing]);
   expect(remembered('registerFile')).toEqual([...nothing, ...tokens.slice(75, 100)]);
@@ -97,14 +97,14 @@ it('stops when it is told to, with the reason, and leaves no tensors', async () 
 it.each([
   [{ lengths: [] }, 'lengths must be a list of at least one element'],
   [{ lengths: [129] }, 'lengths must be a whole number from 1 to 128, got 129'],
-  [{ states: [0] }, 'states must be a whole number from 1 to 4096, got 0'],
+  [{ states: [5000] }, 'states must be a whole number from 1 to 4096, got 5000'],
   [{ states: [4, 4] }, 'states must differ from one another, got 4 twice'],
-  [{ states: [NaN] }, 'states[0] must be a number, got null'],
-  [{ draws: 0.5 }, 'draws must be a whole number from 1 to 10000, got 0.5'],
+  [{ states: [NaN] }, 'states[0] must be a number, got NaN'],
+  [{ draws: 10001 }, 'draws must be a whole number from 1 to 10000, got 10001'],
   [{ dValue: 2 }, 'dValue must be a whole number from 5 to 256, got 2'],
   [{ seed: -1 }, 'seed must be a whole number from 0'],
-  [{ tokens: [17] }, 'tokens must be a whole number from 0 to 16, got 17'],
-  [{ vocabulary: [0x110000] }, 'vocabulary must be a whole number from 0 to 1114111, got 1114112'],
+  [{ text: 'z' }, "text must be spelt with its vocabulary, got 'z'"],
+  [{ vocabulary: 'aa' }, "vocabulary must differ from one another, got 'a' twice"],
   [{ kind: 'words' }, "kind must be of characters, bytes, got 'words'"],
 ])('refuses %j', async (wrong: Partial<CopyTextConfig>, message) => {
   const config = { ...copyTextConfig(textOf(sentence), { lengths: [128], states: [4] }), ...wrong };

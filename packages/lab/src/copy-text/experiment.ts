@@ -21,7 +21,14 @@ import { type Experiment, pause, type Piece } from '../experiments/experiment.js
 import { copyWay, copyWays } from '../mixers.js';
 import { statistics } from '../report/statistics.js';
 import { copyTextFindings } from './findings.js';
-import { builtInText, type CopyTextConfig, copyTextConfig, type CopyTextRow, materialsOf } from './config.js';
+import {
+  builtInText,
+  codesOf,
+  type CopyTextConfig,
+  copyTextConfig,
+  type CopyTextRow,
+  materialsOf,
+} from './config.js';
 
 interface CopyTextPiece extends Piece {
   mixer: CopyMixer;
@@ -43,9 +50,10 @@ export const copyText: Experiment<CopyTextConfig, CopyTextPiece, CopyTextRow> = 
   },
 
   pieces(config) {
-    const { kind, tokens, vocabulary, textLength, lengths, states, dValue, draws, seed } = config;
+    const { kind, textLength, lengths, states, dValue, draws, seed } = config;
     const { whole, among, once, each } = checksOf('copy-text');
     among('kind', [kind], ['characters', 'bytes']);
+    const [vocabulary, tokens] = [codesOf(config.vocabulary), codesOf(config.text)];
     whole('vocabulary', vocabulary, 0, kind === 'bytes' ? 255 : 0x10ffff);
     each(
       'vocabulary',
@@ -53,14 +61,20 @@ export const copyText: Experiment<CopyTextConfig, CopyTextPiece, CopyTextRow> = 
       ({ length }) => length <= LARGEST_SIZE,
       `at most ${LARGEST_SIZE} symbols`,
     );
-    once('vocabulary', vocabulary);
-    whole('tokens', tokens, 0, vocabulary.length - 1);
+    once('vocabulary', Array.from(config.vocabulary));
+    const symbols = new Set(vocabulary);
+    each(
+      'text',
+      Array.from(config.text),
+      (symbol) => symbols.has(symbol.codePointAt(0)!),
+      'spelt with its vocabulary',
+    );
     whole('textLength', textLength, tokens.length, Number.MAX_SAFE_INTEGER);
     whole('lengths', lengths, 1, Math.min(LARGEST_SIZE, tokens.length));
     whole('states', states, 1, LARGEST_SIZE);
     once('lengths', lengths);
     once('states', states);
-    whole('dValue', dValue, Math.ceil(Math.log2(vocabulary.length)), 256);
+    whole('dValue', dValue, Math.ceil(Math.log2(symbols.size)), 256);
     whole('dValue', dValue, 1, 256);
     whole('draws', draws, 1, 10000);
     whole('seed', seed, 0, Number.MAX_SAFE_INTEGER);
@@ -82,7 +96,7 @@ export const copyText: Experiment<CopyTextConfig, CopyTextPiece, CopyTextRow> = 
   },
 
   async run({ mixer, length, state, config }, context) {
-    const { dValue, vocabulary } = config;
+    const { dValue } = config;
     const { k } = context;
     const { codebook, keyStream, tokens } = materialsOf(config, length);
     const slots = state ?? length;
@@ -120,7 +134,7 @@ export const copyText: Experiment<CopyTextConfig, CopyTextPiece, CopyTextRow> = 
       ...copyPrice({ mixer, seqLen: length, reads: length, dValue, slots }),
       welch: state === null ? null : round(welchBound(length, state)),
       coherence: measurable ? round(k.scope(() => coherence(k, keysOf(0)))) : null,
-      informationBits: round(informationBits(length, vocabulary.length)),
+      informationBits: round(informationBits(length, codesOf(config.vocabulary).length)),
       stateBits: state === null ? null : state * dValue * 32,
       remembered,
     };

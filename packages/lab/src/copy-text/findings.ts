@@ -7,7 +7,7 @@ import { grouped, percent, short } from '../report/format.js';
 import { look } from '../report/look.js';
 import { fractionPlot, type Series } from '../report/plot.js';
 import { wilson } from '../report/statistics.js';
-import { type CopyTextConfig, type CopyTextRow, materialsOf } from './config.js';
+import { codesOf, type CopyTextConfig, type CopyTextRow, materialsOf } from './config.js';
 
 type Config = CopyTextConfig;
 type Row = CopyTextRow;
@@ -16,11 +16,12 @@ const sign = (fraction: number) => `${percent(fraction)} %`;
 const hasRandomKeys = ({ mixer }: Row) => mixer === 'linearAttention' || mixer === 'selectiveScan';
 
 export function copyTextFindings(config: Config, rows: Row[]): Findings {
-  const { lengths, kind, dValue, draws, vocabulary } = config;
+  const { lengths, kind, dValue, draws } = config;
+  const symbols = codesOf(config.vocabulary).length;
   return {
     text: [
       ...sentences(config, rows),
-      `Text: ${config.name}, ${grouped(config.textLength)} ${kind}, ${vocabulary.length} different. Each mixer stores the first T of them ` +
+      `Text: ${config.name}, ${grouped(config.textLength)} ${kind}, ${symbols} different. Each mixer stores the first T of them ` +
         `one after the other, then reads every one back from what it has kept: a state of N slots of ${dValue} floats, or a cache of all T. ` +
         `Random keys are drawn ${draws} ${draws === 1 ? 'time' : 'times'}.`,
     ],
@@ -172,7 +173,8 @@ function sizeFigure(config: Config, rows: readonly Row[]): Figure {
 }
 
 function theoryFigure(config: Config, rows: readonly Row[]): Figure {
-  const { lengths, states, draws, vocabulary } = config;
+  const { lengths, states, draws } = config;
+  const symbols = codesOf(config.vocabulary).length;
   const ratios = lengths.flatMap((length) => states.map((state) => state / length));
   const xRange = [Math.min(...ratios) / 1.5, Math.max(...ratios) * 1.5] as const;
   const series = lengths.flatMap((length, i): Series[] => {
@@ -207,7 +209,7 @@ function theoryFigure(config: Config, rows: readonly Row[]): Figure {
     title: 'Random keys: measured and predicted',
     caption:
       `Marks: measured through the kernels, mean of ${draws} ${draws === 1 ? 'draw' : 'draws'} of keys; bars: 95 % intervals, after Wilson. Lines: predicted from the normal ` +
-      `distribution of the interference (variance (T - 1) / N per unit of value variance) and the distances between the ${vocabulary.length} symbols' vectors. ` +
+      `distribution of the interference (variance (T - 1) / N per unit of value variance) and the distances between the ${symbols} symbols' vectors. ` +
       `Nearly only N / T matters: the lines lie close to one another.`,
     plot: fractionPlot({
       description:
@@ -288,8 +290,9 @@ const SHOWN = 320;
 
 /** Every length and size; at once those of one length, with too few slots and with enough. */
 function excerpts(config: Config, rows: readonly Row[]): Excerpt[] {
-  const { lengths, states, kind, vocabulary, tokens } = config;
-  const signs = glyphs({ vocabulary, kind: kind as TokenKind });
+  const { lengths, states, kind } = config;
+  const signs = glyphs({ vocabulary: codesOf(config.vocabulary), kind: kind as TokenKind });
+  const { tokens } = materialsOf(config, Math.max(...lengths));
   const fitting = lengths.filter((length) => length <= SHOWN);
   const chosen = fitting.length > 0 ? Math.max(...fitting) : Math.min(...lengths);
   const few = Math.max(...states.filter((state) => state < chosen));
@@ -310,11 +313,7 @@ function excerpts(config: Config, rows: readonly Row[]): Excerpt[] {
   );
 }
 
-function runsOf(
-  remembered: readonly number[],
-  tokens: readonly number[],
-  signs: readonly string[],
-): ExcerptRun[] {
+function runsOf(remembered: readonly number[], tokens: Int32Array, signs: readonly string[]): ExcerptRun[] {
   const runs: ExcerptRun[] = [];
   remembered.forEach((symbol, t) => {
     const kind = symbol === tokens[t] ? 'right' : symbol === -1 ? 'nothing' : 'wrong';
