@@ -1,0 +1,76 @@
+/** Reads and writes config.json: Hugging Face's (Transformers 4 and 5), state-spaces', and our own. */
+import { FormatError, show, UnsupportedError } from '@freelunch/errors';
+import type { Architecture } from './architectures/architecture.js';
+import { freelunch } from './architectures/freelunch.js';
+import { published } from './architectures/index.js';
+import { formatJson, isObject, type Json, parseJson, plain } from './json.js';
+import type { ModelConfig, ResolvedConfig } from './types.js';
+
+/** A `config.json` as the Hugging Face hub has it. */
+export type HuggingFaceConfig = Readonly<Record<string, unknown>>;
+
+const all: readonly Architecture[] = [...published, freelunch];
+
+/** By `model_type`, or else by the class, or else by the fields that only state-spaces has. */
+function architectureOf(json: Json, where: string): Architecture {
+  const classes = json.architectures ?? [];
+  if (!Array.isArray(classes))
+    throw new FormatError(`${where}: architectures must be a list, got ${show(classes)}`);
+  const byClass = all.find((one) => one.classes.includes(classes[0] as string));
+  const type = json.model_type ?? undefined;
+  const byFields = 'd_model' in json && 'n_layer' in json ? 'mamba_ssm' : undefined;
+  const found = all.find((one) => one.type === (type ?? byClass?.type ?? byFields));
+  if (found === undefined)
+    throw new UnsupportedError(
+      `${where}: model_type must be one of ${all.map((one) => one.type).join(', ')}, got ${show(type)}`,
+    );
+  if (byClass !== undefined && byClass !== found)
+    throw new FormatError(
+      `${where}: architectures must be those of model_type ${found.type}, got ${show(classes)}`,
+    );
+  return found;
+}
+
+/**
+ * What a config.json describes. `resolveConfig` checks the config that it becomes.
+ *
+ * @param where the function, or the file, that messages name
+ * @returns the architecture's `model_type` (`mamba_ssm` for files of state-spaces, which have none) and the config
+ * @throws FormatError naming the field that is not what it should be or contradicts another, UnsupportedError naming
+ *   the one that asks for what configs here cannot say, or is not known
+ */
+export function readConfig(json: unknown, where: string): { architecture: string; config: ModelConfig } {
+  const copy = plain(json);
+  if (!isObject(copy)) throw new FormatError(`${where}: file must hold an object, got ${show(json)}`);
+  if ((copy.quantization_config ?? undefined) !== undefined)
+    throw new UnsupportedError(
+      `${where}: quantization_config must be absent to be supported, got ${show(copy.quantization_config)}`,
+    );
+  const { quantization_config: _, ...fields } = copy;
+  const architecture = architectureOf(fields, where);
+  return { architecture: architecture.type, config: architecture.read(fields, where) };
+}
+
+/**
+ * What config.json says of a model: in Hugging Face's form where that says all of it, so that others can load the
+ * checkpoint too, else in our own.
+ */
+export function writeConfig(config: ResolvedConfig): Json {
+  for (const architecture of published) {
+    const file = architecture.write(config);
+    if (file !== undefined) return file;
+  }
+  return freelunch.write(config);
+}
+
+/** The text of a model's config.json. */
+export const configJson = (config: ResolvedConfig): string => formatJson(writeConfig(config));
+
+/**
+ * The config of a published model.
+ *
+ * @param json the parsed `config.json`, or its text; `Infinity`, which JSON does not know, is allowed there
+ * @throws FormatError, UnsupportedError naming the field
+ */
+export const fromHuggingFace = (json: HuggingFaceConfig | string): ModelConfig =>
+  readConfig(typeof json === 'string' ? parseJson(json, 'fromHuggingFace') : json, 'fromHuggingFace').config;

@@ -1,0 +1,8 @@
+export { checkComputable } from './computable.js';
+export { configJson, fromHuggingFace, readConfig, writeConfig } from './config-json.js';
+export type { HuggingFaceConfig } from './config-json.js';
+export { endOfString, formatJson, isObject, parseJson } from './json.js';
+export type { Json } from './json.js';
+export { limits } from './limits.js';
+export { resolveConfig } from './resolve.js';
+export type * from './types.js';

@@ -1,0 +1,75 @@
+import { ArgumentError, checkOptions, show } from '@freelunch/errors';
+import { limits } from './limits.js';
+
+/** One part of a config, such as a mixer: each option is read once, checked, and filled in if absent. */
+export class Part {
+  readonly #where: string;
+  readonly #name: string;
+  readonly #given: Readonly<Record<string, unknown>>;
+
+  /**
+   * @param where   the function, as messages name it
+   * @param name    the part; empty for the config itself
+   * @param options all that it may have
+   */
+  constructor(where: string, name: string, given: object, options: readonly string[]) {
+    this.#where = where;
+    this.#name = name;
+    this.#given = { ...given }; // a getter could answer otherwise the second time
+    checkOptions(name === '' ? where : `${where}: ${name}`, this.#given, options);
+  }
+
+  get(key: string): unknown {
+    return this.#given[key];
+  }
+
+  /** A whole number; `absent` undefined: may be left out. */
+  whole<T extends number | undefined>(
+    key: string,
+    absent: T,
+    least = 1,
+    most: number = limits.size,
+  ): number | T {
+    const value = this.get(key) ?? absent;
+    if (
+      this.get(key) === null ||
+      (value !== undefined && (!Number.isSafeInteger(value) || (value as number) < least))
+    )
+      this.fail(key, `a whole number from ${least} up`);
+    if ((value as number) > most) this.fail(key, `at most ${most}`, value);
+    return value as number | T;
+  }
+
+  /** A whole number that must be given. */
+  needed(key: string, most?: number): number {
+    return this.whole(key, undefined, 1, most) ?? this.fail(key, 'a whole number from 1 up');
+  }
+
+  eps(key: string, absent: number): number {
+    const value = this.get(key) === undefined ? absent : this.get(key);
+    if (!(typeof value === 'number' && value >= limits.leastEps && value < 1))
+      this.fail(key, `a number from ${limits.leastEps} up, below 1`);
+    return value as number;
+  }
+
+  flag(key: string, absent: boolean): boolean {
+    const value = this.get(key);
+    if (value !== undefined && typeof value !== 'boolean') this.fail(key, 'true or false');
+    return (value as boolean | undefined) ?? absent;
+  }
+
+  oneOf<const T extends string>(key: string, absent: T, ...others: readonly T[]): T {
+    const value = this.get(key);
+    if (value !== undefined && value !== absent && !others.includes(value as T))
+      this.fail(key, `one of ${[absent, ...others].map((one) => `'${one}'`).join(', ')}`);
+    return (value as T | undefined) ?? absent;
+  }
+
+  fail(key: string, wanted: string, got: unknown = this.get(key)): never {
+    fail(this.#where, this.#name === '' ? key : `${this.#name}.${key}`, wanted, got);
+  }
+}
+
+export function fail(where: string, name: string, wanted: string, got: unknown): never {
+  throw new ArgumentError(`${where}: ${name} must be ${wanted}, got ${show(got)}`);
+}
