@@ -160,7 +160,7 @@ describe("kind: 'kernel'", () => {
   it('knows no sizes by name', () => {
     for (const along of ['dState', 'toString', 'newTokens'])
       expect(() => compare({ mamba }, [1], { ...options, mode: 'prefill', along })).toThrow(
-        `compare: along must be seqLen or batch with kind kernel, got "${along}"`,
+        `compare: along must be seqLen or batch with kind kernel, got '${along}'`,
       );
   });
 });

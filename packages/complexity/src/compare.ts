@@ -1,5 +1,7 @@
-import type { ModelConfig } from './config.js';
-import { cost, type Cost, type CostOptions, type Figure } from './cost.js';
+import type { ModelConfig } from '@freelunch/config';
+import { checkOptions } from '@freelunch/errors';
+import { fail, oneOf, whole } from './check.js';
+import { cost, type Cost, costOptions, type CostOptions, type Figure, figures } from './cost.js';
 import type { Expression } from './expression.js';
 
 /** The leading order of a formula, such as `O(T^2)`: see {@link Expression.order}. */
@@ -29,22 +31,41 @@ export interface Comparison {
   rows: { name: string; values: number[]; formula: Expression; order: string }[];
 }
 
-/** A figure of one model as a function of a variable. */
+const compareOptions = [...costOptions, 'figure', 'along'];
+
+/** A figure of a model as a function of a variable. */
+interface Curve {
+  at: (x: number) => number;
+  formula: Expression;
+  along: string;
+  /** All variables that could be it. */
+  names: readonly string[];
+}
+
+/** What differs must be a size of one of the models at least; those without it cost the same everywhere. */
+function checkAlong(where: string, curves: readonly Curve[]): void {
+  const names = [...new Set(curves.flatMap((one) => one.names))];
+  const [first] = curves;
+  if (first !== undefined && !names.includes(first.along))
+    fail(where, 'along', `one of ${names.join(', ')}`, first.along);
+}
+
 function curve(
+  where: string,
   config: ModelConfig,
-  options: CompareOptions,
-): { at: (x: number) => number; formula: Expression; along: string } {
-  const {
-    figure,
-    mode,
-    along = mode === 'generate' ? 'newTokens' : mode === 'decode' ? 'position' : 'seqLen',
-  } = options;
+  { from: _from, to: _to, ...given }: CrossoverOptions,
+): Curve {
+  const { figure: _figure, along: wanted, ...options } = given;
+  const figure = oneOf(where, 'figure', given.figure, figures);
+  const { mode } = options;
+  const along = wanted ?? (mode === 'generate' ? 'newTokens' : mode === 'decode' ? 'position' : 'seqLen');
   // Sizes of the formula do not matter, but a size of 1 is one of its own.
   const all: CostOptions = { ...options, promptLength: options.promptLength ?? 1024 };
   const { formulas, values } = cost(config, { ...all, kind: 'algorithm' });
   const formula = formulas[figure];
+  const names = Object.keys(values);
   if (options.kind !== 'kernel')
-    return { formula, along, at: (x) => formula.evaluate({ ...values, [along]: x }) };
+    return { names, formula, along, at: (x) => formula.evaluate({ ...values, [along]: x }) };
   const length = mode === 'decode' ? 'position' : 'seqLen';
   const option = new Map<string, keyof CostOptions>([
     [length, 'promptLength'],
@@ -52,10 +73,13 @@ function curve(
     ...(mode === 'generate' ? [['newTokens', 'newTokens'] as const] : []),
   ]).get(along);
   if (option === undefined)
-    throw new RangeError(
-      `compare: along must be ${length}${mode === 'generate' ? ', newTokens' : ''} or batch with kind kernel, got ${JSON.stringify(along)}`,
+    fail(
+      where,
+      'along',
+      `${length}${mode === 'generate' ? ', newTokens' : ''} or batch with kind kernel`,
+      along,
     );
-  return { formula, along, at: (x) => cost(config, { ...all, [option]: x })[figure] };
+  return { names, formula, along, at: (x) => cost(config, { ...all, [option]: x })[figure] };
 }
 
 /**
@@ -68,7 +92,18 @@ export function compare(
   lengths: readonly number[],
   options: CompareOptions,
 ): Comparison {
-  const curves = Object.entries(configs).map(([name, config]) => ({ name, curve: curve(config, options) }));
+  if (options === undefined) fail('compare', 'options', 'an object with mode and figure', options);
+  checkOptions('compare', options, compareOptions);
+  if (!Array.isArray(lengths)) fail('compare', 'lengths', 'a list of whole numbers', lengths);
+  lengths.forEach((length, i) => whole('compare', `lengths[${i}]`, length, 0, 2 ** 40));
+  const curves = Object.entries(configs).map(([name, config]) => ({
+    name,
+    curve: curve('compare', config, options),
+  }));
+  checkAlong(
+    'compare',
+    curves.map((one) => one.curve),
+  );
   const { figure } = options;
   return {
     figure,
@@ -104,7 +139,10 @@ export interface Crossover {
  *     crossover(mamba, gpt2, { figure: 'flops', mode: 'decode' }) // from which position on a step of Mamba is cheaper
  */
 export function crossover(first: ModelConfig, second: ModelConfig, options: CrossoverOptions): Crossover {
-  const [a, b] = [curve(first, options), curve(second, options)];
+  if (options === undefined) fail('crossover', 'options', 'an object with mode and figure', options);
+  checkOptions('crossover', options, [...compareOptions, 'from', 'to']);
+  const [a, b] = [curve('crossover', first, options), curve('crossover', second, options)];
+  checkAlong('crossover', [a, b]);
   const {
     kind,
     from,
@@ -119,6 +157,8 @@ export function crossing(
   second: (x: number) => number,
   { from = 1, to = 2 ** 40 }: { from?: number; to?: number } = {},
 ): Crossover {
+  whole('crossover', 'from', from, 0, 2 ** 40);
+  whole('crossover', 'to', to, from, 2 ** 40);
   const cheaperAt = (x: number): Crossover['cheaper'] => {
     const difference = first(x) - second(x);
     return difference < 0 ? 'first' : difference > 0 ? 'second' : 'equal';

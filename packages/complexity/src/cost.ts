@@ -1,4 +1,6 @@
-import { type ModelConfig, resolveConfig, type ResolvedConfig, whole } from './config.js';
+import { type ModelConfig, resolveConfig, type ResolvedConfig } from '@freelunch/config';
+import { checkOptions } from '@freelunch/errors';
+import { fail, oneOf, whole } from './check.js';
 import { adamW } from './ops/embedding.js';
 import { crossEntropy, crossEntropyBackward } from './ops/embedding.js';
 import { Expression, maximum, product, type Size, sum, type Values } from './expression.js';
@@ -91,6 +93,16 @@ interface Context {
   training: boolean;
   sizes: Sizes;
 }
+
+/** The longest sequence, or largest batch, that formulas are evaluated at. */
+const LONGEST = 2 ** 40;
+/** And where what kernels execute is counted step by step. */
+const LONGEST_COUNTED = 2 ** 20;
+
+const dtypes = Object.keys(dtypeBits) as DType[];
+
+/** The names of {@link CostOptions}. */
+export const costOptions: readonly (keyof CostOptions)[] = ['mode', 'batch', 'promptLength', 'newTokens', 'dtype', 'kind', 'recompute', 'optimizer', 'allLogits']; // prettier-ignore
 
 const zero = Expression.of(0);
 const noFigures = (): Figures<Expression> =>
@@ -261,20 +273,34 @@ function mapDraft(draft: Draft, change: (formula: Expression, figure: Figure) =>
  * Formulas are in `batch`, `seqLen` (of what is computed at once), `position` (tokens before a step), `newTokens` and the
  * sizes of the config: `dModel`, `dState`, `window` ... Sizes of the same name that differ from layer to layer get digits.
  *
- * @throws RangeError naming a field of the config or an option, what it must be and what it is
+ * @throws ArgumentError naming a field of the config or an option, what it must be and what it is
  */
 export function cost(config: ModelConfig, options: CostOptions): Cost {
-  const { mode, kind = 'algorithm', recompute = false, optimizer = 'adamw', allLogits = false } = options;
-  const batch = whole('batch', options.batch ?? 1);
-  const promptLength = whole('promptLength', options.promptLength, mode === 'decode' ? 0 : 1);
-  const newTokens = whole('newTokens', options.newTokens ?? 0, 0);
-  if (!['train', 'prefill', 'decode', 'generate'].includes(mode))
-    throw new RangeError(
-      `cost: mode must be 'train', 'prefill', 'decode' or 'generate', got ${JSON.stringify(mode)}`,
-    );
-  if (kind !== 'algorithm' && kind !== 'kernel')
-    throw new RangeError(`cost: kind must be 'algorithm' or 'kernel', got ${JSON.stringify(kind)}`);
-  const model = resolveConfig(config);
+  if (options === undefined) fail('cost', 'options', 'an object with mode and promptLength', options);
+  checkOptions('cost', options, costOptions);
+  const { kind = 'algorithm', recompute = false, optimizer = 'adamw', allLogits = false } = options;
+  const mode = oneOf('cost', 'mode', options.mode, ['train', 'prefill', 'decode', 'generate']);
+  oneOf('cost', 'kind', kind, ['algorithm', 'kernel']);
+  oneOf('cost', 'optimizer', optimizer, ['adamw', 'none']);
+  for (const [name, flag] of Object.entries({ recompute, allLogits }))
+    if (typeof flag !== 'boolean') fail('cost', name, 'true or false', flag);
+  const longest = kind === 'kernel' ? LONGEST_COUNTED : LONGEST;
+  const batch = whole('cost', 'batch', options.batch === undefined ? 1 : options.batch, 1, LONGEST);
+  const promptLength = whole(
+    'cost',
+    'promptLength',
+    options.promptLength,
+    mode === 'decode' ? 0 : 1,
+    longest,
+  );
+  const newTokens = whole(
+    'cost',
+    'newTokens',
+    options.newTokens === undefined ? 0 : options.newTokens,
+    0,
+    longest,
+  );
+  const model = resolveConfig(config, 'cost');
   const g = grains[kind];
   const sizes = new Sizes(!g.kernel);
   const training = mode === 'train';
@@ -350,13 +376,11 @@ function stepsOneByOne(run: (phase: Phase, position: number) => Draft, from: num
 }
 
 function elementBytes(dtype: CostOptions['dtype'] = 'float32'): Record<ElementKind, number> {
+  if (typeof dtype !== 'string')
+    checkOptions('cost: dtype', dtype, ['weights', 'activations', 'state', 'gradients', 'optimizer']);
   const of = (use: 'weights' | 'activations' | 'state' | 'gradients' | 'optimizer') => {
     const name = typeof dtype === 'string' ? dtype : (dtype[use] ?? 'float32');
-    if (!(name in dtypeBits))
-      throw new RangeError(
-        `cost: dtype must be one of ${Object.keys(dtypeBits).join(', ')}, got ${JSON.stringify(name)}`,
-      );
-    return dtypeBits[name] / 8;
+    return dtypeBits[oneOf('cost', 'dtype', name, dtypes)] / 8;
   };
   return {
     weights: of('weights'),

@@ -3,6 +3,7 @@
  * or max) of other expressions. Coefficients are floats; all that arise here are whole numbers or dyadic fractions, so
  * sums and values are exact up to 2^53.
  */
+import { ArgumentError } from '@freelunch/errors';
 
 type FunctionName = 'ceil' | 'min' | 'max';
 
@@ -83,9 +84,9 @@ export class Expression {
     return new Expression(terms);
   }
 
-  /** 1 / x^power, of a single product. @throws RangeError for a sum */
+  /** 1 / x^power, of a single product. @throws ArgumentError for a sum */
   inverse(power = 1): Expression {
-    if (this.#terms.size !== 1) throw new RangeError(`inverse: must be of a single product, got ${this}`);
+    if (this.#terms.size !== 1) throw new ArgumentError(`inverse: must be of a single product, got ${this}`);
     const [{ coefficient, factors }] = this.#terms.values();
     const inverted = factors.map(([atom, p]) => [atom, -p * power] as const);
     return new Expression(
@@ -93,7 +94,7 @@ export class Expression {
     );
   }
 
-  /** @throws RangeError naming a variable that has no value */
+  /** @throws ArgumentError naming a variable that has no value */
   evaluate(values: Values = {}): number {
     let total = 0;
     for (const { coefficient, factors } of this.#terms.values()) {
@@ -128,7 +129,7 @@ export class Expression {
     return [...names].sort();
   }
 
-  /** The sum over `variable` = from .. to - 1. @throws RangeError if it does not stand alone to a power of at most 2 */
+  /** The sum over `variable` = from .. to - 1. @throws ArgumentError if it does not stand alone to a power of at most 2 */
   sumOver(variable: string, from: Size, to: Size): Expression {
     const upTo = (end: Expression): Expression =>
       [...this.#terms.values()].reduce((total, { coefficient, factors }) => {
@@ -139,7 +140,7 @@ export class Expression {
         );
         if (moving.length === 0) return total.plus(rest.times(end));
         if (moving.length > 1)
-          throw new RangeError(`sumOver: ${variable} must stand in one factor, got ${this}`);
+          throw new ArgumentError(`sumOver: ${variable} must stand in one factor, got ${this}`);
         return total.plus(rest.times(sumOfPower(moving[0][0], moving[0][1], variable, end)));
       }, Expression.of(0));
     return upTo(Expression.of(to)).minus(upTo(Expression.of(from)));
@@ -288,7 +289,7 @@ function powerOf(base: Expression, power: number): Expression {
 function valueOf(atom: Atom, values: Values): number {
   if ('name' in atom) {
     const value = values[atom.name];
-    if (value === undefined) throw new RangeError(`evaluate: ${atom.name} must have a value, got none`);
+    if (value === undefined) throw new ArgumentError(`evaluate: ${atom.name} must have a value, got none`);
     return value;
   }
   const args = atom.args.map((arg) => arg.evaluate(values));
@@ -320,7 +321,7 @@ function sumOfPower(atom: Atom, power: number, variable: string, end: Expression
         .plus(end.minus(steps).times(bound));
     }
   }
-  throw new RangeError(`sumOver: cannot add up ${keyOf(atom)}^${power} over ${variable}`);
+  throw new ArgumentError(`sumOver: cannot add up ${keyOf(atom)}^${power} over ${variable}`);
 }
 
 /** What a function tends to as the variables grow. */

@@ -1,3 +1,4 @@
+import { fail } from './check.js';
 import type { Machine } from './compare.js';
 import type { Cost } from './cost.js';
 
@@ -27,7 +28,7 @@ export const fitMachine = (samples: readonly Sample[]): Machine => fitMachines(s
  *     predict(treeOfAnotherModel, (op) => machines[classOf(op)]); // seconds
  *
  * @param classOf  the class of an op; ops of one name may differ from sample to sample
- * @throws RangeError if a sample took no time
+ * @throws ArgumentError if a sample took no time
  * @see Lawson & Hanson 1974, Solving Least Squares Problems, chapter 23
  */
 export function fitMachines<S extends Sample>(
@@ -36,8 +37,7 @@ export function fitMachines<S extends Sample>(
 ): Record<string, Machine> {
   const parts = samples.map((sample) => {
     const { tree, seconds } = sample;
-    if (!(seconds > 0 && seconds < Infinity))
-      throw new RangeError(`fitMachines: seconds must be above 0 and finite, got ${seconds}`);
+    if (!(seconds > 0 && seconds < Infinity)) fail('fitMachines', 'seconds', 'above 0 and finite', seconds);
     const own: Record<string, number[]> = {};
     for (const op of leavesOf(tree)) {
       const total = (own[classOf(op, sample)] ??= [0, 0, 0, 0]);

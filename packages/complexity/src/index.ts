@@ -13,9 +13,14 @@ export { leastFloats, mechanisms, table, tasks } from './table.js';
 export type { Mechanism, TableEntry, TableFigure, TableOptions, Task } from './table.js';
 export { fitExponent, fitMachine, fitMachines, predict } from './fit.js';
 export type { Sample } from './fit.js';
-export { fromHuggingFace } from './hugging-face.js';
-export type { HuggingFaceConfig } from './hugging-face.js';
-export type { MixerConfig, MlpConfig, ModelConfig, PositionConfig } from './config.js';
+export { fromHuggingFace } from '@freelunch/config';
+export type {
+  HuggingFaceConfig,
+  MixerConfig,
+  MlpConfig,
+  ModelConfig,
+  PositionConfig,
+} from '@freelunch/config';
 export { ceil, Expression, maximum, minimum, product, sum, variable } from './expression.js';
 export type { Size, Values } from './expression.js';
 export * as ops from './ops/index.js';

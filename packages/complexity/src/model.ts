@@ -4,7 +4,7 @@
  */
 import { accumulate, activation, copy, type PointwiseOp } from './ops/activation.js';
 import { causalConv1d, causalConv1dBackward, causalConv1dStep } from './ops/causal-conv1d.js';
-import type { MixerConfig, MlpConfig, ResolvedConfig } from './config.js';
+import type { ResolvedConfig, ResolvedMixer, ResolvedMlp, ResolvedSoftmaxAttention } from '@freelunch/config';
 import { deltaRule, deltaRuleBackward, deltaRuleStep } from './ops/delta-rule.js';
 import { embedding, embeddingBackward, rope } from './ops/embedding.js';
 import { Expression, minimum, product, type Size, sum, variable } from './expression.js';
@@ -137,7 +137,7 @@ class Layer {
     this.add(name, op({}), { more: Array.from({ length: uses - 1 }, () => accumulate(size)) });
   }
 
-  norm(name: string, type: ResolvedConfig['norm'], rows: Size = this.rows): void {
+  norm(name: string, type: ResolvedConfig['norm']['type'], rows: Size = this.rows): void {
     if (type === 'none') return;
     const { g, dModel } = this.s;
     const shape = { rows, dim: dModel };
@@ -181,10 +181,13 @@ class Layer {
   }
 }
 
+/** Whether q, k and v are one projection and weights lie as `[in, out]`: GPT-2. */
+const isFused = ({ naming }: ResolvedConfig): boolean => naming === 'gpt2';
+
 /** A mixer in the order of its forward pass. @returns how many times it uses its input */
 function addMixer(
   layer: Layer,
-  config: Exclude<MixerConfig, { type: 'none' }>,
+  config: Exclude<ResolvedMixer, { type: 'none' }>,
   model: ResolvedConfig,
 ): number {
   const { s, rows } = layer;
@@ -193,24 +196,17 @@ function addMixer(
   const step = phase === 'decode';
   switch (config.type) {
     case 'mamba': {
-      const {
-        dState = 16,
-        dConv = 4,
-        expand = 2,
-        bias = false,
-        convBias = true,
-        innerNorms = false,
-      } = config;
-      const N = sizes.size('dState', dState);
-      const E = sizes.size('dInner', expand * model.dModel);
-      const R = sizes.size('dtRank', config.dtRank ?? Math.ceil(model.dModel / 16));
+      const { dConv, bias, convBias, innerNorms } = config;
+      const N = sizes.size('dState', config.dState);
+      const E = sizes.size('dInner', config.dInner);
+      const R = sizes.size('dtRank', config.dtRank);
       layer.linear('in_proj', product(2, E), dModel, bias);
       layer.split('split', product(2, E));
       layer.convolve(E, dConv, convBias);
       layer.linear('x_proj', sum(R, product(2, N)), E);
       layer.used('u', 2, product(rows, E));
       layer.split('select', sum(R, product(2, N)));
-      if (innerNorms) {
+      if (innerNorms !== 'none') {
         for (const [name, dim] of [
           ['dt', R],
           ['B', N],
@@ -218,7 +214,7 @@ function addMixer(
         ] as const) {
           const shape = { rows, dim };
           layer.add(`${name}_norm`, rmsNorm(g, shape), {
-            tensors: [dim],
+            tensors: innerNorms === 'weighted' ? [dim] : [],
             backward: () => rmsNormBackward(g, shape),
             outputs: product(rows, dim),
           });
@@ -238,17 +234,8 @@ function addMixer(
       return 1;
     }
     case 'mamba2': {
-      const {
-        dState = 128,
-        dConv = 4,
-        expand = 2,
-        headDim = 64,
-        nGroups = 1,
-        bias = false,
-        convBias = true,
-      } = config;
-      const dInner = expand * model.dModel;
-      const N = sizes.size('dState', dState);
+      const { dConv, dInner, headDim, nGroups, bias, convBias } = config;
+      const N = sizes.size('dState', config.dState);
       const E = sizes.size('dInner', dInner);
       const P = sizes.size('headDim', headDim);
       const H = sizes.size('nHeads', dInner / headDim);
@@ -284,9 +271,8 @@ function addMixer(
       return 1;
     }
     case 'linear-attention': {
-      const { featureMap = 'elu1', forget = 'none' } = config;
-      const normalize = config.normalize ?? forget === 'none';
-      const { H, P, V, width, valueWidth } = heads(layer, config, model);
+      const { featureMap, normalize, forget } = config;
+      const { H, P, V, width, valueWidth } = heads(layer, config);
       layer.linear('q_proj', width, dModel);
       layer.linear('k_proj', width, dModel);
       layer.linear('v_proj', valueWidth, dModel);
@@ -309,8 +295,8 @@ function addMixer(
       return gated ? 4 : 3;
     }
     case 'delta-rule': {
-      const { gated = false } = config;
-      const { H, P, width } = heads(layer, config, model);
+      const { gated } = config;
+      const { H, P, width } = heads(layer, { ...config, valueDim: config.headDim });
       layer.linear('b_proj', H, dModel);
       layer.pointwise('beta', 'sigmoid', product(rows, H));
       for (const name of ['q_proj', 'k_proj', 'v_proj']) layer.linear(name, width, dModel);
@@ -333,35 +319,26 @@ function addMixer(
   }
 }
 
-function heads(
-  layer: Layer,
-  config: { nHeads: number; headDim?: number; valueDim?: number },
-  { dModel }: ResolvedConfig,
-) {
+function heads(layer: Layer, config: { nHeads: number; headDim: number; valueDim: number }) {
   const { sizes } = layer.s;
   const H = sizes.size('nHeads', config.nHeads);
-  const P = sizes.size('headDim', config.headDim ?? dModel / config.nHeads);
-  const V = config.valueDim === undefined ? P : sizes.size('valueDim', config.valueDim);
+  const P = sizes.size('headDim', config.headDim);
+  const V = config.valueDim === config.headDim ? P : sizes.size('valueDim', config.valueDim);
   return { H, P, V, width: H.times(P), valueWidth: H.times(V) };
 }
 
-function addAttention(
-  layer: Layer,
-  config: MixerConfig & { type: 'softmax-attention' },
-  model: ResolvedConfig,
-): number {
+function addAttention(layer: Layer, config: ResolvedSoftmaxAttention, model: ResolvedConfig): number {
   const { s, rows } = layer;
   const { g, sizes, batch, seqLen, position, dModel, phase } = s;
-  const { fused } = model;
-  const bias = config.bias ?? fused;
-  const { H, P, V, width, valueWidth } = heads(layer, config, model);
-  const K = config.nKvHeads === undefined ? H : sizes.size('nKvHeads', config.nKvHeads);
+  const { bias, qkvBias } = config;
+  const fused = isFused(model);
+  const { H, P, V, width, valueWidth } = heads(layer, config);
+  const K = config.nKvHeads === config.nHeads ? H : sizes.size('nKvHeads', config.nKvHeads);
   const kvWidth = K.times(sum(P, V));
   if (fused) {
-    layer.linear('c_attn', sum(width, kvWidth), dModel, bias, false);
+    layer.linear('c_attn', sum(width, kvWidth), dModel, qkvBias, false);
     layer.split('split', sum(width, kvWidth));
   } else {
-    const qkvBias = bias || config.qkvBias;
     layer.linear('q_proj', width, dModel, qkvBias);
     layer.linear('k_proj', K.times(P), dModel, qkvBias);
     layer.linear('v_proj', K.times(V), dModel, qkvBias);
@@ -377,7 +354,8 @@ function addAttention(
         seqLen,
         nHeads,
         headDim: P,
-        rotaryDim: rotaryDim === undefined ? P : sizes.size('rotaryDim', rotaryDim),
+        rotaryDim:
+          rotaryDim === undefined || rotaryDim === config.headDim ? P : sizes.size('rotaryDim', rotaryDim),
         interleaved: convention === 'interleaved',
       };
       layer.add(name, rope(g, shape), { backward: () => rope(g, shape), outputs: product(rows, nHeads, P) });
@@ -426,10 +404,11 @@ function ofExperts(entry: Entry, count: Expression, rows: Expression): void {
   entry.backward = entry.backward.map(widened);
 }
 
-function addMlp(layer: Layer, config: MlpConfig, { dModel: model, fused }: ResolvedConfig): number {
+function addMlp(layer: Layer, config: Exclude<ResolvedMlp, { type: 'none' }>, model: ResolvedConfig): number {
   const { s } = layer;
   const { sizes, dModel } = s;
-  const { experts = 1, active = experts } = config;
+  const { experts, active, bias } = config;
+  const fused = isFused(model);
   const rows = experts === 1 ? layer.rows : layer.rows.times(sizes.size('activeExperts', active));
   const count = experts === 1 ? Expression.of(1) : sizes.size('nExperts', experts);
   if (experts > 1) {
@@ -440,9 +419,8 @@ function addMlp(layer: Layer, config: MlpConfig, { dModel: model, fused }: Resol
     layer.linear(name, n, k, bias, transposed, rows);
     if (experts > 1) ofExperts(layer.entries[layer.entries.length - 1], count, rows);
   };
+  const H = sizes.size('dHidden', config.dHidden);
   if (config.type === 'swiglu') {
-    const H = sizes.size('dHidden', config.dHidden ?? Math.ceil((8 * model) / 3 / 8) * 8);
-    const { bias = false } = config;
     linear('gate_proj', H, dModel, bias, true);
     layer.pointwise('silu', 'silu', product(rows, H));
     linear('up_proj', H, dModel, bias, true);
@@ -450,11 +428,9 @@ function addMlp(layer: Layer, config: MlpConfig, { dModel: model, fused }: Resol
     linear('down_proj', dModel, H, bias, true);
     return 2;
   }
-  const H = sizes.size('dHidden', config.dHidden ?? 4 * model);
-  const { bias = true, approximate = 'tanh' } = config;
   linear(fused ? 'c_fc' : 'fc1', H, dModel, bias, !fused);
   if (config.type === 'relu') layer.pointwise('relu', 'relu', product(rows, H));
-  else layer.pointwise('gelu', approximate === 'tanh' ? 'geluTanh' : 'gelu', product(rows, H));
+  else layer.pointwise('gelu', config.approximate === 'tanh' ? 'geluTanh' : 'gelu', product(rows, H));
   linear(fused ? 'c_proj' : 'fc2', dModel, H, bias, !fused);
   return 1;
 }
@@ -462,13 +438,13 @@ function addMlp(layer: Layer, config: MlpConfig, { dModel: model, fused }: Resol
 /** A residual block: a norm, a mixer, an addition, and the same with an MLP; one of them may be absent. */
 export function block(
   s: Situation,
-  mixer: MixerConfig,
-  mlp: MlpConfig,
+  mixer: ResolvedMixer,
+  mlp: ResolvedMlp,
   model: ResolvedConfig,
 ): { mixer: Entry[]; mlp: Entry[] } {
   const branch = (add: (layer: Layer) => number): Entry[] => {
     const layer = new Layer(s);
-    layer.norm('norm', model.norm);
+    layer.norm('norm', model.norm.type);
     const uses = add(layer);
     const size = product(layer.rows, s.dModel);
     layer.used('x', uses + 1, size); // in the branch, and beside it
@@ -508,7 +484,7 @@ export function head(s: Situation, model: ResolvedConfig, last: boolean): Entry[
   const V = sizes.size('vocabSize', model.vocabSize);
   if (last && s.phase !== 'decode')
     layer.add('last', copy(product(rows, dModel)), { outputs: product(rows, dModel) });
-  layer.norm('norm', model.norm);
+  layer.norm('norm', model.norm.type);
   layer.linear('lm_head', V, dModel);
   const entry = layer.entries[layer.entries.length - 1];
   if (model.tieEmbeddings) {

@@ -9,6 +9,8 @@
  * and a key takes 2 (key width + v) + 3 FLOPs and one exp, a cell of a state 6 and one exp in a selective scan, 5 in SSD
  * (its decay is one a head) and 4 in linear attention.
  */
+import { checkOptions } from '@freelunch/errors';
+import { fail, whole } from './check.js';
 import { type Expression, product, type Size, sum, type Values, variable } from './expression.js';
 
 export const mechanisms = [
@@ -232,16 +234,12 @@ function cellOf(mechanism: Mechanism, task: Task): Cell {
 /**
  * The table: size needed, cost of a token and in all, for each mixer and task.
  *
- * @throws RangeError if T or m is not a whole number from 1 up, or m is above T
+ * @throws ArgumentError if T or m is not a whole number from 1 up, or m is above T
  */
-export function table({
-  T: steps,
-  m: reach,
-  valueWidth = 16,
-  lookups = 2,
-  dModel = 64,
-  precision = 32,
-}: TableOptions): TableEntry[] {
+export function table(options: TableOptions): TableEntry[] {
+  if (options === undefined) fail('table', 'options', 'an object with T and m', options);
+  checkOptions('table', options, ['T', 'm', 'valueWidth', 'lookups', 'dModel', 'precision']);
+  const { T: steps, m: reach, valueWidth = 16, lookups = 2, dModel = 64, precision = 32 } = options;
   for (const [name, value] of Object.entries({
     T: steps,
     m: reach,
@@ -250,10 +248,9 @@ export function table({
     dModel,
     precision,
   })) {
-    if (!Number.isSafeInteger(value) || value < 1)
-      throw new RangeError(`table: ${name} must be a whole number from 1 up, got ${value}`);
+    whole('table', name, value, 1, 2 ** 40);
   }
-  if (reach > steps) throw new RangeError(`table: m must be at most T = ${steps}, got ${reach}`);
+  if (reach > steps) fail('table', 'm', `at most T = ${steps}`, reach);
   return tasks.flatMap((task) =>
     mechanisms.map((mechanism): TableEntry => {
       const cell = cellOf(mechanism, task);

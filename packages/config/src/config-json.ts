@@ -11,14 +11,15 @@ export type HuggingFaceConfig = Readonly<Record<string, unknown>>;
 
 const all: readonly Architecture[] = [...published, freelunch];
 
-/** By `model_type`, or else by the class, or else by the fields that only state-spaces has. */
+/** By `model_type`, or else by the class, or else by fields that only state-spaces or we have. */
 function architectureOf(json: Json, where: string): Architecture {
   const classes = json.architectures ?? [];
   if (!Array.isArray(classes))
     throw new FormatError(`${where}: architectures must be a list, got ${show(classes)}`);
   const byClass = all.find((one) => one.classes.includes(classes[0] as string));
   const type = json.model_type ?? undefined;
-  const byFields = 'd_model' in json && 'n_layer' in json ? 'mamba_ssm' : undefined;
+  const byFields =
+    'vocabSize' in json ? 'freelunch' : 'd_model' in json && 'n_layer' in json ? 'mamba_ssm' : undefined;
   const found = all.find((one) => one.type === (type ?? byClass?.type ?? byFields));
   if (found === undefined)
     throw new UnsupportedError(

@@ -19,12 +19,10 @@ export function endOfString(text: string, start: number): number {
 /** How Transformers 5 writes numbers that JSON does not have: `{"__float__": "Infinity"}`. */
 const tag = '__float__';
 const special: Readonly<Record<string, number>> = { Infinity, '-Infinity': -Infinity, NaN };
-/** The same words by their first letters. */
-const words: Readonly<Record<string, string | undefined>> = { I: 'Infinity', '-': '-Infinity', N: 'NaN' };
 
 /**
- * JSON as Python writes it: `NaN` and `Infinity` may stand bare, and become what Transformers 5 writes instead of them,
- * which {@link plain} reads.
+ * JSON as Python writes it: `NaN` and `Infinity` may stand bare. NaN becomes what Transformers 5 writes for it, which
+ * {@link plain} reads.
  *
  * @throws FormatError
  */
@@ -32,10 +30,10 @@ export function parseJson(text: string, where: string): unknown {
   let standard = '';
   let from = 0;
   for (let i = 0; i < text.length;) {
-    const word = words[text[i]];
+    const word = text[i] === 'N' ? 'NaN' : 'Infinity';
     if (text[i] === '"') i = endOfString(text, i);
-    else if (word !== undefined && text.startsWith(word, i)) {
-      standard += `${text.slice(from, i)}{"${tag}":"${word}"}`;
+    else if (text.startsWith(word, i)) {
+      standard += text.slice(from, i) + (word === 'NaN' ? `{"${tag}":"NaN"}` : '1e999');
       from = i += word.length;
     } else i++;
   }

@@ -61,7 +61,7 @@ export class Part {
   oneOf<const T extends string>(key: string, absent: T, ...others: readonly T[]): T {
     const value = this.get(key);
     if (value !== undefined && value !== absent && !others.includes(value as T))
-      this.fail(key, `one of ${[absent, ...others].map((one) => `'${one}'`).join(', ')}`);
+      this.fail(key, eitherOf([absent, ...others]));
     return (value as T | undefined) ?? absent;
   }
 
@@ -72,4 +72,12 @@ export class Part {
 
 export function fail(where: string, name: string, wanted: string, got: unknown): never {
   throw new ArgumentError(`${where}: ${name} must be ${wanted}, got ${show(got)}`);
+}
+
+/** `'a', 'b' or 'c'`, and from five on `one of 'a', 'b' ...`: values that a message offers. */
+export function eitherOf(values: readonly string[]): string {
+  const quoted = values.map((value) => `'${value}'`);
+  return values.length > 4
+    ? `one of ${quoted.join(', ')}`
+    : `${quoted.slice(0, -1).join(', ')} or ${quoted.at(-1)}`;
 }

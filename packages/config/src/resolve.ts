@@ -1,6 +1,6 @@
 import { limits } from './limits.js';
 import { mixerTypes, resolveMixer } from './mixers.js';
-import { fail, Part } from './part.js';
+import { eitherOf, fail, Part } from './part.js';
 import type {
   MixerConfig,
   ModelConfig,
@@ -20,13 +20,12 @@ export const modelOptions: readonly (keyof ModelConfig)[] = ['vocabSize', 'dMode
 
 /** A part that may be given by its type alone. @returns an object whose type is one of `types` */
 function typed<T extends string>(where: string, name: string, value: unknown, types: readonly T[]): Typed<T> {
-  const wanted = () => types.map((type) => `'${type}'`).join(', ').replace(/, (?=[^,]*$)/, ' or '); // prettier-ignore
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
     const { type } = value as { type?: unknown };
-    if (!types.includes(type as T)) fail(where, `${name}.type`, wanted(), type);
+    if (!types.includes(type as T)) fail(where, `${name}.type`, eitherOf(types), type);
     return { ...value, type: type as T };
   }
-  if (!types.includes(value as T)) fail(where, name, wanted(), value);
+  if (!types.includes(value as T)) fail(where, name, eitherOf(types), value);
   return { type: value as T };
 }
 

@@ -213,7 +213,8 @@ interface Layers {
 
 export type ResolvedMlp =
   | { type: 'none' }
-  | ({ type: 'relu' | 'swiglu' } & Layers)
+  | ({ type: 'relu' } & Layers)
+  | ({ type: 'swiglu' } & Layers)
   | ({ type: 'gelu'; approximate: 'tanh' | 'none' } & Layers);
 
 export type ResolvedPosition =

@@ -1,4 +1,5 @@
-export * from './config.js';
+export { configJson, resolveConfig } from '@freelunch/config';
+export type * from '@freelunch/config';
 export { createModel, LanguageModel } from './language-model.js';
 export type { ForwardOptions, LossOptions, ModelState, Tokens } from './language-model.js';
 export type { GenerateOptions } from './generate.js';
@@ -22,6 +23,6 @@ export {
   saveSafetensors,
 } from './checkpoints/safetensors.js';
 export type { ByteProgress, ReadOptions, SaveOptions } from './checkpoints/safetensors.js';
-export { configJson, loadPretrained, savePretrained } from './checkpoints/checkpoint.js';
+export { loadPretrained, savePretrained } from './checkpoints/checkpoint.js';
 export type { LoadPretrainedOptions, SavePretrainedOptions } from './checkpoints/checkpoint.js';
 export type { FolderSource } from './checkpoints/folder.js';

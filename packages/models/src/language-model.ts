@@ -6,9 +6,15 @@
  *   logits = head(norm_f(x[nLayers]))
  */
 import { createTape, type Tape } from '@freelunch/autograd';
+import {
+  checkComputable,
+  type ModelConfig,
+  resolveConfig,
+  type ResolvedConfig,
+  type ResolvedMixer,
+} from '@freelunch/config';
 import { ArgumentError, DisposedError, type Kernels, ShapeError, Tensor } from '@freelunch/kernels';
 import { random } from '@freelunch/random';
-import { type MixerConfig, type ModelConfig, type ResolvedConfig, resolveConfig } from './config.js';
 import { deltaRule } from './mixers/delta-rule.js';
 import { type GenerateOptions, generateRow, generateRows } from './generate.js';
 import { linearAttention } from './mixers/linear-attention.js';
@@ -71,7 +77,7 @@ interface Block {
   mlp: Mlp | undefined;
 }
 
-function createMixer(mixer: MixerConfig, config: ResolvedConfig, branches: number): Mixer | undefined {
+function createMixer(mixer: ResolvedMixer, config: ResolvedConfig, branches: number): Mixer | undefined {
   const { dModel, position, norm, naming } = config;
   switch (mixer.type) {
     case 'mamba':
@@ -482,8 +488,11 @@ class LayerStates implements ModelState {
  *
  *   const model = createModel(k, { vocabSize: 256, dModel: 64, nLayers: 2, mixer: { type: 'mamba' } });
  *
- * @throws ArgumentError naming the field of the config, what it must be and what it is
+ * @throws ArgumentError naming the field of the config, what it must be and what it is; UnsupportedError naming what
+ *   configs can say, for costs, and models cannot compute
  */
 export function createModel(k: Kernels, config: ModelConfig): LanguageModel {
-  return new LanguageModel(k, resolveConfig(config));
+  const resolved = resolveConfig(config, 'createModel');
+  checkComputable(resolved, 'createModel');
+  return new LanguageModel(k, resolved);
 }

@@ -5,7 +5,8 @@
 import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers';
 import { FormatError } from '@freelunch/kernels';
 import { type FolderSource, openFolder, readJson } from './checkpoints/folder.js';
-import { isObject, shown } from './checkpoints/json.js';
+import { isObject } from '@freelunch/config';
+import { shown } from './checkpoints/json.js';
 
 const MAXIMUM_BYTES = 200_000_000;
 

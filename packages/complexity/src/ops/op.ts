@@ -1,3 +1,4 @@
+import { fail } from '../check.js';
 import { ceil, Expression, type Size, sum } from '../expression.js';
 
 /** What elements are, for they may be stored in different widths. */
@@ -77,7 +78,7 @@ export const grains: Record<'algorithm' | 'kernel', Grain> = {
 /** A size as a number: in kernels all are. */
 export function numberOf(size: Size): number {
   const value = Expression.of(size).constant;
-  if (value === undefined) throw new RangeError(`cost: sizes of kernels must be numbers, got ${size}`);
+  if (value === undefined) fail('cost', 'sizes of kernels', 'numbers', String(size));
   return value;
 }
 

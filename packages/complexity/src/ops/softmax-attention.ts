@@ -1,9 +1,6 @@
+import type { SparsePattern } from '@freelunch/config';
 import { Expression, minimum, product, type Size, sum } from '../expression.js';
 import { type Grain, numberOf, op, type Op } from './op.js';
-
-/** Block-sparse patterns: see `SparsePattern` of the kernels. */
-export type Sparse =
-  { pattern: 'strided'; stride: number } | { pattern: 'fixed'; stride: number; summary: number };
 
 export interface AttentionSizes {
   batch: Size;
@@ -16,7 +13,7 @@ export interface AttentionSizes {
   valueDim?: Size;
   /** Keys that a query sees, itself included. */
   window?: Size;
-  sparse?: Sparse;
+  sparse?: SparsePattern;
   /** Width of a block of a sparse pattern, as a variable; `sparse.stride` if absent. */
   stride?: Size;
   alibi?: boolean;
@@ -42,7 +39,7 @@ export function visibleKeys(
 }
 
 /** The same, counted. */
-function countVisible(position: number, sparse: Sparse, window: number): number {
+function countVisible(position: number, sparse: SparsePattern, window: number): number {
   const { stride } = sparse;
   const oldest = Math.max(0, position - window + 1);
   let count = 0;

@@ -1,6 +1,7 @@
 /** Configs of models: built in, or from JSON files. */
 import { basename } from 'node:path';
-import { fromHuggingFace, type ModelConfig } from '@freelunch/complexity';
+import { type ModelConfig, parseJson, readConfig as readConfigJson } from '@freelunch/config';
+import { FreelunchError } from '@freelunch/errors';
 import { InputError, unknownName } from '../errors.js';
 import { readBytes } from './read.js';
 
@@ -60,18 +61,10 @@ export async function readConfig(source: string): Promise<NamedConfig> {
       `${unknownName('model', source, Object.keys(presets)).message}; a file is named with its ending or its folder, as in ./config.json`,
     );
   const text = new TextDecoder().decode(await readBytes(source, LARGEST_BYTES));
-  let json: unknown;
   try {
-    json = JSON.parse(text.replace(/([:,[]\s*-?)Infinity\b/g, '$11e999'));
+    return { name: basename(source), config: readConfigJson(parseJson(text, source), source).config };
   } catch (cause) {
-    throw new InputError(`${source} is not JSON: ${(cause as Error).message.split('\n')[0]}`, { cause });
-  }
-  if (typeof json !== 'object' || json === null || Array.isArray(json))
-    throw new InputError(`${source} must hold a config, an object`);
-  try {
-    const config = 'vocabSize' in json ? (json as ModelConfig) : fromHuggingFace(json as object as never);
-    return { name: basename(source), config };
-  } catch (cause) {
-    throw new InputError(`${source}: ${(cause as Error).message}`, { cause });
+    if (!(cause instanceof FreelunchError)) throw cause;
+    throw new InputError(cause.message.split('\n')[0], { cause });
   }
 }

@@ -2,15 +2,23 @@
  * Checkpoints as Hugging Face has them: a folder with config.json and model.safetensors, or shards of it with
  * model.safetensors.index.json. Weights go from the file into WASM memory piece by piece and are never held twice.
  */
+import {
+  checkComputable,
+  configJson,
+  formatJson,
+  isObject,
+  readConfig,
+  resolveConfig,
+  type ResolvedConfig,
+} from '@freelunch/config';
 import { ArgumentError, checkOptions, FormatError, show } from '@freelunch/errors';
 import type { Kernels } from '@freelunch/kernels';
 import { fileError, nodeModules } from '../files/node.js';
 import { makeFolder, type StagedFile, stageFile, syncFolder } from '../files/write.js';
+import { renamingOf } from './architectures/index.js';
 import type { ByteSource } from './byte-source.js';
-import { resolveConfig, type ResolvedConfig } from '../config.js';
 import { type Folder, type FolderSource, openFolder, readJson } from './folder.js';
-import { readConfig, writeConfig } from '../hugging-face.js';
-import { formatJson, isObject, shown } from './json.js';
+import { shown } from './json.js';
 import { describeModel, LanguageModel } from '../language-model.js';
 import { namesOf } from './names.js';
 import { Missing } from './placeholder.js';
@@ -210,10 +218,10 @@ function checkLayers(nLayers: unknown, shards: readonly Shard[], where: string):
 
 function resolve(where: string, config: Parameters<typeof resolveConfig>[0]): ResolvedConfig {
   try {
-    return resolveConfig(config);
+    return resolveConfig(config, where);
   } catch (cause) {
     if (!(cause instanceof ArgumentError)) throw cause;
-    throw new FormatError(`${where}: ${cause.message.replace('createModel: ', '')}`, { cause });
+    throw new FormatError(cause.message, { cause });
   }
 }
 
@@ -250,9 +258,11 @@ export async function loadPretrained(
   try {
     checkLayers(published.config.nLayers, shards, folder.name);
     const config = resolve('config.json', published.config);
+    checkComputable(config, 'config.json');
+    const rename = renamingOf(published.architecture, config, 'config.json');
     const { specs } = describeModel(config);
     const entries = shards.flatMap(({ header }) => [...header.entries.values()]);
-    const plan = makePlan(config, specs, entries, published.rename, folder.name);
+    const plan = makePlan(config, specs, entries, rename, folder.name);
     for (const { name, shape } of specs) parameters.set(name, k.empty(shape));
     const embedding = parameters.get(namesOf(config).embedding)!;
     await readWeights(folder, shards, plan, parameters, embedding, options);
@@ -269,9 +279,6 @@ export interface SavePretrainedOptions extends Pick<SaveOptions, 'dtype'> {
   /** Splits the weights into files of at most so many bytes, but for a tensor that alone is larger. One file if absent. */
   maxShardBytes?: number;
 }
-
-/** The text of a model's config.json: in Hugging Face's form where it says all of the model, else in our own. */
-export const configJson = (config: ResolvedConfig): string => formatJson(writeConfig(config));
 
 const fiveDigits = (n: number): string => String(n).padStart(5, '0');
 

@@ -1,7 +1,7 @@
+import { parseJson } from '@freelunch/config';
 import { ArgumentError, FormatError, show, UnsupportedError } from '@freelunch/errors';
 import { codeOf, hasFiles, nodeModules } from '../files/node.js';
 import { blobSource, type ByteSource, fileSource, readAll } from './byte-source.js';
-import { parseJson } from './json.js';
 import { Missing, refusePlaceholder, TELLING_BYTES } from './placeholder.js';
 import { checkTimeout, fetchFile, type UrlOptions } from './url-source.js';
 

@@ -1,4 +1,4 @@
-import type { ResolvedConfig } from '../config.js';
+import type { ResolvedConfig } from '@freelunch/config';
 
 /** Where a model's parameters stand in checkpoints: prefixes that end in a dot, and names. */
 export interface Names {

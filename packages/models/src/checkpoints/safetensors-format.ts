@@ -1,5 +1,6 @@
 import { FormatError } from '@freelunch/kernels';
-import { endOfString, isObject, shown } from './json.js';
+import { endOfString, isObject } from '@freelunch/config';
+import { shown } from './json.js';
 
 /** Element types of safetensors files, with their width in bytes. */
 export const dtypeBytes = {

@@ -5,14 +5,14 @@
  *   q, k, v  queries, keys, values of width headDim; q and k have length 1     beta  how far to correct, 0 to 1
  */
 import type { Tape } from '@freelunch/autograd';
+import type { ResolvedDeltaRule } from '@freelunch/config';
 import type { Kernels } from '@freelunch/kernels';
-import type { DeltaRuleConfig } from '../config.js';
 import { declareHeads } from './linear-attention.js';
 import { keep, linear, linearStep, type Mixer, type MixerState } from './mixer.js';
 import { type FloatTensor, type ParameterList, type Scope, uniform } from './parameters.js';
 
-export function deltaRule(config: DeltaRuleConfig, dModel: number, branches: number): Mixer {
-  const { nHeads, headDim = dModel / nHeads, gated = false } = config;
+export function deltaRule(config: ResolvedDeltaRule, dModel: number, branches: number): Mixer {
+  const { nHeads, headDim, gated } = config;
   const width = nHeads * headDim;
   const options = { l2Normalize: true, scale: 1 / Math.sqrt(headDim) };
 

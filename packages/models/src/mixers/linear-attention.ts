@@ -7,8 +7,8 @@
  *   decay, gate  natural logs of the forget factor
  */
 import type { Tape } from '@freelunch/autograd';
+import type { ResolvedLinearAttention } from '@freelunch/config';
 import type { Kernels } from '@freelunch/kernels';
-import type { LinearAttentionConfig } from '../config.js';
 import { outputDeviation } from './mamba.js';
 import { keep, linear, linearStep, type Mixer, type MixerState } from './mixer.js';
 import { type FloatTensor, type Initializer, type ParameterList, type Scope, uniform } from './parameters.js';
@@ -41,10 +41,8 @@ export function declareHeads(
   list.weight(`${prefix}o_proj.weight`, [dModel, dValues], outputDeviation(dValues, branches));
 }
 
-export function linearAttention(config: LinearAttentionConfig, dModel: number, branches: number): Mixer {
-  const { nHeads, headDim = dModel / nHeads, valueDim = headDim } = config;
-  const { featureMap = 'elu1', forget = 'none' } = config;
-  const normalize = config.normalize ?? forget === 'none';
+export function linearAttention(config: ResolvedLinearAttention, dModel: number, branches: number): Mixer {
+  const { nHeads, headDim, valueDim, featureMap, normalize, forget } = config;
   const keyWidth = nHeads * headDim;
   const valueWidth = nHeads * valueDim;
   const options = { featureMap, normalize, scale: 1 / Math.sqrt(headDim) };

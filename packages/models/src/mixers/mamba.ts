@@ -6,8 +6,8 @@
  *   delta   step size          A, B, C  the state space              D  skip
  */
 import type { Tape } from '@freelunch/autograd';
+import type { ResolvedMamba } from '@freelunch/config';
 import type { Kernels } from '@freelunch/kernels';
-import type { MambaConfig } from '../config.js';
 import { keep, linear, linearStep, type Mixer, type MixerState } from './mixer.js';
 import {
   type FloatTensor,
@@ -39,10 +39,8 @@ export const stepSizeBias: Initializer = (data, rng) => {
 export const outputDeviation = (fanIn: number, branches: number): Initializer =>
   uniform(1 / Math.sqrt(fanIn * branches));
 
-export function mamba(config: MambaConfig, dModel: number, branches: number): Mixer {
-  const { dState = 16, dConv = 4, expand = 2, bias = false, convBias = true } = config;
-  const dInner = expand * dModel;
-  const dtRank = config.dtRank ?? Math.ceil(dModel / 16);
+export function mamba(config: ResolvedMamba, dModel: number, branches: number): Mixer {
+  const { dState, dConv, dInner, dtRank, bias, convBias } = config;
 
   /** delta (before softplus), B and C from u: each token chooses what the state keeps. */
   const select = (parts: FloatTensor[], dtProj: (dt: FloatTensor) => FloatTensor) => ({

@@ -6,8 +6,8 @@
  *   dt  step size a head       A, B, C  the state space                         D  skip
  */
 import type { Tape } from '@freelunch/autograd';
+import type { ResolvedMamba2 } from '@freelunch/config';
 import type { Kernels } from '@freelunch/kernels';
-import type { Mamba2Config } from '../config.js';
 import { convolve, convolveStep, outputDeviation, stepSizeBias } from './mamba.js';
 import { keep, linear, linearStep, type Mixer, type MixerState } from './mixer.js';
 import {
@@ -26,19 +26,8 @@ const logOfDecays: Initializer = (data, rng) => {
   for (let i = 0; i < data.length; i++) data[i] = ln(1 + 15 * rng.float());
 };
 
-export function mamba2(config: Mamba2Config, dModel: number, branches: number, eps: number): Mixer {
-  const {
-    dState = 128,
-    dConv = 4,
-    expand = 2,
-    headDim = 64,
-    nGroups = 1,
-    bias = false,
-    convBias = true,
-    chunkSize,
-  } = config;
-  const { normBeforeGate = false, dtLimit } = config;
-  const dInner = expand * dModel;
+export function mamba2(config: ResolvedMamba2, dModel: number, branches: number, eps: number): Mixer {
+  const { dState, dConv, dInner, headDim, nGroups, bias, convBias, chunkSize, normBeforeGate, dtLimit } = config;
   const nHeads = dInner / headDim;
   const dGroups = nGroups * dState; // width of B, and of C
   const dMixed = dInner + 2 * dGroups; // channels of the convolution: x, B and C

@@ -3,7 +3,7 @@
  * arXiv:1606.08415) or swiglu (Shazeer 2020, arXiv:2002.05202).
  */
 import type { Tape } from '@freelunch/autograd';
-import type { MlpConfig } from '../config.js';
+import type { ResolvedMlp } from '@freelunch/config';
 import { outputDeviation } from './mamba.js';
 import { linear } from './mixer.js';
 import { type FloatTensor, normal, type ParameterList, type Scope, uniform, zeros } from './parameters.js';
@@ -16,21 +16,20 @@ export interface Mlp {
 
 /** @param conv1d weights stored `[in, out]` under GPT-2's names */
 export function createMlp(
-  config: MlpConfig,
+  config: ResolvedMlp,
   dModel: number,
   branches: number,
   conv1d: boolean,
 ): Mlp | undefined {
   if (config.type === 'none') return undefined;
-  const { type, approximate = 'tanh' } = config;
+  const { type, dHidden, bias } = config;
   if (type === 'swiglu') {
-    const dHidden = config.dHidden ?? Math.ceil((8 * dModel) / 3 / 8) * 8;
     return {
       declare(list, prefix) {
         list.weight(`${prefix}gate_proj.weight`, [dHidden, dModel], uniform(1 / Math.sqrt(dModel)));
         list.weight(`${prefix}up_proj.weight`, [dHidden, dModel], uniform(1 / Math.sqrt(dModel)));
         list.weight(`${prefix}down_proj.weight`, [dModel, dHidden], outputDeviation(dHidden, branches));
-        if (!config.bias) return;
+        if (!bias) return;
         for (const [name, width] of [
           ['gate_proj', dHidden],
           ['up_proj', dHidden],
@@ -48,8 +47,7 @@ export function createMlp(
         ),
     };
   }
-  const dHidden = config.dHidden ?? 4 * dModel;
-  const bias = config.bias ?? true;
+  const approximate = config.type === 'gelu' ? config.approximate : undefined;
   const [first, last] = conv1d ? ['c_fc', 'c_proj'] : ['fc1', 'fc2'];
   const apply = (t: Tape, p: Scope, name: string, x: FloatTensor) =>
     t.matmul({ a: x, b: p.get(`${name}.weight`), transposeB: !conv1d, bias: p.find(`${name}.bias`) });

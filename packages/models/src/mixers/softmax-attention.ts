@@ -6,8 +6,8 @@
  *   position  of a token in its sequence                         window  keys that a query sees, itself included
  */
 import type { Tape } from '@freelunch/autograd';
+import type { ResolvedPosition, ResolvedSoftmaxAttention } from '@freelunch/config';
 import type { Kernels } from '@freelunch/kernels';
-import type { PositionConfig, SoftmaxAttentionConfig } from '../config.js';
 import { outputDeviation } from './mamba.js';
 import { linear, linearStep, type Mixer, type MixerState } from './mixer.js';
 import { type FloatTensor, normal, type ParameterList, type Scope, uniform, zeros } from './parameters.js';
@@ -23,15 +23,13 @@ function roomFor(length: number): number {
 
 /** @param fused one projection for q, k and v, stored `[in, out]`, as GPT-2 has it */
 export function softmaxAttention(
-  config: SoftmaxAttentionConfig,
+  config: ResolvedSoftmaxAttention,
   dModel: number,
   branches: number,
-  position: PositionConfig,
+  position: ResolvedPosition,
   fused: boolean,
 ): Mixer {
-  const { nHeads, headDim = dModel / nHeads, valueDim = headDim, window, sparse } = config;
-  const nKvHeads = config.nKvHeads ?? nHeads;
-  const bias = config.bias ?? fused;
+  const { nHeads, nKvHeads, headDim, valueDim, window, sparse, bias } = config;
   const qWidth = nHeads * headDim;
   const kWidth = nKvHeads * headDim;
   const vWidth = nKvHeads * valueDim;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { cost } from './cost.js';
-import { fromHuggingFace } from './hugging-face.js';
+import { fromHuggingFace } from '@freelunch/config';
 
 const paramsOf = (config: Parameters<typeof fromHuggingFace>[0]) =>
   cost(fromHuggingFace(config), { mode: 'decode', promptLength: 1 }).params;
@@ -169,7 +169,7 @@ describe('fromHuggingFace', () => {
       { model_type: 'bert', vocab_size: 1, hidden_size: 1, num_hidden_layers: 1 },
       'model_type must be one of',
     ],
-    [{ model_type: 'gpt2', n_embd: 8 }, 'vocab_size must be a number, got undefined'],
+    [{ model_type: 'gpt2', n_embd: '8' }, "n_embd must be a whole number from 0 up, got '8'"],
   ])('refuses %j', (config, message) => {
     expect(() => fromHuggingFace(config)).toThrow(message);
   });
