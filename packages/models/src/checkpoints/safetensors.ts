@@ -9,7 +9,8 @@ import { type Kernels, Tensor } from '@freelunch/kernels';
 import { writeDurably } from '../files/write.js';
 import { type ByteSource, bytesSource } from './byte-source.js';
 import { fromBfloat16, fromFloat16, toBfloat16, toFloat16 } from './half-floats.js';
-import { isObject, shown } from './json.js';
+import { isObject } from '@freelunch/config';
+import { shown } from './json.js';
 import { refusePlaceholder, TELLING_BYTES } from './placeholder.js';
 import {
   dtypeBytes,
