@@ -3,7 +3,7 @@ import { FormatError } from '@freelunch/errors';
 /** An object of a JSON file. */
 export type Json = Readonly<Record<string, unknown>>;
 
-export const isObject = (value: unknown): value is Json =>
+export const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
 /** Where the string that begins at `start` ends: behind its closing quote. */

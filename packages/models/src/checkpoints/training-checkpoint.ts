@@ -10,7 +10,7 @@ import type { Tensor } from '@freelunch/kernels';
 import type { LanguageModel } from '../language-model.js';
 import { createPacer } from '../pacer.js';
 import { bytesSource, type ByteSource, fileSource } from './byte-source.js';
-import { endOfString, isObject } from './json.js';
+import { endOfString, isObject } from '@freelunch/config';
 import {
   encodeSafetensors,
   loadSafetensors,
