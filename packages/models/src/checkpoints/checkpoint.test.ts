@@ -407,7 +407,11 @@ describe('a published checkpoint', () => {
     ['an MLP', { d_intermediate: 5 }, /d_intermediate/],
     ['another layer', { ssm_cfg: { layer: 'Mamba3' } }, /layer must be 'Mamba1' or 'Mamba2'/],
     ['a wider skip', { ssm_cfg: { layer: 'Mamba2', D_has_hdim: true } }, /D_has_hdim/],
-    ['an unknown option', { ssm_cfg: { d_stat: 5 } }, /'d_stat' is not a known field; did you mean 'd_state'/],
+    [
+      'an unknown option',
+      { ssm_cfg: { d_stat: 5 } },
+      /'d_stat' is not a known field; did you mean 'd_state'/,
+    ],
   ])('of state-spaces that wants %s gives an UnsupportedError', async (_title, fields, message) => {
     using model = createModel(k, mamba);
     const config = { d_model: 6, n_layer: 2, vocab_size: 11, ...fields };

@@ -27,7 +27,8 @@ const logOfDecays: Initializer = (data, rng) => {
 };
 
 export function mamba2(config: ResolvedMamba2, dModel: number, branches: number, eps: number): Mixer {
-  const { dState, dConv, dInner, headDim, nGroups, bias, convBias, chunkSize, normBeforeGate, dtLimit } = config;
+  const { dState, dConv, dInner, headDim, nGroups, bias, convBias, chunkSize, normBeforeGate, dtLimit } =
+    config;
   const nHeads = dInner / headDim;
   const dGroups = nGroups * dState; // width of B, and of C
   const dMixed = dInner + 2 * dGroups; // channels of the convolution: x, B and C
