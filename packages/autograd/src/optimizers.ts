@@ -1,4 +1,5 @@
-import { ArgumentError, FormatError, type Kernels, type Tensor } from '@freelunch/kernels';
+import { checkOptions, show } from '@freelunch/errors';
+import { ArgumentError, FormatError, type Kernels, Tensor } from '@freelunch/kernels';
 
 type FloatTensor = Tensor<'float32'>;
 
@@ -22,7 +23,7 @@ export interface Optimizer extends Disposable {
   /** Steps done. */
   readonly step: number;
   /**
-   * One step. A parameter without a gradient stays as it is.
+   * One step. A parameter without a gradient stays as it is; if an argument is wrong, all do.
    *
    * @param gradients     as `tape.backward` gives them
    * @param learningRate  of this step, from 0 up
@@ -42,6 +43,52 @@ interface Slot {
   state: FloatTensor[];
 }
 
+/** @throws ArgumentError unless it is a number that `fits` */
+function checkNumber(
+  where: string,
+  name: string,
+  value: unknown,
+  wanted: string,
+  fits: (x: number) => boolean,
+): void {
+  if (typeof value !== 'number' || !fits(value))
+    throw new ArgumentError(`${where}: ${name} must be ${wanted}, got ${show(value)}`);
+}
+
+const checkNotNegative = (where: string, name: string, value: unknown) =>
+  checkNumber(where, name, value, 'a finite number from 0 up', (x) => x >= 0 && x < Infinity);
+
+const checkFactor = (where: string, name: string, value: unknown) =>
+  checkNumber(where, name, value, 'a number from 0 up, below 1', (x) => x >= 0 && x < 1);
+
+/** The parameters of all groups by name, each with its weight decay. @throws ArgumentError if a group is not one */
+function takeParameters(
+  where: string,
+  given: ParameterGroup | readonly ParameterGroup[],
+  weightDecay: number,
+): Map<string, { parameter: FloatTensor; weightDecay: number }> {
+  const groups: readonly unknown[] = Array.isArray(given) ? given : [given];
+  const found = new Map<string, { parameter: FloatTensor; weightDecay: number }>();
+  for (const group of groups) {
+    if (typeof group !== 'object' || group === null)
+      throw new ArgumentError(`${where}: a group must be an object with parameters, got ${show(group)}`);
+    checkOptions(`${where}: group`, group, ['parameters', 'weightDecay']);
+    const { parameters, weightDecay: decay = weightDecay } = group as ParameterGroup;
+    checkNotNegative(where, 'weightDecay', decay);
+    if (!(parameters instanceof Map))
+      throw new ArgumentError(
+        `${where}: parameters must be a Map of tensors by name, got ${show(parameters)}`,
+      );
+    for (const [name, parameter] of parameters as ReadonlyMap<string, unknown>) {
+      if (!(parameter instanceof Tensor) || parameter.dtype !== 'float32')
+        throw new ArgumentError(`${where}: ${name} must be a float32 tensor, got ${show(parameter)}`);
+      if (found.has(name)) throw new ArgumentError(`${where}: ${name} must be in one group, got it in two`);
+      found.set(name, { parameter: parameter as FloatTensor, weightDecay: decay });
+    }
+  }
+  return found;
+}
+
 /** @param roles names of the tensors that are kept for each parameter, zeros at first */
 function createOptimizer(
   k: Kernels,
@@ -51,61 +98,72 @@ function createOptimizer(
   weightDecay: number,
   updateOne: (slot: Slot, gradient: Tensor, step: number, learningRate: number) => void,
 ): Optimizer {
-  const groups = Array.isArray(given) ? (given as readonly ParameterGroup[]) : [given as ParameterGroup];
+  checkNotNegative(where, 'weightDecay', weightDecay);
   const slots = new Map<string, Slot>();
-  const decayOf = (group: ParameterGroup) => group.weightDecay ?? weightDecay;
-  for (const group of groups) {
-    const decay = decayOf(group);
-    if (!(decay >= 0 && decay < Infinity))
-      throw new ArgumentError(`${where}: weightDecay must be a finite number from 0 up, got ${decay}`);
-  }
-  // In a scope: where memory ends before all is made, nothing of it stays.
-  k.scope(() => {
-    for (const group of groups) {
-      for (const [name, parameter] of group.parameters) {
-        if (slots.has(name)) throw new ArgumentError(`${where}: ${name} must be in one group, got it in two`);
-        const state = roles.map(() => k.zeros(parameter.shape));
-        slots.set(name, { parameter, weightDecay: decayOf(group), state });
-      }
-    }
-    return Array.from(slots.values(), ({ state }) => state);
-  });
   const tensors = new Map<string, FloatTensor>();
+  const dispose = () => {
+    for (const slot of slots.values()) for (const tensor of slot.state) tensor.dispose();
+  };
+  try {
+    for (const [name, { parameter, weightDecay: decay }] of takeParameters(where, given, weightDecay)) {
+      // As long as the parameter lives: the scope in which the optimiser is made may end long before.
+      const state = k.alongside(parameter, () => roles.map(() => k.zeros(parameter.shape)));
+      slots.set(name, { parameter, weightDecay: decay, state });
+    }
+  } catch (error) {
+    dispose();
+    throw error;
+  }
   roles.forEach((role, i) => {
     for (const [name, slot] of slots) tensors.set(`${role}.${name}`, slot.state[i]);
   });
   let step = 0;
-  const dispose = () => {
-    for (const tensor of tensors.values()) tensor.dispose();
-  };
   return {
     get step() {
       return step;
     },
     update(gradients, learningRate) {
-      step++;
-      for (const slot of slots.values()) {
-        const gradient = gradients.get(slot.parameter);
-        if (gradient !== undefined) updateOne(slot, gradient, step, learningRate);
+      if (!(gradients instanceof Map))
+        throw new ArgumentError(`${where}: gradients must be a Map from parameters, got ${show(gradients)}`);
+      checkNotNegative(where, 'learningRate', learningRate);
+      const found: [Slot, Tensor][] = [];
+      // All are looked at before one is used: an update happens whole or not at all.
+      for (const [name, slot] of slots) {
+        const gradient: unknown = gradients.get(slot.parameter);
+        if (gradient === undefined) continue;
+        const { shape } = slot.parameter;
+        if (!(gradient instanceof Tensor) || gradient.disposed || gradient.shape.join() !== shape.join())
+          throw new ArgumentError(
+            `${where}: the gradient of ${name} must be a tensor of shape [${shape.join(', ')}], got ${gradient instanceof Tensor ? String(gradient) : show(gradient)}`,
+          );
+        found.push([slot, gradient]);
       }
+      step++;
+      for (const [slot, gradient] of found) updateOne(slot, gradient, step, learningRate);
     },
     get state() {
       return { step, tensors };
     },
     load(state) {
-      if (!Number.isSafeInteger(state.step) || state.step < 0)
-        throw new FormatError(`${where}: step must be a whole number from 0 up, got ${state.step}`);
+      if (typeof state !== 'object' || state === null || !((state.tensors as unknown) instanceof Map))
+        throw new FormatError(
+          `${where}: the state must have a step and a Map of tensors, got ${show(state)}`,
+        );
+      const { step: done, tensors: sources } = state;
+      if (!Number.isSafeInteger(done) || done < 0)
+        throw new FormatError(`${where}: step must be a whole number from 0 up, got ${show(done)}`);
+      const found: [FloatTensor, Tensor][] = [];
       for (const [name, target] of tensors) {
-        const source = state.tensors.get(name);
+        const source: unknown = sources.get(name);
         if (source === undefined) throw new FormatError(`${where}: the state must have ${name}, got none`);
-        if (source.dtype !== 'float32' || source.size !== target.size) {
-          throw new FormatError(
-            `${where}: ${name} must have ${target.size} float32 elements, got ${source.size} of ${source.dtype}`,
-          );
+        if (!(source instanceof Tensor) || source.dtype !== 'float32' || source.size !== target.size) {
+          const got = source instanceof Tensor ? `${source.size} of ${source.dtype}` : show(source);
+          throw new FormatError(`${where}: ${name} must have ${target.size} float32 elements, got ${got}`);
         }
+        found.push([target, source]);
       }
-      for (const [name, target] of tensors) target.set(state.tensors.get(name)!.data);
-      step = state.step;
+      for (const [target, source] of found) target.set(source.data);
+      step = done;
     },
     dispose,
     [Symbol.dispose]: dispose,
@@ -136,8 +194,13 @@ export interface AdamWOptions {
 export function adamW(
   k: Kernels,
   groups: ParameterGroup | readonly ParameterGroup[],
-  { beta1, beta2, eps, weightDecay = 0.01 }: AdamWOptions = {},
+  options: AdamWOptions = {},
 ): Optimizer {
+  checkOptions('adamW', options, ['beta1', 'beta2', 'eps', 'weightDecay']);
+  const { beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weightDecay = 0.01 } = options;
+  checkFactor('adamW', 'beta1', beta1);
+  checkFactor('adamW', 'beta2', beta2);
+  checkNumber('adamW', 'eps', eps, 'a finite number from 1e-30 up', (x) => x >= 1e-30 && x < Infinity);
   const update = (
     { parameter, weightDecay: decay, state: [m, v] }: Slot,
     gradient: Tensor,
@@ -163,8 +226,11 @@ export interface SgdOptions {
 export function sgd(
   k: Kernels,
   groups: ParameterGroup | readonly ParameterGroup[],
-  { momentum = 0, weightDecay = 0 }: SgdOptions = {},
+  options: SgdOptions = {},
 ): Optimizer {
+  checkOptions('sgd', options, ['momentum', 'weightDecay']);
+  const { momentum = 0, weightDecay = 0 } = options;
+  checkFactor('sgd', 'momentum', momentum);
   const update = (
     { parameter, weightDecay: decay, state: [velocity] }: Slot,
     gradient: Tensor,

@@ -1,12 +1,14 @@
-import { ArgumentError } from '@freelunch/kernels';
+import { ArgumentError, checkOptions, show } from '@freelunch/errors';
 
 /** The learning rate of a step, counted from 1. */
 export type Schedule = (step: number) => number;
 
 function check(where: string, numbers: Record<string, number>, least: number): void {
   for (const [name, value] of Object.entries(numbers)) {
-    if (!(value >= least && value < Infinity))
-      throw new ArgumentError(`${where}: ${name} must be a finite number from ${least} up, got ${value}`);
+    if (typeof value !== 'number' || !(value >= least && value < Infinity))
+      throw new ArgumentError(
+        `${where}: ${name} must be a finite number from ${least} up, got ${show(value)}`,
+      );
   }
 }
 
@@ -19,6 +21,8 @@ export function constant(rate: number): Schedule {
 /** From `peak / warmupSteps` up in even steps to `peak`, then as `after` says; `peak` for good if it is absent. */
 export function linearWarmup(peak: number, warmupSteps: number, after: Schedule = constant(peak)): Schedule {
   check('linearWarmup', { peak, warmupSteps }, 0);
+  if (typeof after !== 'function')
+    throw new ArgumentError(`linearWarmup: after must be a schedule, got ${show(after)}`);
   return (step) => (step < warmupSteps ? (peak * step) / warmupSteps : after(step));
 }
 
@@ -38,11 +42,13 @@ export interface CosineOptions {
  *
  * @see Loshchilov & Hutter 2017, https://arxiv.org/abs/1608.03983
  */
-export function cosine({ peak, totalSteps, warmupSteps = 0, floor = 0 }: CosineOptions): Schedule {
+export function cosine(options: CosineOptions): Schedule {
+  checkOptions('cosine', options ?? null, ['peak', 'totalSteps', 'warmupSteps', 'floor']);
+  const { peak, totalSteps, warmupSteps = 0, floor = 0 } = options;
   check('cosine', { peak, warmupSteps, floor }, 0);
-  if (!(totalSteps > warmupSteps && totalSteps < Infinity))
+  if (typeof totalSteps !== 'number' || !(totalSteps > warmupSteps && totalSteps < Infinity))
     throw new ArgumentError(
-      `cosine: totalSteps must be above warmupSteps = ${warmupSteps}, got ${totalSteps}`,
+      `cosine: totalSteps must be above warmupSteps = ${warmupSteps}, got ${show(totalSteps)}`,
     );
   return linearWarmup(peak, warmupSteps, (step) => {
     const share = Math.min((step - warmupSteps) / (totalSteps - warmupSteps), 1);

@@ -86,11 +86,11 @@ describe('a tape', () => {
     k.scope(() => {
       const x = normal([2, 6]);
       expectGradients([x], (t) => {
-        const [a, b, c] = t.split(x, [2, 1, 3]);
-        const joined = t.concat([t.silu({ x: c }), a, a]);
+        const [a, b, c] = t.split({ x, sizes: [2, 1, 3] });
+        const joined = t.concat({ parts: [t.silu({ x: c }), a, a] });
         return t.add({ a: weighted(t, joined), b: weighted(t, t.reshape(t.exp({ x: b }), [2]), 2) });
       });
-      expectGradients([x], (t) => weighted(t, t.split(x, [2, 4])[1]));
+      expectGradients([x], (t) => weighted(t, t.split({ x, sizes: [2, 4] })[1]));
     });
   });
 
@@ -100,7 +100,7 @@ describe('a tape', () => {
       const gain = normal([4]);
       expectGradients([x, w, gain], (t) => {
         const h = t.rmsNorm({ x, weight: gain });
-        const parts = t.split(t.matmul({ a: h, b: w }), [4, 4, 4]);
+        const parts = t.split({ x: t.matmul({ a: h, b: w }), sizes: [4, 4, 4] });
         const [q, key, v] = parts.map((part) => t.reshape(part, [1, 3, 2, 2]));
         const { o } = t.softmaxAttention({ q, k: key, v, causal: true });
         return weighted(t, t.add({ a: x, b: t.reshape(o, [1, 3, 4]) }));

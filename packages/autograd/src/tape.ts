@@ -1,4 +1,5 @@
-import { FreelunchError, type Kernels, ShapeError, Tensor } from '@freelunch/kernels';
+import { ArgumentError, FreelunchError, type Kernels, ShapeError, Tensor } from '@freelunch/kernels';
+import { show } from '@freelunch/errors';
 import { type ArgsOf, type Differentiable, type ResultOf, type Rule, rules } from './rules.js';
 
 /** One recorded call: what went in, what came out, and how gradients flow back. */
@@ -23,6 +24,34 @@ export function gradientName(name: string): string {
   return /[A-Z]/.test(name.slice(1)) ? `d${name[0].toUpperCase()}${name.slice(1)}` : `d${name}`;
 }
 
+/**
+ * A copy of a call's arguments, each read once: the backward pass uses what the forward pass did, whatever the caller
+ * does with the object or its lists in between. What is no object goes on to the kernel, which refuses it.
+ */
+function takeArguments<Args extends object>(args: Args): Args {
+  if (typeof args !== 'object' || args === null || Array.isArray(args)) return args;
+  const taken = { ...args } as Record<string, unknown>;
+  for (const [name, value] of Object.entries(taken)) {
+    if (Array.isArray(value)) taken[name] = value.slice();
+    else if (typeof value === 'object' && value !== null && !(value instanceof Tensor))
+      taken[name] = { ...value };
+  }
+  return taken as Args;
+}
+
+/** @throws ArgumentError unless they are tensors */
+function takeTensors(where: string, name: string, tensors: Iterable<Tensor>): Set<Tensor> {
+  if (typeof (tensors as Partial<Iterable<Tensor>> | null)?.[Symbol.iterator] !== 'function')
+    throw new ArgumentError(`${where}: ${name} must be tensors, got ${show(tensors)}`);
+  const taken = new Set<Tensor>();
+  for (const tensor of tensors) {
+    if (!(tensor instanceof Tensor))
+      throw new ArgumentError(`${where}: ${name} must be tensors, got ${show(tensor)} among them`);
+    taken.add(tensor);
+  }
+  return taken;
+}
+
 class TapeCore {
   readonly k: Kernels;
   readonly #entries: Entry[] = [];
@@ -32,8 +61,10 @@ class TapeCore {
   #recording: boolean;
 
   constructor(k: Kernels, watched: Iterable<Tensor> = []) {
+    if (typeof (k as Partial<Kernels> | null)?.scope !== 'function')
+      throw new ArgumentError(`createTape: k must be kernels, got ${show(k)}`);
     this.k = k;
-    this.#watched = new Set(watched);
+    this.#watched = takeTensors('createTape', 'watched', watched);
     this.#tracked = new Set(this.#watched);
     this.#recording = this.#tracked.size > 0;
     for (const op of Object.keys(rules) as Differentiable[]) {
@@ -54,7 +85,7 @@ class TapeCore {
 
   /** Wants gradients of these tensors too, in what is computed from now on. */
   watch(tensors: Iterable<Tensor>): void {
-    for (const tensor of tensors) {
+    for (const tensor of takeTensors('watch', 'tensors', tensors)) {
       this.#watched.add(tensor);
       this.#tracked.add(tensor);
     }
@@ -73,23 +104,27 @@ class TapeCore {
   }
 
   /** `a + b`, of one shape. Both gradients are the upstream one: it is shared, where `k.addBackward` copies it. */
-  add({ a, b }: ArgsOf<'add'>): FloatTensor {
-    const y = this.k.add({ a, b });
+  add(args: ArgsOf<'add'>): FloatTensor {
+    const taken = takeArguments(args);
+    const y = this.k.add(taken);
+    const { a, b } = taken;
     this.#record([a, b], [y], ([dy]) => [dy?.reshape(a.shape), dy?.reshape(b.shape)]);
     return y;
   }
 
   /** The same elements under another shape; the gradient goes back under the old one. */
   reshape(x: FloatTensor, shape: readonly number[]): FloatTensor {
+    if (!(x instanceof Tensor)) throw new ArgumentError(`reshape: x must be a tensor, got ${show(x)}`);
     const y = x.reshape(shape);
     this.#record([x], [y], ([dy]) => [dy?.reshape(x.shape)]);
     return y;
   }
 
   /** Cuts the last axis into parts. @returns tensors of widths `sizes`, which add up to the width of `x` */
-  split(x: FloatTensor, sizes: readonly number[]): FloatTensor[] {
-    const parts = this.k.split({ x, sizes });
-    this.#record([x], parts, (upstream) =>
+  split(args: { x: FloatTensor; sizes: readonly number[] }): FloatTensor[] {
+    const taken = takeArguments(args);
+    const parts = this.k.split(taken);
+    this.#record([taken.x], parts, (upstream) =>
       this.k.scope(() => [
         this.k.concat({
           parts: parts.map((part, i) => (upstream[i] as FloatTensor) ?? this.k.zeros(part.shape)),
@@ -100,8 +135,10 @@ class TapeCore {
   }
 
   /** Puts tensors side by side along the last axis. */
-  concat(parts: readonly FloatTensor[]): FloatTensor {
-    const y = this.k.concat({ parts });
+  concat(args: { parts: readonly FloatTensor[] }): FloatTensor {
+    const taken = takeArguments(args);
+    const y = this.k.concat(taken);
+    const { parts } = taken;
     const sizes = parts.map((part) => part.shape.at(-1)!);
     this.#record(parts, [y], ([dy]) => this.k.split({ x: dy as FloatTensor, sizes }));
     return y;
@@ -116,12 +153,18 @@ class TapeCore {
    */
   checkpoint(fn: (tape: Tape) => FloatTensor, inputs: readonly FloatTensor[]): FloatTensor {
     const { k } = this;
-    const y = k.scope(() => fn(createTape(k)));
-    this.#record(inputs, [y], ([dy]) =>
+    const taken = [...takeTensors('checkpoint', 'inputs', inputs)];
+    const y = k.scope(() => {
+      const result: unknown = typeof fn === 'function' ? fn(createTape(k)) : fn;
+      if (!(result instanceof Tensor))
+        throw new ArgumentError(`checkpoint: fn must return one tensor, got ${show(result)}`);
+      return result as FloatTensor;
+    });
+    this.#record(taken, [y], ([dy]) =>
       k.scope(() => {
-        const tape = createTape(k, inputs);
+        const tape = createTape(k, taken);
         const gradients = tape.backward(fn(tape), dy);
-        return inputs.map((tensor) => gradients.get(tensor));
+        return taken.map((tensor) => gradients.get(tensor));
       }),
     );
     return y;
@@ -144,6 +187,8 @@ class TapeCore {
         `backward: output must have one element where upstream is absent, got [${output.shape.join(', ')}]`,
       );
     }
+    if (upstream !== undefined && !(upstream instanceof Tensor))
+      throw new ArgumentError(`backward: upstream must be a tensor, got ${show(upstream)}`);
     if (upstream !== undefined && upstream.shape.join() !== output.shape.join()) {
       throw new ShapeError(
         `backward: upstream must be shaped like output, [${output.shape.join(', ')}], got [${upstream.shape.join(', ')}]`,
@@ -199,7 +244,8 @@ class TapeCore {
     this.#entries.push({ inputs, outputs, vjp });
   }
 
-  #call<Op extends Differentiable>(op: Op, args: Record<string, unknown>): unknown {
+  #call<Op extends Differentiable>(op: Op, given: Record<string, unknown>): unknown {
+    const args = takeArguments(given);
     const kernels = this.k as unknown as Record<string, AnyFunction>;
     const rule = rules[op] as unknown as Rule<Differentiable>;
     const result = kernels[op](args);
@@ -210,10 +256,10 @@ class TapeCore {
       inputNames.map((name) => args[name] as Tensor),
       outputNames.map((name) => results[name]),
       (upstream) => {
-        const given: Record<string, unknown> = { ...args };
-        for (const name of rule.saved ?? []) given[name] = results[name];
-        outputNames.forEach((name, i) => (given[gradientName(name)] = upstream[i]));
-        const gradients = kernels[`${op}Backward`](given) as Record<string, Tensor | undefined>;
+        const all: Record<string, unknown> = { ...args };
+        for (const name of rule.saved ?? []) all[name] = results[name];
+        outputNames.forEach((name, i) => (all[gradientName(name)] = upstream[i]));
+        const gradients = kernels[`${op}Backward`](all) as Record<string, Tensor | undefined>;
         return inputNames.map((name) => gradients[gradientName(name)]);
       },
     );

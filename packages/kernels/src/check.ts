@@ -1,6 +1,5 @@
-import { ArgumentError, DisposedError, DTypeError, ShapeError } from './errors.js';
+import { ArgumentError, DisposedError, DTypeError, ShapeError, show } from '@freelunch/errors';
 import type { Context } from './context.js';
-import { show } from '@freelunch/errors';
 import { type DType, isTensor, type Tensor } from './tensor.js';
 
 /** A size in a wanted shape: a name that is bound where it first occurs, or a number. */

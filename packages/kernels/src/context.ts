@@ -1,7 +1,6 @@
-import { ArgumentError, DisposedError, ShapeError, UnsupportedError } from './errors.js';
+import { ArgumentError, DisposedError, ShapeError, UnsupportedError, show } from '@freelunch/errors';
 import type { Allocator } from './memory.js';
 import type { WasmExports } from './wasm-exports.js';
-import { show } from '@freelunch/errors';
 import {
   checkShape,
   createTensor,

@@ -2,7 +2,7 @@ import { op } from './arguments.js';
 import { Check } from './check.js';
 import type { Context } from './context.js';
 import { checkIds } from './ids.js';
-import type { Tensor } from './tensor.js';
+import { isTensor, type Tensor } from './tensor.js';
 
 /** Arguments of {@link embedding}. */
 export interface EmbeddingArgs {
@@ -12,7 +12,7 @@ export interface EmbeddingArgs {
 
 /** @returns the shape of the output */
 function checkArguments(check: Check, { ids, weight }: EmbeddingArgs): number[] {
-  check.int32('ids', ids, ids?.shape ?? []);
+  check.int32('ids', ids, isTensor(ids) ? ids.shape : []);
   check.float32('weight', weight, ['vocabSize', 'dModel']);
   const { vocabSize, dModel } = check.sizes;
   checkIds(check, 'ids', ids, vocabSize, `a row of weight, from 0 to ${vocabSize - 1}`);

@@ -1,9 +1,8 @@
 import { type Op, takeArguments } from './arguments.js';
 import { Context, type Variant } from './context.js';
 import type { WasmExports } from './wasm-exports.js';
-import { ArgumentError } from './errors.js';
+import { ArgumentError, show } from '@freelunch/errors';
 import type { Allocator } from './memory.js';
-import { show } from '@freelunch/errors';
 import type { Tensor } from './tensor.js';
 import * as selectiveScan from './selective-scan.js';
 import * as ssd from './ssd.js';

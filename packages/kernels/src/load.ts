@@ -1,8 +1,15 @@
 import { instantiate } from '@assemblyscript/loader';
 import type { Variant } from './context.js';
-import { ArgumentError, FormatError, UnsupportedError } from './errors.js';
+import {
+  ArgumentError,
+  checkOptions,
+  FormatError,
+  FreelunchError,
+  show,
+  UnsupportedError,
+} from '@freelunch/errors';
 import { createKernels, type Kernels } from './kernels.js';
-import { Allocator } from './memory.js';
+import { Allocator, PAGE_BYTES } from './memory.js';
 import type { WasmExports } from './wasm-exports.js';
 
 /** A compiled binary, in any form that a runtime can give it in. */
@@ -18,7 +25,7 @@ export interface LoadOptions {
   source?: WasmSource | Promise<WasmSource>;
   /** Where to fetch the binaries from, a folder's URL ending in `/`; beside this module if absent. */
   baseUrl?: string | URL;
-  /** Upper limit of the WASM memory in bytes; 4 GiB if absent. */
+  /** Upper limit of the WASM memory in bytes, from 64 KiB up; 4 GiB less 64 KiB if absent. */
   maximumBytes?: number;
   /** Surrounds every block with guard words and fills new ones with NaN: `k.checkGuards()` finds kernels that write outside. Slow. */
   guard?: boolean;
@@ -53,7 +60,7 @@ export function supportedVariants(): Variant[] {
 export function chooseVariant(wanted: 'auto' | Variant = 'auto'): Variant {
   if (wanted !== 'auto' && wanted !== 'simd' && wanted !== 'relaxed-simd') {
     throw new ArgumentError(
-      `loadKernels: variant must be 'auto', 'simd' or 'relaxed-simd', got '${String(wanted)}'`,
+      `loadKernels: variant must be 'auto', 'simd' or 'relaxed-simd', got ${show(wanted)}`,
     );
   }
   const supported = supportedVariants();
@@ -69,6 +76,15 @@ export function chooseVariant(wanted: 'auto' | Variant = 'auto'): Variant {
   return wanted;
 }
 
+/** What memory starts with, where `maximumBytes` allows it: the first tensors need no growing. */
+const INITIAL_PAGES = 16;
+
+/** A copy of the options of an entry, each read once. @throws ArgumentError for what is no option */
+export function takeOptions<Options extends object>(given: Options, names: readonly string[]): Options {
+  checkOptions('loadKernels', given, names);
+  return { ...given };
+}
+
 /** Makes kernels from a compiled binary. Shared by the entries, which differ in where the bytes come from. */
 export async function instantiateKernels(
   source: WasmSource | Promise<WasmSource>,
@@ -76,18 +92,22 @@ export async function instantiateKernels(
   options: LoadOptions,
 ): Promise<Kernels> {
   const { maximumBytes, guard } = options;
-  if (maximumBytes !== undefined && !(Number.isSafeInteger(maximumBytes) && maximumBytes >= 65536)) {
+  if (guard !== undefined && typeof guard !== 'boolean') {
+    throw new ArgumentError(`loadKernels: guard must be true or false, got ${show(guard)}`);
+  }
+  if (maximumBytes !== undefined && !(Number.isSafeInteger(maximumBytes) && maximumBytes >= PAGE_BYTES)) {
     throw new ArgumentError(
-      `loadKernels: maximumBytes must be a whole number from 65536 up, got ${maximumBytes}`,
+      `loadKernels: maximumBytes must be a whole number from ${PAGE_BYTES} up, got ${show(maximumBytes)}`,
     );
   }
-  const memory = new WebAssembly.Memory({ initial: 16 });
+  const initial = Math.min(INITIAL_PAGES, Math.floor((maximumBytes ?? Infinity) / PAGE_BYTES));
+  const memory = new WebAssembly.Memory({ initial });
   let exports: WasmExports;
   try {
     const module = await compile(await source);
     ({ exports } = (await instantiate(module, { env: { memory } })) as unknown as { exports: WasmExports });
   } catch (cause) {
-    if (cause instanceof FormatError) throw cause;
+    if (cause instanceof FreelunchError) throw cause;
     throw new FormatError(
       `loadKernels: source must be a binary of these kernels, got one that does not start: ${(cause as Error).message}`,
       { cause },
@@ -120,19 +140,32 @@ async function compile(source: WasmSource): Promise<WebAssembly.Module> {
  *
  * @throws UnsupportedError if the runtime cannot run the variant, FormatError if the binary is not one
  */
-export async function loadKernels(options: LoadOptions = {}): Promise<Kernels> {
+export async function loadKernels(given: LoadOptions = {}): Promise<Kernels> {
+  const options = takeOptions(given, ['variant', 'source', 'baseUrl', 'maximumBytes', 'guard']);
   if (options.source !== undefined && (options.variant ?? 'auto') === 'auto') {
     throw new ArgumentError(
       "loadKernels: variant must be 'simd' or 'relaxed-simd' where source is given, got 'auto'",
     );
   }
   const variant = chooseVariant(options.variant);
-  return instantiateKernels(options.source ?? read(variant, options.baseUrl), variant, options);
+  return instantiateKernels(
+    options.source === undefined ? read(variant, options.baseUrl) : options.source,
+    variant,
+    options,
+  );
 }
 
 /** Both addresses are written out: bundlers find files by this very form. */
 function binaryUrl(variant: Variant, baseUrl?: string | URL): URL {
-  if (baseUrl !== undefined) return new URL(`${variant}.wasm`, baseUrl);
+  if (baseUrl !== undefined) {
+    try {
+      return new URL(`${variant}.wasm`, baseUrl);
+    } catch (cause) {
+      throw new ArgumentError(`loadKernels: baseUrl must be the URL of a folder, got ${show(baseUrl)}`, {
+        cause,
+      });
+    }
+  }
   return variant === 'simd'
     ? new URL('./simd.wasm', import.meta.url)
     : new URL('./relaxed-simd.wasm', import.meta.url);
@@ -140,6 +173,14 @@ function binaryUrl(variant: Variant, baseUrl?: string | URL): URL {
 
 async function read(variant: Variant, baseUrl?: string | URL): Promise<WasmSource> {
   const url = binaryUrl(variant, baseUrl);
+  try {
+    return await readFrom(url);
+  } catch (cause) {
+    throw new FormatError(`loadKernels: ${url.href} cannot be read: ${(cause as Error).message}`, { cause });
+  }
+}
+
+async function readFrom(url: URL): Promise<WasmSource> {
   if (url.protocol !== 'file:') return fetch(url);
   // Named at run time: bundlers for browsers must not follow it.
   const fileSystem = 'node:fs/promises';

@@ -1,6 +1,6 @@
 import { random } from '@freelunch/random';
 import { describe, expect, it } from 'vitest';
-import { FreelunchError, OutOfMemoryError } from './errors.js';
+import { FreelunchError, OutOfMemoryError } from '@freelunch/errors';
 import { Allocator } from './memory.js';
 
 const HEAP = 1312;

@@ -1,6 +1,6 @@
-import { ArgumentError, FreelunchError, OutOfMemoryError } from './errors.js';
+import { ArgumentError, FreelunchError, OutOfMemoryError } from '@freelunch/errors';
 
-const PAGE_BYTES = 65536;
+export const PAGE_BYTES = 65536;
 /**
  * 4 GiB, all that 32-bit addresses reach, less one page. Kernels compute the end of a block as `address + bytes` and look
  * a few cache lines ahead of where they read: at 2^32 both would wrap to small numbers, and their loops would run on

@@ -1,6 +1,15 @@
 /** What both entries export, except `loadKernels`. */
 export type { Variant } from './context.js';
-export * from './errors.js';
+export {
+  ArgumentError,
+  DisposedError,
+  DTypeError,
+  FormatError,
+  FreelunchError,
+  OutOfMemoryError,
+  ShapeError,
+  UnsupportedError,
+} from '@freelunch/errors';
 export type { Kernels } from './kernels.js';
 export { Tensor } from './tensor.js';
 export type { DType, TensorData, TypedArrays } from './tensor.js';

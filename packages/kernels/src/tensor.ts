@@ -1,6 +1,12 @@
-import { ArgumentError, DisposedError, DTypeError, OutOfMemoryError, ShapeError } from './errors.js';
+import {
+  ArgumentError,
+  DisposedError,
+  DTypeError,
+  OutOfMemoryError,
+  ShapeError,
+  show,
+} from '@freelunch/errors';
 import type { Allocator } from './memory.js';
-import { show } from '@freelunch/errors';
 
 /** Element types of tensors: 32-bit floats and 32-bit signed integers (token ids, targets, masks). */
 export type DType = 'float32' | 'int32';
@@ -86,21 +92,15 @@ export class Tensor<D extends DType = DType> implements Disposable {
   #block: Block | undefined;
   #view: TypedArrays[D] | undefined;
 
-  private constructor(
-    key: symbol,
-    owner: TensorOwner,
-    block: Block,
-    { shape, size }: CheckedShape,
-    dtype: D,
-  ) {
+  private constructor(key: symbol, owner: TensorOwner, block: Block, checked: CheckedShape, dtype: D) {
     if (key !== KEY || new.target !== Tensor) {
       throw new ArgumentError('Tensor: tensors are made by k.tensor, k.zeros and the kernels, not by new');
     }
     this.#owner = owner;
     this.#block = block;
-    this.#shape = shape;
+    this.#shape = checked.shape;
     this.#dtype = dtype;
-    this.#size = size;
+    this.#size = checked.size;
     this.#view = undefined;
     block.users++;
     Object.preventExtensions(this);

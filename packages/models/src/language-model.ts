@@ -220,8 +220,7 @@ export class LanguageModel implements Disposable {
       if (state !== undefined) throw new ArgumentError('forward: state must be absent where a tape is given');
       return run(tape);
     }
-    // Tensors of the state that grow are made inside, and must outlive the scope.
-    return k.scope(() => ({ logits: run(createTape(k)), layers: state?.layers })).logits;
+    return k.scope(() => run(createTape(k)));
   }
 
   /**
@@ -276,8 +275,8 @@ export class LanguageModel implements Disposable {
             b: mlp.forward(t, this.#scope(`${prefix}mlp.`), this.#norm(t, prefix + mlpNorm, x)),
           });
       });
-      return { logits: this.#head(t, this.#norm(t, this.#names.finalNorm, x)), layers: state.layers };
-    }).logits;
+      return this.#head(t, this.#norm(t, this.#names.finalNorm, x));
+    });
   }
 
   /**

@@ -68,9 +68,9 @@ export function mamba(config: ResolvedMamba, dModel: number, branches: number): 
     },
 
     forward(t: Tape, p: Scope, x: FloatTensor, state?: MixerState): FloatTensor {
-      const [uIn, z] = t.split(linear(t, p, 'in_proj', x), [dInner, dInner]);
+      const [uIn, z] = t.split({ x: linear(t, p, 'in_proj', x), sizes: [dInner, dInner] });
       const u = convolve(t, p, uIn, dInner, dConv, state);
-      const { delta, B, C } = select(t.split(linear(t, p, 'x_proj', u), widths), (dt) =>
+      const { delta, B, C } = select(t.split({ x: linear(t, p, 'x_proj', u), sizes: widths }), (dt) =>
         t.matmul({ a: dt, b: p.get('dt_proj.weight'), transposeB: true }),
       );
       const A = t.negate({ x: t.exp({ x: p.get('A_log') }) }); // negative, so the state decays

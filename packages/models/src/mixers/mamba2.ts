@@ -55,8 +55,11 @@ export function mamba2(config: ResolvedMamba2, dModel: number, branches: number,
 
     forward(t: Tape, p: Scope, input: FloatTensor, state?: MixerState): FloatTensor {
       const [batch, seqLen] = input.shape;
-      const [z, mixed, dt] = t.split(linear(t, p, 'in_proj', input), [dInner, dMixed, nHeads]);
-      const [x, B, C] = t.split(convolve(t, p, mixed, dMixed, dConv, state), [dInner, dGroups, dGroups]);
+      const [z, mixed, dt] = t.split({ x: linear(t, p, 'in_proj', input), sizes: [dInner, dMixed, nHeads] });
+      const [x, B, C] = t.split({
+        x: convolve(t, p, mixed, dMixed, dConv, state),
+        sizes: [dInner, dGroups, dGroups],
+      });
       const { y, lastState } = t.ssd({
         x: t.reshape(x, [batch, seqLen, nHeads, headDim]),
         dt,

@@ -55,12 +55,19 @@ export function softmaxAttention(
   function resize(k: Kernels, state: MixerState, kept: number, capacity: number): void {
     const [batch, before] = state.tensors.k.shape;
     const held = state.held!;
+    const grown = (old: FloatTensor, dim: number) =>
+      capacity === before ? old : k.zeros([batch, capacity, nKvHeads, dim]);
+    // The state outlives the scope that this step runs in. Both or none: one cache of another size would be of no use.
+    const nexts = k.alongside(state.tensors.k, () => ({
+      k: grown(state.tensors.k, headDim),
+      v: grown(state.tensors.v, valueDim),
+    }));
     for (const [name, dim] of [
       ['k', headDim],
       ['v', valueDim],
     ] as const) {
       const old = state.tensors[name];
-      const next = capacity === before ? old : k.zeros([batch, capacity, nKvHeads, dim]);
+      const next = nexts[name];
       const width = nKvHeads * dim;
       for (let b = 0; b < batch; b++) {
         const from = (b * before + held - kept) * width;
@@ -106,11 +113,10 @@ export function softmaxAttention(
     forward(t: Tape, p: Scope, x: FloatTensor, state?: MixerState): FloatTensor {
       const [batch, seqLen] = x.shape;
       const parts = fused
-        ? t.split(t.matmul({ a: x, b: p.get('c_attn.weight'), bias: p.find('c_attn.bias') }), [
-            qWidth,
-            kWidth,
-            vWidth,
-          ])
+        ? t.split({
+            x: t.matmul({ a: x, b: p.get('c_attn.weight'), bias: p.find('c_attn.bias') }),
+            sizes: [qWidth, kWidth, vWidth],
+          })
         : [linear(t, p, 'q_proj', x), linear(t, p, 'k_proj', x), linear(t, p, 'v_proj', x)];
       const first = state?.position ?? 0;
       const q = rotate(t, t.reshape(parts[0], [batch, seqLen, nHeads, headDim]), first);
