@@ -67,7 +67,7 @@ const hostile: unknown[] = [
   ['x'],
   [null],
   [[1]],
-  new Array(3),
+  Object.assign([], { length: 3 }),
   {},
   { length: 2 },
   Object.create(null),
