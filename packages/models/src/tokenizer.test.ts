@@ -1,4 +1,4 @@
-import { FormatError } from '@freelunch/kernels';
+import { ArgumentError, FormatError } from '@freelunch/errors';
 import { expect, it } from 'vitest';
 import { loadTokenizer } from './tokenizer.js';
 
@@ -52,4 +52,72 @@ it.each([
 ])('gives a FormatError where tokenizer.json %s', async (_title, files, message) => {
   await expect(loadTokenizer(files)).rejects.toThrow(FormatError);
   await expect(loadTokenizer(files)).rejects.toThrow(message);
+});
+
+const withVocab = (vocab: unknown) => [file('tokenizer.json', { ...json, model: { ...json.model, vocab } })];
+const withAdded = (id: unknown) => [
+  file('tokenizer.json', { ...json, added_tokens: [{ ...json.added_tokens[0], id }] }),
+];
+
+it.each([-1, 1.5, 'x', 1e7, null, {}, 2 ** 53])('refuses %j for an id', async (id) => {
+  for (const files of [withVocab({ ...json.model.vocab, un: id }), withAdded(id)]) {
+    await expect(loadTokenizer(files)).rejects.toThrow(FormatError);
+    await expect(loadTokenizer(files)).rejects.toThrow(/must be a whole number from 0 to 4194303, got/);
+  }
+});
+
+it.each([7, [['a']], [[1, 2]], 'x'])('refuses %j for a vocabulary', async (vocab) => {
+  await expect(loadTokenizer(withVocab(vocab))).rejects.toThrow(FormatError);
+});
+
+it('refuses a regular expression that may search without end, wherever it stands', async () => {
+  const pattern = { Regex: '(a+)+$' };
+  const split = { type: 'Split', pattern, behavior: 'Isolated', invert: false };
+  for (const change of [
+    { pre_tokenizer: { type: 'Sequence', pretokenizers: [split, json.pre_tokenizer] } },
+    { normalizer: { type: 'Replace', pattern, content: '' } },
+    { decoder: { type: 'Replace', pattern, content: '' } },
+  ]) {
+    const files = [file('tokenizer.json', { ...json, ...change })];
+    await expect(loadTokenizer(files)).rejects.toThrow(FormatError);
+    await expect(loadTokenizer(files)).rejects.toThrow(/'\(a\+\)\+\$' may search without end/);
+  }
+});
+
+it('ends with a FormatError at a file that is nested without end', async () => {
+  const deep = `{"model":{},"x":${'['.repeat(1e5)}${']'.repeat(1e5)}}`;
+  await expect(loadTokenizer([new File([deep], 'tokenizer.json')])).rejects.toThrow(FormatError);
+});
+
+it('gives no id to a model that the file does not have', async () => {
+  const model = { type: 'WordPiece', vocab: { l: 0 }, unk_token: '[UNK]' };
+  const bare = { ...json, model, added_tokens: [], pre_tokenizer: null, post_processor: null, decoder: null };
+  const tokenizer = await loadTokenizer([file('tokenizer.json', bare)]);
+  expect(tokenizer.encode('l')).toEqual([0]);
+  expect(() => tokenizer.encode('x')).toThrow(FormatError);
+  const holes = await loadTokenizer(withAdded(100));
+  expect(holes.size).toBe(101);
+});
+
+it.each([[null], [7], [{}], [undefined], [[7]]])(
+  'refuses %j for a text, for ids and for options',
+  async (wrong) => {
+    const tokenizer = await loadTokenizer([file('tokenizer.json', json)]);
+    expect(() => tokenizer.encode(wrong as never)).toThrow(ArgumentError);
+    expect(() => tokenizer.idOf(wrong as never)).toThrow(ArgumentError);
+    if (!Array.isArray(wrong)) expect(() => tokenizer.decode(wrong as never)).toThrow(ArgumentError);
+    if (wrong !== undefined) {
+      await expect(loadTokenizer(wrong as never)).rejects.toThrow(ArgumentError);
+    }
+    expect(() => tokenizer.encode('l', { specal: true } as never)).toThrow(/did you mean 'special'/);
+    await expect(loadTokenizer([file('tokenizer.json', json)], { sgnal: 1 } as never)).rejects.toThrow(
+      /did you mean 'signal'/,
+    );
+  },
+);
+
+it.each([-1, 1.5, 'x', NaN, null])('refuses to decode %j', async (id) => {
+  const tokenizer = await loadTokenizer([file('tokenizer.json', json)]);
+  expect(() => tokenizer.decode([0, id as number])).toThrow(ArgumentError);
+  expect(tokenizer.decode([])).toBe('');
 });
