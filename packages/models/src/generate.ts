@@ -6,11 +6,18 @@
  * Weights come from the kernels and are added up in a fixed order, so the `simd` variant draws the same tokens in
  * every runtime.
  */
-import { ArgumentError, FreelunchError, type Kernels, ShapeError } from '@freelunch/kernels';
+import {
+  ArgumentError,
+  checkOptions as checkNames,
+  FreelunchError,
+  ShapeError,
+  show,
+} from '@freelunch/errors';
+import type { Kernels } from '@freelunch/kernels';
 import { type Random, random } from '@freelunch/random';
-import type { LanguageModel } from './language-model.js';
-import { type FloatTensor } from './mixers/parameters.js';
+import type { FloatTensor } from './mixers/parameters.js';
 import { createPacer } from './pacer.js';
+import type { Decoder } from './state.js';
 
 export interface GenerateOptions {
   /** Most tokens to generate; if absent 256, or as many as learned positions leave room for. */
@@ -30,16 +37,19 @@ export interface GenerateOptions {
 
 type Row = readonly number[] | Int32Array;
 
+const optionNames = ['maxTokens', 'temperature', 'topK', 'topP', 'stopTokens', 'seed', 'signal'];
+
 const DEFAULT_MAX_TOKENS = 256;
 /** Prompts are read in pieces of this length, so that a long one can be aborted. */
 const PREFILL_TOKENS = 1024;
 
 function refuse(name: string, wanted: string, got: unknown): never {
-  throw new ArgumentError(`generate: ${name} must be ${wanted}, got ${String(got)}`);
+  throw new ArgumentError(`generate: ${name} must be ${wanted}, got ${show(got)}`);
 }
 
 function checkIds(name: string, ids: Row, vocabSize: number): void {
-  Array.from(ids).forEach((id, i) => {
+  if (!Array.isArray(ids) && !(ids instanceof Int32Array)) refuse(name, 'a list of tokens', ids);
+  Array.from(ids as ArrayLike<number>).forEach((id, i) => {
     if (!Number.isInteger(id) || id < 0 || id >= vocabSize)
       refuse(`${name}[${i}]`, `a token from 0 to ${vocabSize - 1}`, id);
   });
@@ -49,6 +59,9 @@ function checkOptions(
   options: GenerateOptions,
   vocabSize: number,
 ): Required<Omit<GenerateOptions, 'signal'>> {
+  checkNames('generate', options, optionNames);
+  const { signal } = options;
+  if (signal !== undefined && !(signal instanceof AbortSignal)) refuse('signal', 'an AbortSignal', signal);
   const { maxTokens = DEFAULT_MAX_TOKENS, topK = vocabSize, topP = 1, stopTokens = [], seed = 0 } = options;
   const draws = options.topK !== undefined || options.topP !== undefined;
   const { temperature = draws ? 1 : 0 } = options;
@@ -58,24 +71,23 @@ function checkOptions(
   whole('maxTokens', maxTokens, 0);
   whole('topK', topK, 1);
   whole('seed', seed, 0);
-  if (!(temperature >= 0 && temperature < Infinity))
+  if (!(typeof temperature === 'number' && temperature >= 0 && temperature < Infinity))
     refuse('temperature', 'a finite number from 0 up', temperature);
-  if (!(topP > 0 && topP <= 1)) refuse('topP', 'a number above 0, up to 1', topP);
+  if (!(typeof topP === 'number' && topP > 0 && topP <= 1)) refuse('topP', 'a number above 0, up to 1', topP);
   checkIds('stopTokens', stopTokens, vocabSize);
   return { maxTokens, temperature, topK, topP, stopTokens, seed };
 }
 
 function checkPrompt(prompt: readonly Row[], vocabSize: number): void {
   const [first] = prompt;
-  if (first === undefined || first.length === 0)
-    throw new ShapeError('generate: prompt must be one token or more, got none');
+  if (first?.length === 0) throw new ShapeError('generate: prompt must be one token or more, got none');
   prompt.forEach((row, b) => {
+    checkIds(prompt.length === 1 ? 'prompt' : `prompt[${b}]`, row, vocabSize);
     if (row.length !== first.length) {
       throw new ShapeError(
         `generate: prompt must be rows of one length, got ${first.length} and ${row.length}`,
       );
     }
-    checkIds(prompt.length === 1 ? 'prompt' : `prompt[${b}]`, row, vocabSize);
   });
 }
 
@@ -85,7 +97,7 @@ function checkPrompt(prompt: readonly Row[], vocabSize: number): void {
  * @throws ArgumentError, ShapeError before anything is computed; the signal's reason once it is aborted
  */
 export function generateRows(
-  model: LanguageModel,
+  model: Decoder,
   prompt: readonly Row[],
   options: GenerateOptions = {},
 ): AsyncGenerator<(number | undefined)[], void, undefined> {
@@ -115,7 +127,7 @@ export async function* generateRow(
 }
 
 async function* run(
-  model: LanguageModel,
+  model: Decoder,
   prompt: readonly Row[],
   options: Required<Omit<GenerateOptions, 'signal'>>,
   signal?: AbortSignal,

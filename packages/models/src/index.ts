@@ -1,7 +1,9 @@
 export { configJson, resolveConfig } from '@freelunch/config';
 export type * from '@freelunch/config';
 export { createModel, LanguageModel } from './language-model.js';
-export type { ForwardOptions, LossOptions, ModelState, Tokens } from './language-model.js';
+export type { ForwardOptions, LossOptions } from './language-model.js';
+export type { ModelState } from './state.js';
+export type { Tokens } from './token-rows.js';
 export type { GenerateOptions } from './generate.js';
 export { train } from './train.js';
 export type { Batches, TrainingBatch } from './training/batches.js';

@@ -5,51 +5,19 @@
  *   x[i+1] = h + mlp(norm2(h)),  h = x[i] + mixer(norm(x[i])); without an MLP h, without a mixer h = x[i]
  *   logits = head(norm_f(x[nLayers]))
  */
-import { createTape, type Tape } from '@freelunch/autograd';
-import {
-  checkComputable,
-  type ModelConfig,
-  resolveConfig,
-  type ResolvedConfig,
-  type ResolvedMixer,
-} from '@freelunch/config';
-import { ArgumentError, DisposedError, type Kernels, ShapeError, Tensor } from '@freelunch/kernels';
+import type { Tape } from '@freelunch/autograd';
+import { checkComputable, type ModelConfig, resolveConfig, type ResolvedConfig } from '@freelunch/config';
+import { ArgumentError, checkOptions, show } from '@freelunch/errors';
+import { type Kernels, Tensor } from '@freelunch/kernels';
 import { random } from '@freelunch/random';
-import { deltaRule } from './mixers/delta-rule.js';
+import { architectureOf, type Block } from './architecture.js';
+import type { Names } from './checkpoints/names.js';
 import { type GenerateOptions, generateRow, generateRows } from './generate.js';
-import { linearAttention } from './mixers/linear-attention.js';
-import { mamba } from './mixers/mamba.js';
-import { mamba2 } from './mixers/mamba2.js';
 import type { Mixer, MixerState } from './mixers/mixer.js';
-import { createMlp, type Mlp } from './mixers/mlp.js';
-import { type Names, namesOf } from './checkpoints/names.js';
-import {
-  createParameters,
-  type FloatTensor,
-  normal,
-  ones,
-  ParameterList,
-  type ParameterSpec,
-  Scope,
-  zeros,
-} from './mixers/parameters.js';
-import { softmaxAttention } from './mixers/softmax-attention.js';
-
-/** Token ids: int32 `[batch, seqLen]`, one row of them, or rows of one length. */
-export type Tokens = Tensor | Int32Array | readonly number[] | readonly (readonly number[])[];
-
-/** What a model keeps between steps, for a batch of sequences. */
-export interface ModelState extends Disposable {
-  readonly batch: number;
-  /** Tokens seen so far. */
-  readonly position: number;
-  readonly layers: readonly MixerState[];
-  /** Bytes that its tensors hold now. */
-  readonly bytes: number;
-  /** Whether it was freed, or any tensor of it. */
-  readonly disposed: boolean;
-  dispose(): void;
-}
+import { type Ops, plainOps } from './mixers/ops.js';
+import { createParameters, type FloatTensor, type ParameterSpec, Scope } from './mixers/parameters.js';
+import { asLayerStates, LayerStates, type ModelState } from './state.js';
+import { scoredTargets, tokenIds, type Tokens } from './token-rows.js';
 
 export interface ForwardOptions {
   /** Records what is computed, to go back over it; nothing is recorded if absent. */
@@ -71,69 +39,6 @@ export interface LossOptions extends Pick<ForwardOptions, 'tape' | 'checkpoint'>
   mask?: Tokens | Uint8Array;
 }
 
-interface Block {
-  prefix: string;
-  mixer: Mixer | undefined;
-  mlp: Mlp | undefined;
-}
-
-function createMixer(mixer: ResolvedMixer, config: ResolvedConfig, branches: number): Mixer | undefined {
-  const { dModel, position, norm, naming } = config;
-  switch (mixer.type) {
-    case 'mamba':
-      return mamba(mixer, dModel, branches);
-    case 'mamba2':
-      return mamba2(mixer, dModel, branches, norm.eps);
-    case 'linear-attention':
-      return linearAttention(mixer, dModel, branches);
-    case 'delta-rule':
-      return deltaRule(mixer, dModel, branches);
-    case 'softmax-attention':
-      return softmaxAttention(mixer, dModel, branches, position, naming === 'gpt2');
-    case 'none':
-      return undefined;
-  }
-}
-
-/** What a config consists of, without any weights: blocks and the list of parameters. */
-export function describeModel(config: ResolvedConfig): {
-  names: Names;
-  blocks: Block[];
-  specs: readonly ParameterSpec[];
-} {
-  const { vocabSize, dModel, mixers, mlps, norm, position, tieEmbeddings } = config;
-  const names = namesOf(config);
-  const list = new ParameterList();
-  const declareNorm = (prefix: string) => {
-    if (norm.type === 'none') return;
-    list.other(`${prefix}weight`, [dModel], ones);
-    if (norm.type === 'layer') list.other(`${prefix}bias`, [dModel], zeros);
-  };
-  list.weight(names.embedding, [vocabSize, dModel], normal(0.02));
-  if (position.type === 'learned') list.weight(names.positions, [position.maxLength, dModel], normal(0.02));
-  const branches = [...mixers, ...mlps].filter(({ type }) => type !== 'none').length;
-  const blocks = mixers.map((mixerConfig, layer): Block => {
-    const prefix = names.block(layer);
-    const block = {
-      prefix,
-      mixer: createMixer(mixerConfig, config, branches),
-      mlp: createMlp(mlps[layer], dModel, branches, config.naming === 'gpt2'),
-    };
-    if (block.mixer !== undefined) {
-      declareNorm(prefix + names.mixerNorm);
-      block.mixer.declare(list, prefix + names.mixer);
-    }
-    if (block.mlp !== undefined) {
-      declareNorm(prefix + names.mlpNorm);
-      block.mlp.declare(list, `${prefix}mlp.`);
-    }
-    return block;
-  });
-  declareNorm(names.finalNorm);
-  if (!tieEmbeddings) list.weight(names.head, [vocabSize, dModel], normal(0.02));
-  return { names, blocks, specs: list.specs };
-}
-
 /** A model with weights in WASM memory. Make one with {@link createModel} or `loadPretrained`. */
 export class LanguageModel implements Disposable {
   readonly k: Kernels;
@@ -145,7 +50,7 @@ export class LanguageModel implements Disposable {
 
   /** @internal */
   constructor(k: Kernels, config: ResolvedConfig, parameters?: ReadonlyMap<string, FloatTensor>) {
-    const { names, blocks, specs } = describeModel(config);
+    const { names, blocks, specs } = architectureOf(config);
     this.k = k;
     this.config = config;
     this.specs = specs;
@@ -177,9 +82,12 @@ export class LanguageModel implements Disposable {
   /** The state before the first token. @param batch number of sequences, from 1 up */
   initialState(batch = 1): ModelState {
     if (!Number.isSafeInteger(batch) || batch < 1)
-      throw new ArgumentError(`initialState: batch must be a whole number from 1 up, got ${batch}`);
-    const layers = this.#blocks.map(
-      ({ mixer }): MixerState => mixer?.initialState(this.k, batch) ?? { tensors: {}, position: 0 },
+      throw new ArgumentError(`initialState: batch must be a whole number from 1 up, got ${show(batch)}`);
+    const { k } = this;
+    const none: MixerState = { tensors: {}, position: 0 };
+    // In a scope: where memory ends before all is made, nothing of it stays.
+    const layers = k.scope(() =>
+      this.#blocks.map(({ mixer }) => mixer?.initialState(k, batch) ?? { ...none }),
     );
     return new LayerStates(batch, layers);
   }
@@ -192,35 +100,45 @@ export class LanguageModel implements Disposable {
    * @throws ShapeError, ArgumentError naming the first id that is out of range
    */
   forward(tokens: Tokens, options: ForwardOptions = {}): FloatTensor {
-    const { tape, state, checkpoint = false, lastOnly = false, observe } = options;
+    checkOptions('forward', options, ['tape', 'state', 'lastOnly', 'checkpoint', 'observe']);
+    const { tape, checkpoint = false, lastOnly = false, observe } = options;
     const { k } = this;
-    const run = (t: Tape): FloatTensor => {
-      const ids = this.#ids('forward', tokens);
+    checkFlag('forward', 'checkpoint', checkpoint);
+    checkFlag('forward', 'lastOnly', lastOnly);
+    if (observe !== undefined && typeof observe !== 'function')
+      throw new ArgumentError(`forward: observe must be a function, got ${show(observe)}`);
+    const state = options.state === undefined ? undefined : asLayerStates('forward', options.state);
+    if (tape !== undefined && state !== undefined)
+      throw new ArgumentError('forward: state must be absent where a tape is given');
+    const run = (o: Ops): FloatTensor => {
+      const ids = tokenIds(k, 'forward', tokens);
       const [batch, seqLen] = ids.shape;
-      this.#checkState('forward', state, batch);
-      let x = this.#embed(t, ids, state?.position ?? 0);
-      this.#blocks.forEach((block, layer) => {
-        observe?.(`hidden.${layer}`, x);
-        const mixerState = state?.layers[layer];
-        const input = x;
-        const inside = (tp: Tape) => this.#block(tp, block, input, mixerState);
-        x =
-          checkpoint && mixerState === undefined
-            ? t.checkpoint(inside, [input, ...this.#ofBlock(block)])
-            : inside(t);
-        if (mixerState !== undefined) mixerState.position += seqLen;
-      });
-      observe?.(`hidden.${this.#blocks.length}`, x);
-      if (lastOnly) x = lastRows(t, x);
-      x = this.#norm(t, this.#names.finalNorm, x);
-      observe?.('final_norm', x);
-      return this.#head(t, x);
+      state?.check('forward', this.#blocks.length, batch);
+      const embedded = this.#embed(o, 'forward', ids, state?.position ?? 0);
+      const through = (): FloatTensor => {
+        let x = embedded;
+        this.#blocks.forEach((block, layer) => {
+          observe?.(`hidden.${layer}`, x);
+          const mixerState = state?.layers[layer];
+          const input = x;
+          const inside = (inner: Ops) =>
+            this.#block(inner, block, input, (mixer, p, normed) =>
+              mixer.forward(inner, p, normed, mixerState),
+            );
+          x =
+            checkpoint && mixerState === undefined
+              ? o.checkpoint(inside, [input, ...this.#ofBlock(block)])
+              : inside(o);
+        });
+        observe?.(`hidden.${this.#blocks.length}`, x);
+        return x;
+      };
+      const last = state === undefined ? through() : state.advance(seqLen, through);
+      const normed = this.#norm(o, this.#names.finalNorm, lastOnly ? lastRows(o, last) : last);
+      observe?.('final_norm', normed);
+      return this.#head(o, normed);
     };
-    if (tape !== undefined) {
-      if (state !== undefined) throw new ArgumentError('forward: state must be absent where a tape is given');
-      return run(tape);
-    }
-    return k.scope(() => run(createTape(k)));
+    return tape === undefined ? k.scope(() => run(plainOps(k))) : run(checkTape('forward', tape));
   }
 
   /**
@@ -229,53 +147,46 @@ export class LanguageModel implements Disposable {
    * @throws ShapeError if targets or mask are not shaped like the tokens
    */
   loss(tokens: Tokens, options: LossOptions = {}): FloatTensor {
+    checkOptions('loss', options, ['tape', 'checkpoint', 'targets', 'mask']);
     const { k } = this;
-    const { tape } = options;
-    const run = (t: Tape): FloatTensor => {
-      const ids = this.#ids('loss', tokens);
-      const logits = this.forward(ids, { tape: t, checkpoint: options.checkpoint });
-      return t.crossEntropy({ logits, ...this.#scored(ids, options) }).loss;
+    const { tape, checkpoint } = options;
+    const run = (): FloatTensor => {
+      const ids = tokenIds(k, 'loss', tokens);
+      const logits = this.forward(ids, { tape, checkpoint });
+      const o = tape ?? plainOps(k);
+      return o.crossEntropy({ logits, ...scoredTargets(k, ids, options) }).loss;
     };
-    return tape !== undefined ? run(tape) : k.scope(() => run(createTape(k)));
+    if (tape === undefined) return k.scope(run);
+    checkTape('loss', tape);
+    return run();
   }
 
   /**
    * One token of each sequence: what `forward` computes at its last position, at the cost of one step.
    *
-   * @param token one id a sequence
+   * @param token one id per sequence
    * @param state updated in place
    * @returns logits `[batch, vocabSize]`
    */
   step(token: number | readonly number[] | Int32Array | Tensor, state: ModelState): FloatTensor {
     const { k } = this;
+    const states = asLayerStates('step', state);
     return k.scope(() => {
-      const flat = typeof token === 'number' ? [token] : token instanceof Tensor ? token.toArray() : token;
-      const ids = this.#ids(
-        'step',
-        Array.from(flat, (id) => [id]),
-      );
+      const o = plainOps(k);
+      const ids = stepIds(k, token);
       const batch = ids.shape[0];
-      this.#checkState('step', state, batch);
-      const t = createTape(k);
-      let x = this.#embed(t, ids, state.position).reshape([batch, this.config.dModel]);
-      this.#blocks.forEach(({ prefix, mixer, mlp }, layer) => {
-        const { mixerNorm, mlpNorm, mixer: mixerPrefix } = this.#names;
-        const mixerState = state.layers[layer];
-        if (mixer !== undefined) {
-          const scope = this.#scope(prefix + mixerPrefix);
-          x = k.add({
-            a: x,
-            b: mixer.step(k, scope, this.#norm(t, prefix + mixerNorm, x), mixerState),
-          });
-        }
-        mixerState.position++;
-        if (mlp !== undefined)
-          x = k.add({
-            a: x,
-            b: mlp.forward(t, this.#scope(`${prefix}mlp.`), this.#norm(t, prefix + mlpNorm, x)),
-          });
-      });
-      return this.#head(t, this.#norm(t, this.#names.finalNorm, x));
+      states.check('step', this.#blocks.length, batch);
+      const embedded = this.#embed(o, 'step', ids, states.position).reshape([batch, this.config.dModel]);
+      const x = states.advance(1, () =>
+        this.#blocks.reduce(
+          (before, block, layer) =>
+            this.#block(o, block, before, (mixer, p, normed) =>
+              mixer.step(o, p, normed, states.layers[layer]),
+            ),
+          embedded,
+        ),
+      );
+      return this.#head(o, this.#norm(o, this.#names.finalNorm, x));
     });
   }
 
@@ -299,7 +210,7 @@ export class LanguageModel implements Disposable {
     prompt: readonly number[] | Int32Array | readonly (readonly number[] | Int32Array)[],
     options?: GenerateOptions,
   ): AsyncGenerator<number | (number | undefined)[], void, undefined> {
-    const several = prompt.length > 0 && typeof prompt[0] === 'object';
+    const several = Array.isArray(prompt) && typeof prompt[0] === 'object' && prompt[0] !== null;
     if (several) return generateRows(this, prompt as readonly (readonly number[])[], options);
     return generateRow(generateRows(this, [prompt as readonly number[]], options));
   }
@@ -321,165 +232,96 @@ export class LanguageModel implements Disposable {
     return [...this.#parameters].filter(([name]) => name.startsWith(prefix)).map(([, tensor]) => tensor);
   }
 
-  #norm(t: Tape, prefix: string, x: FloatTensor): FloatTensor {
+  #norm(o: Ops, prefix: string, x: FloatTensor): FloatTensor {
     const { type, eps } = this.config.norm;
     if (type === 'none') return x;
     const weight = this.#scope(prefix).get('weight');
     return type === 'rms'
-      ? t.rmsNorm({ x, weight, eps })
-      : t.layerNorm({ x, weight, bias: this.#scope(prefix).get('bias'), eps });
+      ? o.rmsNorm({ x, weight, eps })
+      : o.layerNorm({ x, weight, bias: this.#scope(prefix).get('bias'), eps });
   }
 
-  #block(t: Tape, { prefix, mixer, mlp }: Block, x: FloatTensor, state?: MixerState): FloatTensor {
+  /** One layer; `mix` is its mixer, over a sequence or a step. */
+  #block(
+    o: Ops,
+    { prefix, mixer, mlp }: Block,
+    x: FloatTensor,
+    mix: (mixer: Mixer, p: Scope, x: FloatTensor) => FloatTensor,
+  ): FloatTensor {
     const { mixerNorm, mlpNorm, mixer: mixerPrefix } = this.#names;
     let h = x;
     if (mixer !== undefined) {
-      const scope = this.#scope(prefix + mixerPrefix);
-      h = t.add({ a: x, b: mixer.forward(t, scope, this.#norm(t, prefix + mixerNorm, x), state) });
+      const p = this.#scope(prefix + mixerPrefix);
+      h = o.add({ a: x, b: mix(mixer, p, this.#norm(o, prefix + mixerNorm, x)) });
     }
     if (mlp === undefined) return h;
-    return t.add({
-      a: h,
-      b: mlp.forward(t, this.#scope(`${prefix}mlp.`), this.#norm(t, prefix + mlpNorm, h)),
-    });
+    const p = this.#scope(`${prefix}mlp.`);
+    return o.add({ a: h, b: mlp.forward(o, p, this.#norm(o, prefix + mlpNorm, h)) });
   }
 
-  #embed(t: Tape, ids: Tensor, position: number): FloatTensor {
-    const x = t.embedding({ ids, weight: this.#scope('').get(this.#names.embedding) });
+  #embed(o: Ops, where: string, ids: Tensor, position: number): FloatTensor {
+    const x = o.embedding({ ids, weight: this.#scope('').get(this.#names.embedding) });
     if (this.config.position.type !== 'learned') return x;
     const [batch, seqLen] = ids.shape;
     const { maxLength } = this.config.position;
     if (position + seqLen > maxLength) {
       throw new ArgumentError(
-        `forward: tokens must end within the ${maxLength} learned positions, got ${position + seqLen}`,
+        `${where}: tokens must end within the ${maxLength} learned positions, got ${position + seqLen}`,
       );
     }
     const positions = this.k.tensor(
       Int32Array.from({ length: batch * seqLen }, (_, i) => position + (i % seqLen)),
       [batch, seqLen],
     );
-    return t.add({
+    return o.add({
       a: x,
-      b: t.embedding({ ids: positions, weight: this.#scope('').get(this.#names.positions) }),
+      b: o.embedding({ ids: positions, weight: this.#scope('').get(this.#names.positions) }),
     });
   }
 
-  #head(t: Tape, x: FloatTensor): FloatTensor {
+  #head(o: Ops, x: FloatTensor): FloatTensor {
     const { embedding, head } = this.#names;
-    return t.matmul({
+    return o.matmul({
       a: x,
       b: this.#scope('').get(this.config.tieEmbeddings ? embedding : head),
       transposeB: true,
     });
   }
-
-  #ids(where: string, tokens: Tokens): Tensor {
-    if (tokens instanceof Tensor) {
-      if (tokens.shape.length !== 2)
-        throw new ShapeError(`${where}: tokens must be [batch, seqLen], got [${tokens.shape.join(', ')}]`);
-      return tokens;
-    }
-    const rows = (
-      tokens.length > 0 && typeof tokens[0] === 'number' ? [tokens] : tokens
-    ) as readonly ArrayLike<number>[];
-    const seqLen = rows[0]?.length ?? 0;
-    if (seqLen === 0) throw new ShapeError(`${where}: tokens must be at least one, got none`);
-    const other = rows.findIndex((row) => row.length !== seqLen);
-    if (other > 0)
-      throw new ShapeError(
-        `${where}: tokens must be rows of one length, got ${seqLen} and ${rows[other].length}`,
-      );
-    return this.k.tensor(
-      rows.flatMap((row) => Array.from(row)),
-      [rows.length, seqLen],
-      'int32',
-    );
-  }
-
-  #scored(ids: Tensor, { targets, mask }: LossOptions): { targets: Tensor; mask?: Tensor } {
-    const { k } = this;
-    const [batch, seqLen] = ids.shape;
-    const shaped = (name: string, given: Tokens | Uint8Array): Tensor => {
-      const rows = given instanceof Uint8Array ? Int32Array.from(given) : given;
-      const flat = !(rows instanceof Tensor) && typeof rows[0] === 'number' && rows.length === batch * seqLen;
-      const tensor = flat
-        ? k.tensor(Int32Array.from(rows as ArrayLike<number>), [batch, seqLen])
-        : this.#ids(name, rows);
-      if (tensor.shape[0] !== batch || tensor.shape[1] !== seqLen) {
-        throw new ShapeError(
-          `loss: ${name} must be shaped like tokens, [${batch}, ${seqLen}], got [${tensor.shape.join(', ')}]`,
-        );
-      }
-      return tensor;
-    };
-    const scored = mask === undefined ? undefined : shaped('mask', mask);
-    if (targets !== undefined) return { targets: shaped('targets', targets), mask: scored };
-    const data = ids.data;
-    const next = Int32Array.from({ length: data.length }, (_, i) =>
-      (i + 1) % seqLen === 0 ? -100 : data[i + 1],
-    );
-    return { targets: k.tensor(next, [batch, seqLen]), mask: scored };
-  }
-
-  #checkState(where: string, state: ModelState | undefined, batch: number): void {
-    if (state === undefined) return;
-    if (state.layers.length !== this.#blocks.length)
-      throw new ArgumentError(`${where}: state must be one of this model`);
-    if (state.batch !== batch)
-      throw new ShapeError(
-        `${where}: tokens must be ${state.batch} sequences as the state has, got ${batch}`,
-      );
-    if (state.disposed) throw new DisposedError(`${where}: state was disposed of`);
-  }
 }
 
 /** The last position of each sequence, `[batch, 1, dModel]`. */
-function lastRows(t: Tape, x: FloatTensor): FloatTensor {
+function lastRows(o: Ops, x: FloatTensor): FloatTensor {
   const [batch, seqLen, dModel] = x.shape;
-  const ids = t.k.tensor(
+  const ids = o.k.tensor(
     Int32Array.from({ length: batch }, (_, b) => (b + 1) * seqLen - 1),
     [batch, 1],
   );
-  return t.embedding({ ids, weight: t.reshape(x, [batch * seqLen, dModel]) });
+  return o.embedding({ ids, weight: o.reshape(x, [batch * seqLen, dModel]) });
 }
 
-class LayerStates implements ModelState {
-  readonly batch: number;
-  readonly layers: readonly MixerState[];
-  #disposed = false;
+/** One id per sequence as `[batch, 1]`. */
+function stepIds(k: Kernels, token: number | readonly number[] | Int32Array | Tensor): Tensor {
+  if (typeof token === 'number') return tokenIds(k, 'step', [[token]], 'token');
+  if (token instanceof Tensor) return token.reshape([token.size, 1]);
+  if (!Array.isArray(token) && !(token instanceof Int32Array))
+    throw new ArgumentError(`step: token must be an id, or one per sequence, got ${show(token)}`);
+  return tokenIds(
+    k,
+    'step',
+    Array.from(token as ArrayLike<number>, (id) => [id]),
+    'token',
+  );
+}
 
-  constructor(batch: number, layers: readonly MixerState[]) {
-    this.batch = batch;
-    this.layers = layers;
-  }
+function checkFlag(where: string, name: string, flag: unknown): void {
+  if (typeof flag !== 'boolean')
+    throw new ArgumentError(`${where}: ${name} must be true or false, got ${show(flag)}`);
+}
 
-  get position(): number {
-    return this.layers[0].position; // all of them count, also where a layer keeps nothing
-  }
-
-  get disposed(): boolean {
-    return (
-      this.#disposed ||
-      this.layers.some(({ tensors }) => Object.values(tensors).some((tensor) => tensor.disposed))
-    );
-  }
-
-  get bytes(): number {
-    return this.layers.reduce(
-      (total, { tensors }) =>
-        total + Object.values(tensors).reduce((sum, tensor) => sum + tensor.size * 4, 0),
-      0,
-    );
-  }
-
-  dispose(): void {
-    this.#disposed = true;
-    for (const { tensors } of this.layers) for (const tensor of Object.values(tensors)) tensor.dispose();
-  }
-
-  [Symbol.dispose](): void {
-    this.dispose();
-  }
+function checkTape(where: string, tape: Tape): Tape {
+  if (typeof tape?.backward !== 'function')
+    throw new ArgumentError(`${where}: tape must be what createTape gives, got ${show(tape)}`);
+  return tape;
 }
 
 /**
@@ -493,5 +335,7 @@ class LayerStates implements ModelState {
 export function createModel(k: Kernels, config: ModelConfig): LanguageModel {
   const resolved = resolveConfig(config, 'createModel');
   checkComputable(resolved, 'createModel');
+  if (typeof k?.scope !== 'function')
+    throw new ArgumentError(`createModel: k must be what loadKernels gives, got ${show(k)}`);
   return new LanguageModel(k, resolved);
 }

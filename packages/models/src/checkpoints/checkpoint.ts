@@ -19,7 +19,8 @@ import { renamingOf } from './architectures/index.js';
 import type { ByteSource } from './byte-source.js';
 import { type Folder, type FolderSource, openFolder, readJson } from './folder.js';
 import { shown } from './json.js';
-import { describeModel, LanguageModel } from '../language-model.js';
+import { architectureOf } from '../architecture.js';
+import { LanguageModel } from '../language-model.js';
 import { namesOf } from './names.js';
 import { Missing } from './placeholder.js';
 import type { FloatTensor, ParameterSpec } from '../mixers/parameters.js';
@@ -260,7 +261,7 @@ export async function loadPretrained(
     const config = resolve('config.json', published.config);
     checkComputable(config, 'config.json');
     const rename = renamingOf(published.architecture, config, 'config.json');
-    const { specs } = describeModel(config);
+    const { specs } = architectureOf(config);
     const entries = shards.flatMap(({ header }) => [...header.entries.values()]);
     const plan = makePlan(config, specs, entries, rename, folder.name);
     for (const { name, shape } of specs) parameters.set(name, k.empty(shape));

@@ -4,20 +4,50 @@
  *
  *   q, k, v  queries, keys, values of width headDim; q and k have length 1     beta  how far to correct, 0 to 1
  */
-import type { Tape } from '@freelunch/autograd';
 import type { ResolvedDeltaRule } from '@freelunch/config';
-import type { Kernels } from '@freelunch/kernels';
 import { declareHeads } from './linear-attention.js';
-import { keep, linear, linearStep, type Mixer, type MixerState } from './mixer.js';
-import { type FloatTensor, type ParameterList, type Scope, uniform } from './parameters.js';
+import { keep, linear, type Mixer } from './mixer.js';
+import { leading, type Ops } from './ops.js';
+import { type FloatTensor, type Scope, uniform } from './parameters.js';
+
+/** What both ops take; the gated one also a decay. */
+interface DeltaArgs {
+  q: FloatTensor;
+  k: FloatTensor;
+  v: FloatTensor;
+  beta: FloatTensor;
+  l2Normalize: boolean;
+  scale: number;
+}
 
 export function deltaRule(config: ResolvedDeltaRule, dModel: number, branches: number): Mixer {
   const { nHeads, headDim, gated } = config;
   const width = nHeads * headDim;
-  const options = { l2Normalize: true, scale: 1 / Math.sqrt(headDim) };
+
+  /** `[..., dModel]` to the same; `correct` mixes positions. */
+  function block(
+    o: Ops,
+    p: Scope,
+    x: FloatTensor,
+    correct: (args: DeltaArgs, decay: FloatTensor | undefined) => FloatTensor,
+  ): FloatTensor {
+    const axes = leading(x);
+    const heads = (name: string) => o.reshape(linear(o, p, name, x), [...axes, nHeads, headDim]);
+    const beta = o.sigmoid({ x: linear(o, p, 'b_proj', x) });
+    const args = {
+      q: heads('q_proj'),
+      k: heads('k_proj'),
+      v: heads('v_proj'),
+      beta,
+      l2Normalize: true,
+      scale: 1 / Math.sqrt(headDim),
+    };
+    const decay = gated ? o.logSigmoid({ x: linear(o, p, 'g_proj', x) }) : undefined;
+    return linear(o, p, 'o_proj', o.reshape(correct(args, decay), [...axes, width]));
+  }
 
   return {
-    declare(list: ParameterList, prefix: string) {
+    declare(list, prefix) {
       declareHeads(list, prefix, dModel, width, width, branches);
       list.weight(`${prefix}b_proj.weight`, [nHeads, dModel], uniform(1 / Math.sqrt(dModel)));
       if (!gated) return;
@@ -25,46 +55,27 @@ export function deltaRule(config: ResolvedDeltaRule, dModel: number, branches: n
       list.other(`${prefix}g_proj.bias`, [nHeads], (data) => void data.fill(4)); // sigmoid(4) = 0.98: forgets little at first
     },
 
-    forward(t: Tape, p: Scope, x: FloatTensor, state?: MixerState): FloatTensor {
-      const [batch, seqLen] = x.shape;
-      const heads = (name: string) => t.reshape(linear(t, p, name, x), [batch, seqLen, nHeads, headDim]);
-      const beta = t.sigmoid({ x: linear(t, p, 'b_proj', x) });
-      const args = {
-        q: heads('q_proj'),
-        k: heads('k_proj'),
-        v: heads('v_proj'),
-        beta,
-        initialState: state?.tensors.state,
-        ...options,
-      };
-      const { o, lastState } = gated
-        ? t.gatedDeltaRule({ ...args, decay: t.logSigmoid({ x: linear(t, p, 'g_proj', x) }) })
-        : t.deltaRule(args);
-      if (state !== undefined) keep(state, 'state', lastState);
-      return linear(t, p, 'o_proj', t.reshape(o, [batch, seqLen, width]));
+    forward(o, p, x, state) {
+      return block(o, p, x, (args, decay) => {
+        const from = { ...args, initialState: state?.tensors.state };
+        const { o: y, lastState } =
+          decay === undefined ? o.deltaRule(from) : o.gatedDeltaRule({ ...from, decay });
+        if (state !== undefined) keep(state, 'state', lastState);
+        return y;
+      });
     },
 
-    initialState: (k: Kernels, batch: number) => ({
+    initialState: (k, batch) => ({
       tensors: { state: k.zeros([batch, nHeads, headDim, headDim]) },
       position: 0,
     }),
 
-    step(k: Kernels, p: Scope, x: FloatTensor, { tensors }: MixerState): FloatTensor {
-      const [batch] = x.shape;
-      const heads = (name: string) => linearStep(k, p, name, x).reshape([batch, nHeads, headDim]);
-      const beta = k.sigmoid({ x: linearStep(k, p, 'b_proj', x) });
-      const args = {
-        state: tensors.state,
-        q: heads('q_proj'),
-        k: heads('k_proj'),
-        v: heads('v_proj'),
-        beta,
-        ...options,
-      };
-      const o = gated
-        ? k.gatedDeltaRuleStep({ ...args, decay: k.logSigmoid({ x: linearStep(k, p, 'g_proj', x) }) })
-        : k.deltaRuleStep(args);
-      return linearStep(k, p, 'o_proj', o.reshape([batch, width]));
+    step(o, p, x, { tensors: { state } }) {
+      return block(o, p, x, (args, decay) =>
+        decay === undefined
+          ? o.k.deltaRuleStep({ ...args, state })
+          : o.k.gatedDeltaRuleStep({ ...args, state, decay }),
+      );
     },
 
     stateBytes: () => 4 * nHeads * headDim * headDim,

@@ -1,18 +1,17 @@
 /**
  * Linear attention (Katharopoulos et al. 2020, arXiv:2006.16236) with an optional forget factor: retention (Sun et
- * al. 2023, arXiv:2307.08621), one a head and token, or one a key channel and token (Yang et al. 2023,
+ * al. 2023, arXiv:2307.08621), one per head and token, or one per key channel and token (Yang et al. 2023,
  * arXiv:2312.06635).
  *
  *   q, k  queries and keys of width headDim, paper: D     v  values of width valueDim, paper: M
  *   decay, gate  natural logs of the forget factor
  */
-import type { Tape } from '@freelunch/autograd';
 import type { ResolvedLinearAttention } from '@freelunch/config';
-import type { Kernels } from '@freelunch/kernels';
-import { outputDeviation } from './mamba.js';
-import { keep, linear, linearStep, type Mixer, type MixerState } from './mixer.js';
-import { type FloatTensor, type Initializer, type ParameterList, type Scope, uniform } from './parameters.js';
 import { ln } from '@freelunch/random';
+import { outputDeviation } from './mamba.js';
+import { keep, linear, type Mixer, type MixerState } from './mixer.js';
+import { type Argument, leading, type Ops } from './ops.js';
+import { type FloatTensor, type Initializer, type ParameterList, type Scope, uniform } from './parameters.js';
 
 /** Retention forgets by 1 - 2^-(5 + h) a step, from quick heads to slow ones. */
 const retentionDecays: Initializer = (data) => {
@@ -45,10 +44,40 @@ export function linearAttention(config: ResolvedLinearAttention, dModel: number,
   const { nHeads, headDim, valueDim, featureMap, normalize, forget } = config;
   const keyWidth = nHeads * headDim;
   const valueWidth = nHeads * valueDim;
-  const options = { featureMap, normalize, scale: 1 / Math.sqrt(headDim) };
+
+  /** The natural log of the forget factor per head, if there is one. */
+  function decayOf(o: Ops, p: Scope, x: FloatTensor): FloatTensor | undefined {
+    if (forget === 'retention') return p.get('decay');
+    return forget === 'token' ? o.logSigmoid({ x: linear(o, p, 'g_proj', x) }) : undefined;
+  }
+
+  /** `[..., dModel]` to the same; `attend` mixes positions. */
+  function block(
+    o: Ops,
+    p: Scope,
+    x: FloatTensor,
+    attend: (args: Argument<'linearAttention'>) => FloatTensor,
+  ): FloatTensor {
+    const axes = leading(x);
+    const heads = (name: string, width = headDim) =>
+      o.reshape(linear(o, p, name, x), [...axes, nHeads, width]);
+    const decay = decayOf(o, p, x);
+    const gate = forget === 'channel' ? o.logSigmoid({ x: heads('g_proj') }) : undefined;
+    const y = attend({
+      q: heads('q_proj'),
+      k: heads('k_proj'),
+      v: heads('v_proj', valueDim),
+      featureMap,
+      normalize,
+      scale: 1 / Math.sqrt(headDim),
+      decay,
+      gate,
+    });
+    return linear(o, p, 'o_proj', o.reshape(y, [...axes, valueWidth]));
+  }
 
   return {
-    declare(list: ParameterList, prefix: string) {
+    declare(list, prefix) {
       declareHeads(list, prefix, dModel, keyWidth, valueWidth, branches);
       if (forget === 'retention') list.other(`${prefix}decay`, [nHeads], retentionDecays);
       if (forget === 'token' || forget === 'channel') {
@@ -58,35 +87,26 @@ export function linearAttention(config: ResolvedLinearAttention, dModel: number,
       }
     },
 
-    forward(t: Tape, p: Scope, x: FloatTensor, state?: MixerState): FloatTensor {
-      const [batch, seqLen] = x.shape;
-      const heads = (name: string, width = headDim) =>
-        t.reshape(linear(t, p, name, x), [batch, seqLen, nHeads, width]);
-      const decay =
-        forget === 'retention'
-          ? p.get('decay')
-          : forget === 'token'
-            ? t.logSigmoid({ x: linear(t, p, 'g_proj', x) })
-            : undefined;
-      const gate = forget === 'channel' ? t.logSigmoid({ x: heads('g_proj') }) : undefined;
-      const { o, lastState, lastNormalizer } = t.linearAttention({
-        q: heads('q_proj'),
-        k: heads('k_proj'),
-        v: heads('v_proj', valueDim),
-        ...options,
-        decay,
-        gate,
-        initialState: state?.tensors.state,
-        initialNormalizer: state?.tensors.normalizer,
+    forward(o, p, x, state) {
+      return block(o, p, x, (args) => {
+        const {
+          o: y,
+          lastState,
+          lastNormalizer,
+        } = o.linearAttention({
+          ...args,
+          initialState: state?.tensors.state,
+          initialNormalizer: state?.tensors.normalizer,
+        });
+        if (state !== undefined) {
+          keep(state, 'state', lastState);
+          if (lastNormalizer !== undefined) keep(state, 'normalizer', lastNormalizer);
+        }
+        return y;
       });
-      if (state !== undefined) {
-        keep(state, 'state', lastState);
-        if (lastNormalizer !== undefined) keep(state, 'normalizer', lastNormalizer);
-      }
-      return linear(t, p, 'o_proj', t.reshape(o, [batch, seqLen, valueWidth]));
     },
 
-    initialState(k: Kernels, batch: number): MixerState {
+    initialState(k, batch) {
       const state = k.zeros([batch, nHeads, headDim, valueDim]);
       const tensors: MixerState['tensors'] = normalize
         ? { state, normalizer: k.zeros([batch, nHeads, headDim]) }
@@ -94,29 +114,8 @@ export function linearAttention(config: ResolvedLinearAttention, dModel: number,
       return { tensors, position: 0 };
     },
 
-    step(k: Kernels, p: Scope, x: FloatTensor, { tensors }: MixerState): FloatTensor {
-      const [batch] = x.shape;
-      const heads = (name: string, width = headDim) =>
-        linearStep(k, p, name, x).reshape([batch, nHeads, width]);
-      const decay =
-        forget === 'retention'
-          ? p.get('decay')
-          : forget === 'token'
-            ? k.logSigmoid({ x: linearStep(k, p, 'g_proj', x) })
-            : undefined;
-      const gate = forget === 'channel' ? k.logSigmoid({ x: heads('g_proj') }) : undefined;
-      const { state, normalizer } = tensors;
-      const o = k.linearAttentionStep({
-        state,
-        normalizer,
-        q: heads('q_proj'),
-        k: heads('k_proj'),
-        v: heads('v_proj', valueDim),
-        ...options,
-        decay,
-        gate,
-      });
-      return linearStep(k, p, 'o_proj', o.reshape([batch, valueWidth]));
+    step(o, p, x, { tensors: { state, normalizer } }) {
+      return block(o, p, x, (args) => o.k.linearAttentionStep({ ...args, state, normalizer }));
     },
 
     stateBytes: () => 4 * nHeads * headDim * (valueDim + (normalize ? 1 : 0)),

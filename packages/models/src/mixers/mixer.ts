@@ -1,5 +1,5 @@
-import type { Tape } from '@freelunch/autograd';
 import type { Kernels } from '@freelunch/kernels';
+import type { Ops } from './ops.js';
 import type { FloatTensor, ParameterList, Scope } from './parameters.js';
 
 /** What a mixer keeps between steps: tensors by name, updated in place, or replaced where they must grow. */
@@ -19,21 +19,17 @@ export interface Mixer {
   /** Adds its parameters; `prefix` ends in a dot. */
   declare(list: ParameterList, prefix: string): void;
   /** `[batch, seqLen, dModel]` to the same. */
-  forward(t: Tape, p: Scope, x: FloatTensor, state?: MixerState): FloatTensor;
+  forward(o: Ops, p: Scope, x: FloatTensor, state?: MixerState): FloatTensor;
   initialState(k: Kernels, batch: number): MixerState;
   /** `[batch, dModel]` to the same; updates the state. */
-  step(k: Kernels, p: Scope, x: FloatTensor, state: MixerState): FloatTensor;
+  step(o: Ops, p: Scope, x: FloatTensor, state: MixerState): FloatTensor;
   /** Bytes that the state of one sequence holds after `seqLen` steps. */
   stateBytes(seqLen: number): number;
 }
 
 /** `x W^T + bias`, W as `[out, in]`: how all but GPT-2 store linear layers. */
-export const linear = (t: Tape, p: Scope, name: string, x: FloatTensor): FloatTensor =>
-  t.matmul({ a: x, b: p.get(`${name}.weight`), transposeB: true, bias: p.find(`${name}.bias`) });
-
-/** The same outside of a tape. */
-export const linearStep = (k: Kernels, p: Scope, name: string, x: FloatTensor): FloatTensor =>
-  k.matmul({ a: x, b: p.get(`${name}.weight`), transposeB: true, bias: p.find(`${name}.bias`) });
+export const linear = (o: Ops, p: Scope, name: string, x: FloatTensor): FloatTensor =>
+  o.matmul({ a: x, b: p.get(`${name}.weight`), transposeB: true, bias: p.find(`${name}.bias`) });
 
 /** Copies `source` over a tensor of the state. */
 export function keep(state: MixerState, name: string, source: FloatTensor): void {

@@ -2,16 +2,16 @@
  * The feed-forward half of a block: relu (Vaswani et al. 2017, arXiv:1706.03762), gelu (Hendrycks & Gimpel 2016,
  * arXiv:1606.08415) or swiglu (Shazeer 2020, arXiv:2002.05202).
  */
-import type { Tape } from '@freelunch/autograd';
 import type { ResolvedMlp } from '@freelunch/config';
 import { outputDeviation } from './mamba.js';
 import { linear } from './mixer.js';
+import type { Ops } from './ops.js';
 import { type FloatTensor, normal, type ParameterList, type Scope, uniform, zeros } from './parameters.js';
 
 export interface Mlp {
   declare(list: ParameterList, prefix: string): void;
   /** `[..., dModel]` to the same. */
-  forward(t: Tape, p: Scope, x: FloatTensor): FloatTensor;
+  forward(o: Ops, p: Scope, x: FloatTensor): FloatTensor;
 }
 
 /** @param conv1d weights stored `[in, out]` under GPT-2's names */
@@ -38,19 +38,16 @@ export function createMlp(
           list.other(`${prefix}${name}.bias`, [width], zeros);
         }
       },
-      forward: (t, p, x) =>
-        linear(
-          t,
-          p,
-          'down_proj',
-          t.multiply({ a: t.silu({ x: linear(t, p, 'gate_proj', x) }), b: linear(t, p, 'up_proj', x) }),
-        ),
+      forward(o, p, x) {
+        const gate = o.silu({ x: linear(o, p, 'gate_proj', x) });
+        return linear(o, p, 'down_proj', o.multiply({ a: gate, b: linear(o, p, 'up_proj', x) }));
+      },
     };
   }
   const approximate = config.type === 'gelu' ? config.approximate : undefined;
   const [first, last] = conv1d ? ['c_fc', 'c_proj'] : ['fc1', 'fc2'];
-  const apply = (t: Tape, p: Scope, name: string, x: FloatTensor) =>
-    t.matmul({ a: x, b: p.get(`${name}.weight`), transposeB: !conv1d, bias: p.find(`${name}.bias`) });
+  const apply = (o: Ops, p: Scope, name: string, x: FloatTensor) =>
+    o.matmul({ a: x, b: p.get(`${name}.weight`), transposeB: !conv1d, bias: p.find(`${name}.bias`) });
   return {
     declare(list, prefix) {
       const shape = (from: number, to: number) => (conv1d ? [from, to] : [to, from]);
@@ -59,9 +56,9 @@ export function createMlp(
       list.weight(`${prefix}${last}.weight`, shape(dHidden, dModel), normal(0.02 / Math.sqrt(branches)));
       if (bias) list.other(`${prefix}${last}.bias`, [dModel], zeros);
     },
-    forward(t, p, x) {
-      const hidden = apply(t, p, first, x);
-      return apply(t, p, last, type === 'relu' ? t.relu({ x: hidden }) : t.gelu({ x: hidden, approximate }));
+    forward(o, p, x) {
+      const hidden = apply(o, p, first, x);
+      return apply(o, p, last, type === 'relu' ? o.relu({ x: hidden }) : o.gelu({ x: hidden, approximate }));
     },
   };
 }

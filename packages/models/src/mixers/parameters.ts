@@ -46,19 +46,25 @@ export class ParameterList {
   }
 }
 
-/** Allocates parameters and fills them, each from its own stream: one that is added changes no other. */
+/**
+ * Allocates parameters and fills them, each from its own stream: one that is added changes no other.
+ *
+ * @throws OutOfMemoryError; nothing of them stays then
+ */
 export function createParameters(
   k: Kernels,
   specs: readonly ParameterSpec[],
   rng: Random,
 ): Map<string, FloatTensor> {
-  const parameters = new Map<string, FloatTensor>();
-  for (const { name, shape, initialize } of specs) {
-    const tensor = k.empty(shape);
-    initialize(tensor.data, rng.split(name));
-    parameters.set(name, tensor);
-  }
-  return parameters;
+  return k.scope(() => {
+    const parameters = new Map<string, FloatTensor>();
+    for (const { name, shape, initialize } of specs) {
+      const tensor = k.empty(shape);
+      initialize(tensor.data, rng.split(name));
+      parameters.set(name, tensor);
+    }
+    return parameters;
+  });
 }
 
 /** Parameters of one block, by the end of their names: `get('in_proj.weight')`. */

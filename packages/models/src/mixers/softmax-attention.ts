@@ -5,12 +5,12 @@
  *   nKvHeads  heads of keys and values, shared by groups of queries
  *   position  of a token in its sequence                         window  keys that a query sees, itself included
  */
-import type { Tape } from '@freelunch/autograd';
 import type { ResolvedPosition, ResolvedSoftmaxAttention } from '@freelunch/config';
 import type { Kernels } from '@freelunch/kernels';
 import { outputDeviation } from './mamba.js';
-import { linear, linearStep, type Mixer, type MixerState } from './mixer.js';
-import { type FloatTensor, normal, type ParameterList, type Scope, uniform, zeros } from './parameters.js';
+import { linear, type Mixer, type MixerState } from './mixer.js';
+import { leading, type Ops } from './ops.js';
+import { type FloatTensor, normal, type Scope, uniform, zeros } from './parameters.js';
 
 const LEAST_CAPACITY = 64;
 
@@ -19,6 +19,14 @@ function roomFor(length: number): number {
   let capacity = LEAST_CAPACITY;
   while (capacity < length) capacity *= 2;
   return capacity;
+}
+
+/** Queries, keys and values, `[batch, seqLen, heads, width]`, with their positions in them. */
+interface Heads {
+  q: FloatTensor;
+  k: FloatTensor;
+  v: FloatTensor;
+  alibiSlopes: FloatTensor | undefined;
 }
 
 /** @param fused one projection for q, k and v, stored `[in, out]`, as GPT-2 has it */
@@ -43,13 +51,33 @@ export function softmaxAttention(
   const inSight = forgets ? window - 1 : Infinity;
   const capacityAt = (length: number) => Math.min(roomFor(length), limit);
 
-  const rotate = (t: { rope: Kernels['rope'] }, x: FloatTensor, offset: number): FloatTensor =>
+  const rotate = (o: Ops, x: FloatTensor, offset: number): FloatTensor =>
     rope === undefined
       ? x
-      : t.rope({ x, base: rope.base, rotaryDim: rope.rotaryDim, convention: rope.convention, offset });
-  const slopes = (k: Kernels) => (position.type === 'alibi' ? k.alibiSlopes({ nHeads }) : undefined);
-  const outputLinear = (t: { matmul: Kernels['matmul'] }, p: Scope, x: FloatTensor) =>
-    t.matmul({ a: x, b: p.get(`${out}.weight`), transposeB: !fused, bias: p.find(`${out}.bias`) });
+      : o.rope({ x, base: rope.base, rotaryDim: rope.rotaryDim, convention: rope.convention, offset });
+
+  const project = (o: Ops, p: Scope, x: FloatTensor): FloatTensor[] =>
+    fused
+      ? o.split({
+          x: o.matmul({ a: x, b: p.get('c_attn.weight'), bias: p.find('c_attn.bias') }),
+          sizes: [qWidth, kWidth, vWidth],
+        })
+      : ['q_proj', 'k_proj', 'v_proj'].map((name) => linear(o, p, name, x));
+
+  /** `[..., dModel]` to the same; `attend` mixes positions, the first of which is `first`. */
+  function block(o: Ops, p: Scope, x: FloatTensor, first: number, attend: (heads: Heads) => FloatTensor) {
+    const axes = leading(x);
+    const [batch, seqLen = 1] = axes; // a step is a sequence of one
+    const [qPart, kPart, vPart] = project(o, p, x);
+    const y = attend({
+      q: rotate(o, o.reshape(qPart, [batch, seqLen, nHeads, headDim]), first),
+      k: rotate(o, o.reshape(kPart, [batch, seqLen, nKvHeads, headDim]), first),
+      v: o.reshape(vPart, [batch, seqLen, nKvHeads, valueDim]),
+      alibiSlopes: position.type === 'alibi' ? o.k.alibiSlopes({ nHeads }) : undefined,
+    });
+    const a = o.reshape(y, [...axes, oWidth]);
+    return o.matmul({ a, b: p.get(`${out}.weight`), transposeB: !fused, bias: p.find(`${out}.bias`) });
+  }
 
   /** Moves the last `kept` entries to the front of caches of this capacity. */
   function resize(k: Kernels, state: MixerState, kept: number, capacity: number): void {
@@ -90,7 +118,7 @@ export function softmaxAttention(
   }
 
   return {
-    declare(list: ParameterList, prefix: string) {
+    declare(list, prefix) {
       if (fused) {
         list.weight(`${prefix}c_attn.weight`, [dModel, qWidth + kWidth + vWidth], normal(0.02));
         if (bias) list.other(`${prefix}c_attn.bias`, [qWidth + kWidth + vWidth], zeros);
@@ -110,50 +138,37 @@ export function softmaxAttention(
       if (bias) list.other(`${prefix}o_proj.bias`, [dModel], zeros);
     },
 
-    forward(t: Tape, p: Scope, x: FloatTensor, state?: MixerState): FloatTensor {
-      const [batch, seqLen] = x.shape;
-      const parts = fused
-        ? t.split({
-            x: t.matmul({ a: x, b: p.get('c_attn.weight'), bias: p.find('c_attn.bias') }),
-            sizes: [qWidth, kWidth, vWidth],
-          })
-        : [linear(t, p, 'q_proj', x), linear(t, p, 'k_proj', x), linear(t, p, 'v_proj', x)];
-      const first = state?.position ?? 0;
-      const q = rotate(t, t.reshape(parts[0], [batch, seqLen, nHeads, headDim]), first);
-      const k = rotate(t, t.reshape(parts[1], [batch, seqLen, nKvHeads, headDim]), first);
-      const v = t.reshape(parts[2], [batch, seqLen, nKvHeads, valueDim]);
-      const options = { causal: true, window, sparse, alibiSlopes: slopes(t.k) };
-      if (state === undefined)
-        return outputLinear(
-          t,
-          p,
-          t.reshape(t.softmaxAttention({ q, k, v, ...options }).o, [batch, seqLen, oWidth]),
-        );
-
-      const held = makeRoom(t.k, state, seqLen);
-      const capacity = state.tensors.k.shape[1];
-      for (const [name, fresh, width] of [
-        ['k', k, kWidth],
-        ['v', v, vWidth],
-      ] as const) {
-        for (let b = 0; b < batch; b++) {
-          const rows = fresh.data.subarray(b * seqLen * width, (b + 1) * seqLen * width);
-          state.tensors[name].data.set(rows, (b * capacity + held) * width);
+    forward(o, p, x, state) {
+      const options = { causal: true, window, sparse };
+      return block(o, p, x, state?.position ?? 0, ({ q, k, v, alibiSlopes }) => {
+        if (state === undefined) return o.softmaxAttention({ q, k, v, ...options, alibiSlopes }).o;
+        const [batch, seqLen] = q.shape;
+        const held = makeRoom(o.k, state, seqLen);
+        const { k: kCache, v: vCache } = state.tensors;
+        const capacity = kCache.shape[1];
+        for (const [cache, fresh, width] of [
+          [kCache, k, kWidth],
+          [vCache, v, vWidth],
+        ] as const) {
+          for (let b = 0; b < batch; b++) {
+            const rows = fresh.data.subarray(b * seqLen * width, (b + 1) * seqLen * width);
+            cache.data.set(rows, (b * capacity + held) * width);
+          }
         }
-      }
-      state.held = held + seqLen;
-      const { k: kCache, v: vCache } = state.tensors;
-      const { o } = t.softmaxAttention({
-        q,
-        k: kCache,
-        v: vCache,
-        ...options,
-        queryOffset: held,
-        keyLengths: held + seqLen,
+        state.held = held + seqLen;
+        const { o: y } = o.softmaxAttention({
+          q,
+          k: kCache,
+          v: vCache,
+          ...options,
+          alibiSlopes,
+          queryOffset: held,
+          keyLengths: held + seqLen,
+        });
+        // Room beyond what single steps need, for a long piece at once, is given back.
+        if (capacity > limit) resize(o.k, state, Math.min(state.held, inSight), limit);
+        return y;
       });
-      // Room beyond what single steps need, for a long piece at once, is given back.
-      if (capacity > limit) resize(t.k, state, Math.min(state.held, inSight), limit);
-      return outputLinear(t, p, t.reshape(o, [batch, seqLen, oWidth]));
     },
 
     initialState(k: Kernels, batch: number): MixerState {
@@ -161,30 +176,24 @@ export function softmaxAttention(
       return { tensors: { k: cache(headDim), v: cache(valueDim) }, position: 0, held: 0 };
     },
 
-    step(k: Kernels, p: Scope, x: FloatTensor, state: MixerState): FloatTensor {
-      const [batch] = x.shape;
-      const parts = fused
-        ? k.split({
-            x: k.matmul({ a: x, b: p.get('c_attn.weight'), bias: p.find('c_attn.bias') }),
-            sizes: [qWidth, kWidth, vWidth],
-          })
-        : [linearStep(k, p, 'q_proj', x), linearStep(k, p, 'k_proj', x), linearStep(k, p, 'v_proj', x)];
-      const row = (part: FloatTensor, heads: number) =>
-        rotate(k, part.reshape([batch, 1, heads, headDim]), state.position).reshape([batch, heads, headDim]);
-      const length = makeRoom(k, state, 1);
-      const o = k.softmaxAttentionStep({
-        q: row(parts[0], nHeads),
-        k: row(parts[1], nKvHeads),
-        v: parts[2].reshape([batch, nKvHeads, valueDim]),
-        kCache: state.tensors.k,
-        vCache: state.tensors.v,
-        length,
-        window,
-        sparse,
-        alibiSlopes: slopes(k),
+    step(o, p, x, state) {
+      return block(o, p, x, state.position, ({ q, k, v, alibiSlopes }) => {
+        const [batch] = x.shape;
+        const length = makeRoom(o.k, state, 1);
+        const y = o.k.softmaxAttentionStep({
+          q: q.reshape([batch, nHeads, headDim]),
+          k: k.reshape([batch, nKvHeads, headDim]),
+          v: v.reshape([batch, nKvHeads, valueDim]),
+          kCache: state.tensors.k,
+          vCache: state.tensors.v,
+          length,
+          window,
+          sparse,
+          alibiSlopes,
+        });
+        state.held = length + 1;
+        return y;
       });
-      state.held = length + 1;
-      return outputLinear(k, p, o.reshape([batch, oWidth]));
     },
 
     stateBytes: (seqLen) => 4 * capacityAt(seqLen) * (kWidth + vWidth),
