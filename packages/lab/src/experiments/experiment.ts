@@ -2,22 +2,29 @@
 import type { Kernels } from '@freelunch/kernels';
 import type { Plot } from '../report/plot.js';
 
-/** The claims of the theory, in the order of reports. */
+/**
+ * The claims of the theory, in the order of reports: C on COPY, D on dynamic programs with chain of thought, L on learning.
+ */
 export const claims = {
-  C1: 'A state of constant size bounds COPY: the share copied right follows N / T',
+  C1: 'A state of constant size limits COPY: the share copied right depends on N / T, slots per token',
   C2: 'A state of linear size copies exactly, by addresses or by registers',
-  C3: 'Decay shortens the reach: the score needed grows exponentially with distance, for softmax like a logarithm',
+  C3: 'Decay shortens the reach: the score needed grows exponentially with the distance, for softmax attention like a logarithm',
   C4: 'Softmax attention copies with keys of O(log T) floats',
-  C5: 'Copying T tokens costs the order of T² for every mixer that copies exactly',
-  D1: 'Any dynamic program is look-ups and a transition, written token by token at comparable cost',
-  D2: 'An m-local program needs O(m) floats and O(m T) operations',
-  D3: 'Models with written-down weights write the whole chain of thought without a wrong token',
-  D4: 'Costs of mixers on programs and COPY, by formula, by counting and by the clock',
-  L1: 'COPY learned: softmax attention needs fewer samples and less size, Mamba a state that grows',
-  L2: 'MQAR learned: accuracy grows with the state, falls with the number of pairs',
-  L3: 'Programs learned with chain of thought, where direct answers fail',
-  L4: 'Longer than trained: which position, at which distance, fails first',
+  C5: 'Copying T tokens costs on the order of T² operations with every mixer that copies exactly',
+  D1: 'Any dynamic program is look-ups and a transition, and is written token by token at a comparable cost by every mixer',
+  D2: 'An m-local program, whose steps need only the last m values, takes O(m) floats and O(m T) operations',
+  D3: 'Models with hand-set weights write the whole chain of thought without a wrong token',
+  D4: 'Formula, operation count and measured time agree on what each mixer costs on programs and COPY',
+  L1: 'Learning COPY: softmax attention needs fewer samples and a smaller model, Mamba a state that grows',
+  L2: 'Learning to recall values by their keys (MQAR): accuracy grows with the state and falls with the number of pairs',
+  L3: 'Programs are learned with a chain of thought where direct answers fail',
+  L4: 'Beyond the trained length every mixer fails somewhere: at which position and distance first',
 } as const;
+
+/** Words that reports use. */
+export const terms =
+  'COPY means: store a sequence of T tokens, then write it out again. A construction is a model with hand-set weights instead of ' +
+  'trained ones. N is the number of slots of a state. A program is m-local if each of its steps needs only the last m values.';
 
 export type Claim = keyof typeof claims;
 

@@ -4,6 +4,7 @@ import {
   claims,
   type Findings,
   type TableData,
+  terms,
   type Verdict,
 } from '../experiments/experiment.js';
 import { excerptsHtml, excerptsStyle } from './excerpts.js';
@@ -31,12 +32,16 @@ export interface Missing {
 
 /** The page of one experiment. */
 export function experimentPage(experiment: Finished): string {
+  const { name, summary, findings } = experiment;
   const body = `<header>
-<h1>${escapeHtml(experiment.summary)}</h1>
+<h1>${escapeHtml(summary)}</h1>
+${list(findings.text)}
 </header>
-${verdictTable(experiment.findings.verdicts.map((verdict) => ({ verdict, anchor: '' })))}
-${section(experiment)}`;
-  return htmlPage({ title: `${experiment.name}: ${experiment.summary}`, style, body });
+${claimList([...new Set(findings.verdicts.map(({ claim }) => claim))])}
+${verdictTable(findings.verdicts.map((verdict) => ({ verdict, anchor: '' })))}
+${section(experiment)}
+<p class="made">${escapeHtml(terms)}</p>`;
+  return htmlPage({ title: `${name}: ${summary}`, style, body });
 }
 
 /** All experiments on one page, at its top what theory says of every claim and what was measured. */
@@ -57,18 +62,35 @@ export function reportPage(finished: readonly Finished[], missing: readonly Miss
   );
   const body = `<header>
 <h1>What a mixer keeps, and at which price: theory and measurement</h1>
-<p class="lead">Claims C are on COPY, D on dynamic programs with chain of thought, L on what training finds. Every figure comes from the
-kernels, by the command that stands with it.</p>
+<p class="lead">${escapeHtml(tally(finished))}</p>
+<p>${escapeHtml(terms)} Claims are numbered C (COPY), D (dynamic programs with chain of thought) and L (learning). Every
+figure was measured through the kernels, by the command next to it.</p>
 </header>
 <section aria-labelledby="verdicts">
 <h2 id="verdicts">Theory says, we measured</h2>
+${claimList([...new Set(verdicts.map(({ verdict: { claim } }) => claim))])}
 ${verdictTable(verdicts)}
 ${notRun.length > 0 ? `<h3>Not run</h3>\n<ul class="findings">${notRun.join('\n')}</ul>` : ''}
 </section>
 <nav aria-label="Experiments"><ul class="findings">${contents.join('')}</ul></nav>
-${finished.map((one) => `<section aria-labelledby="${escapeHtml(one.name)}">\n<h2 id="${escapeHtml(one.name)}">${escapeHtml(one.summary)}</h2>\n${section(one)}\n</section>`).join('\n')}`;
+${finished.map((one) => `<section aria-labelledby="${escapeHtml(one.name)}">\n<h2 id="${escapeHtml(one.name)}">${escapeHtml(one.summary)}</h2>\n${list(one.findings.text)}\n${section(one)}\n</section>`).join('\n')}`;
   return htmlPage({ title: 'Theory says, we measured', style, body });
 }
+
+/** How many verdicts agree, in a sentence. */
+function tally(finished: readonly Finished[]): string {
+  const all = finished.flatMap(({ findings }) => findings.verdicts);
+  const count = (word: string) => all.filter(({ agrees }) => agreement(agrees) === word).length;
+  return `Of ${all.length} statements of the theory that were tested, ${count('agrees')} agree with what was measured, ${count('partly')} partly, ${count('differs')} differ.`;
+}
+
+const list = (sentences: readonly string[]) =>
+  `<ul class="findings">${sentences.map((line) => `<li>${escapeHtml(line)}</li>`).join('')}</ul>`;
+
+const claimList = (codes: readonly Claim[]) =>
+  codes.length === 0
+    ? ''
+    : `<dl class="claims">${codes.map((code) => `<dt>${escapeHtml(code)}</dt><dd>${escapeHtml(claims[code])}</dd>`).join('')}</dl>`;
 
 function verdictTable(verdicts: readonly { verdict: Verdict; anchor: string }[]): string {
   if (verdicts.length === 0) return '<p>Nothing was run to its end.</p>';
@@ -89,7 +111,6 @@ function section({ name, command, machine, findings }: Finished): string {
   const heading = (title: string) => `<h3>${escapeHtml(title)}</h3>`;
   return [
     `<p class="made"><b>${escapeHtml(name)}</b>, made by <code>${escapeHtml(command)}</code> on ${escapeHtml(machine)}</p>`,
-    `<ul class="findings">${findings.text.map((line) => `<li>${escapeHtml(line)}</li>`).join('')}</ul>`,
     ...(findings.excerpts === undefined ? [] : [excerptsHtml(findings.excerpts)]),
     ...findings.figures.map(
       ({ title, caption, plot }) =>
@@ -116,6 +137,9 @@ function dataTable({ title, columns, rows, caption }: TableData): string {
 const style = `${excerptsStyle}
 h3 { font-size: 1rem; margin: 2rem 0 0.25rem; }
 .scroll { margin-top: 0.5rem; }
+.claims { display: grid; grid-template-columns: max-content 1fr; gap: 0.2rem 0.8rem; margin: 1.5rem 0 1rem; }
+.claims dt { font-weight: 600; }
+.claims dd { margin: 0; }
 .made { color: var(--soft); font-size: 0.92rem; overflow-wrap: anywhere; }
 code { font-size: 0.9em; overflow-wrap: anywhere; }
 abbr { text-decoration: none; }

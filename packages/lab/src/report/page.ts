@@ -1,5 +1,6 @@
 /** What pages have in common: they need nothing else, no network and no other file. */
 import { escapeHtml } from './plot.js';
+import { dark, light, plotStyle, variables } from './style.js';
 
 export interface PageOptions {
   title: string;
@@ -51,17 +52,9 @@ export function htmlTable(
 }
 
 const pageStyle = `
-:root {
-  --paper: #fcfcfa; --ink: #1c1e21; --soft: #565b63; --rule: #d9dbdd; --wash: #f1f1ed;
-  --wrong-ink: #9c1c0b; --wrong-paper: #fbe3de;
-  --series-1: #0b62a4; --series-2: #b3490a; --series-3: #1d7a4d; --series-4: #8a3f9c; --series-5: #6b6216; --series-6: #a61e4d;
-}
+:root { ${variables(light)} }
 @media (prefers-color-scheme: dark) {
-  :root {
-    --paper: #16181b; --ink: #e7e8e6; --soft: #a5abb3; --rule: #383c42; --wash: #1f2226;
-    --wrong-ink: #ffb4a5; --wrong-paper: #4a1f18;
-    --series-1: #6db3ec; --series-2: #f0985a; --series-3: #62c896; --series-4: #cf96e0; --series-5: #cfc25f; --series-6: #f28bb0;
-  }
+  :root { ${variables(dark)} }
 }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--paper); color: var(--ink); font: 17px/1.55 system-ui, sans-serif; }
@@ -74,16 +67,7 @@ h2 { font-size: 1.35rem; line-height: 1.3; margin: 3rem 0 0.75rem; }
 figure { margin: 0; overflow-x: auto; }
 figure > svg { display: block; width: 100%; min-width: 34rem; height: auto; }
 figcaption, caption { color: var(--soft); font-size: 0.92rem; }
-.grid { stroke: var(--rule); }
-.axis { stroke: var(--soft); }
-.tick, .label { fill: var(--soft); font: 14px system-ui, sans-serif; }
-.label { fill: var(--ink); }
-.line { stroke: var(--c); stroke-width: 2; fill: none; stroke-linejoin: round; }
-.dashed { stroke-dasharray: 7 5; }
-.error { stroke: var(--c); stroke-width: 1.5; }
-.mark { fill: var(--c); stroke: var(--c); stroke-width: 1.6; }
-.hollow { fill: none; stroke-width: 2; }
-.legend { list-style: none; display: flex; flex-wrap: wrap; gap: 0.2rem 1.4rem; padding: 0; margin: 0.25rem 0 0.75rem; font-size: 0.95rem; }
+${plotStyle}.legend { list-style: none; display: flex; flex-wrap: wrap; gap: 0.2rem 1.4rem; padding: 0; margin: 0.25rem 0 0.75rem; font-size: 0.95rem; }
 .legend li { display: flex; align-items: center; gap: 0.5rem; }
 .legend svg { width: 2rem; height: 1rem; flex: none; }
 .scroll { overflow-x: auto; margin-top: 1.25rem; }

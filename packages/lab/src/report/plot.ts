@@ -59,8 +59,8 @@ export interface Plot {
   series: Series[];
 }
 
-const WIDTH = 720;
-const HEIGHT = 380;
+export const WIDTH = 720;
+export const HEIGHT = 380;
 const LEFT = 62;
 const RIGHT = 18;
 const TOP = 30;
@@ -169,7 +169,15 @@ function layOut(options: PlotOptions, yTicks: Tick[]): Plot {
 const rounded = (share: number) => Math.round(share * 1e6) / 1e6;
 
 /** The plot as SVG with its legend below it, as HTML. All text is escaped; colours and shapes must be those there are. */
-export function drawPlot({ description, xLabel, yLabel, xTicks, yTicks, series }: Plot): string {
+export function drawPlot(plot: Plot): string {
+  return (
+    `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${escapeHtml(plot.description)}">` +
+    `${drawBody(plot)}</svg>${legend(plot.series)}`
+  );
+}
+
+/** What is inside the SVG: {@link WIDTH} wide, {@link HEIGHT} high. */
+export function drawBody({ xLabel, yLabel, xTicks, yTicks, series }: Plot): string {
   const x = (share: number) => LEFT + share * (WIDTH - LEFT - RIGHT);
   const y = (share: number) => TOP + (1 - share) * (HEIGHT - TOP - BOTTOM);
   const parts: string[] = [];
@@ -216,10 +224,7 @@ export function drawPlot({ description, xLabel, yLabel, xTicks, yTicks, series }
       );
     }
   }
-  return (
-    `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${escapeHtml(description)}">` +
-    `${parts.join('')}</svg>${legend(series)}`
-  );
+  return parts.join('');
 }
 
 function mark(shape: Series['shape'], x: number, y: number, size: number): string {
@@ -239,12 +244,18 @@ function mark(shape: Series['shape'], x: number, y: number, size: number): strin
   }
 }
 
+/** The line and the mark of a series, 32 wide and 16 high. */
+export function drawSign({ shape, line, points, dashed, hollow }: Series): string {
+  const path = line === undefined ? '' : `<path class="line${dashed ? ' dashed' : ''}" d="M2 8H30"/>`;
+  const sign =
+    points === undefined ? '' : `<g class="mark${hollow ? ' hollow' : ''}">${mark(shape, 16, 8, 1)}</g>`;
+  return path + sign;
+}
+
 function legend(series: readonly Series[]): string {
-  const items = series.map(({ name, colour, shape, line, points, dashed, hollow }) => {
-    const path = line === undefined ? '' : `<path class="line${dashed ? ' dashed' : ''}" d="M2 8H30"/>`;
-    const sign =
-      points === undefined ? '' : `<g class="mark${hollow ? ' hollow' : ''}">${mark(shape, 16, 8, 1)}</g>`;
-    return `<li style="--c: var(--${escapeHtml(colour)})"><svg viewBox="0 0 32 16" aria-hidden="true">${path}${sign}</svg>${escapeHtml(name)}</li>`;
-  });
+  const items = series.map(
+    (one) =>
+      `<li style="--c: var(--${escapeHtml(one.colour)})"><svg viewBox="0 0 32 16" aria-hidden="true">${drawSign(one)}</svg>${escapeHtml(one.name)}</li>`,
+  );
   return `<ul class="legend">${items.join('')}</ul>`;
 }
