@@ -1,4 +1,4 @@
-/** C5: what copying T tokens costs, by formula and by the clock, and how it grows. */
+/** C5: what copying T tokens costs, by formula and in time, and how it grows. */
 import { fitExponent } from '@freelunch/complexity';
 import {
   copyAddressed,
@@ -245,11 +245,11 @@ export const copyCost: Experiment<Config, CostPiece, CostRow> = {
     const times = [...new Set(rows.filter((row) => row.elapsedMs !== null).map(({ length }) => length))];
     return {
       text: [
-        `Exact ways to copy cost T to the power of: ${list(({ flops }) => power(flops))}. They keep T to the power of: ${list(({ floats }) => power(floats))} floats.`,
+        `The FLOPs of exact ways to copy grow with T to the power of: ${list(({ flops }) => power(flops))}; the floats they keep, with T to the power of: ${list(({ floats }) => power(floats))}.`,
         ...(longestTimed > 0
           ? [
-              `By the clock, up to ${grouped(longestTimed)} tokens: ${list(({ clock }) => power(clock))}. All tokens came back ${allRight ? 'right' : 'not right'}.`,
-              `A state of ${grouped(config.constantSlots)} slots costs T^${power(constant.flops)}, and at ${grouped(longestTimed)} tokens ${constant.right === null ? 'nothing' : `${percent(constant.right)} %`} of them come back: what it saves it pays in errors.`,
+              `Measured time, up to ${grouped(longestTimed)} tokens: ${list(({ clock }) => power(clock))}. ${allRight ? 'All tokens' : 'Not all tokens'} came back right.`,
+              `A state of ${grouped(config.constantSlots)} slots costs T^${power(constant.flops)}, and at ${grouped(longestTimed)} tokens ${constant.right === null ? 'nothing' : `${percent(constant.right)} %`} of them come back: what it saves, it pays for in errors.`,
             ]
           : []),
       ],
@@ -271,11 +271,11 @@ export const copyCost: Experiment<Config, CostPiece, CostRow> = {
         ...(longestTimed > 0
           ? [
               costFigure(
-                'Time by the clock',
+                'Measured time',
                 'ms',
                 all,
                 ({ elapsedMs }) => elapsedMs,
-                `The best of ${config.passes} passes or more in one thread, from keys and values to what is read. Short runs show the price of calls.`,
+                `The best of ${config.passes} passes or more in one thread, from keys and values to what is read. The times of short runs are mostly the overhead of calls.`,
               ),
             ]
           : []),
@@ -283,7 +283,7 @@ export const copyCost: Experiment<Config, CostPiece, CostRow> = {
       tables: [
         {
           title: `Price of T = ${grouped(longest)}, and its growth`,
-          columns: ['', 'floats', 'power', 'FLOPs', 'power', 'clock, power', 'right'],
+          columns: ['', 'floats', 'power', 'FLOPs', 'power', 'time, power', 'right'],
           rows: all.map((one) => {
             const last = one.own.find(({ length }) => length === longest)!;
             return [
@@ -297,13 +297,13 @@ export const copyCost: Experiment<Config, CostPiece, CostRow> = {
             ];
           }),
           caption:
-            `Powers of T, fitted; by the clock over the longer half of the lengths timed. Right: at T = ${grouped(longestTimed)}. ` +
+            `Powers of T, fitted; for times, over the longer half of the lengths timed. Right: at T = ${grouped(longestTimed)}. ` +
             `FLOPs by formula: ${exact.map(({ name, mixer }) => `${name} ${copyPriceFormulas[mixer].flops}`).join('; ')}.`,
         },
         ...(longestTimed > 0
           ? [
               {
-                title: 'Time of a copied token, as a multiple of that at the shortest length',
+                title: 'Time per copied token, as a multiple of that at the shortest length',
                 columns: ['', ...times.map((length) => `T=${grouped(length)}`)],
                 rows: all.map(({ name, timed }) => {
                   const first = timed[0].elapsedMs / timed[0].length;
@@ -321,9 +321,9 @@ export const copyCost: Experiment<Config, CostPiece, CostRow> = {
         {
           claim: 'C5',
           theory:
-            'copying T tokens exactly costs the order of T^2 operations with every mixer; a smaller state pays with errors',
+            'copying T tokens exactly costs on the order of T^2 operations with every mixer; a smaller state costs less and makes errors',
           measured:
-            `FLOPs T to the power of ${list(({ flops }) => power(flops))}; by the clock ${list(({ clock }) => power(clock))}; ` +
+            `FLOPs grow with T to the power of ${list(({ flops }) => power(flops))}; measured time with ${list(({ clock }) => power(clock))}; ` +
             `with ${grouped(config.constantSlots)} slots ${power(constant.flops)}, ${constant.right === null ? 'not run' : `${percent(constant.right)} % right at ${grouped(longestTimed)}`}`,
           agrees: byFormula && allRight ? (byClock ? true : 'partly') : false,
         },

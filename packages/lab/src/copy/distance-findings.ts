@@ -132,7 +132,7 @@ export function distanceFindings(config: DistanceConfig, rows: readonly Distance
         theory:
           'to win against everything nearer the score of the scan grows like (1/a)^(l-1), that of softmax attention like log l',
         measured:
-          `factors a step ${bases.join(', ')}; softmax ${slope.toFixed(3)} log l; ` +
+          `factors per step ${bases.join(', ')}; softmax ${slope.toFixed(3)} log l; ` +
           `scores within ${scoreGap.toExponential(0)} of the sums' closed form, relative`,
         agrees:
           known.length > 0 && baseGap <= 0.02 && Math.abs(slope - 1) <= 0.01

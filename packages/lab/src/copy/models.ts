@@ -1,5 +1,5 @@
 /**
- * `copy-models` (C2, C4): models with written-down weights copy random strings by `generate`, counted letter by letter.
+ * `copy-models` (C2, C4): models with hand-set weights copy random strings by `generate`, counted letter by letter.
  */
 import { cost } from '@freelunch/complexity';
 import { copyModelPlan } from '@freelunch/constructions';
@@ -117,7 +117,7 @@ function findings(_config: CopyModelsConfig, rows: CopyModelsRow[]): Findings {
     figures: [],
     tables: [
       {
-        title: 'Strings copied by written-down weights',
+        title: 'Strings copied by hand-set weights',
         columns: [
           'construction',
           'T',
@@ -126,7 +126,7 @@ function findings(_config: CopyModelsConfig, rows: CopyModelsRow[]): Findings {
           'layers',
           'parameters',
           'floats kept',
-          'MFLOPs a string',
+          'MFLOPs per string',
         ],
         rows: rows.map((row) => [
           nameOf(row.mixer),
@@ -138,7 +138,7 @@ function findings(_config: CopyModelsConfig, rows: CopyModelsRow[]): Findings {
           grouped(row.floatsKept),
           (row.flops / 1e6).toPrecision(3),
         ]),
-        caption: 'Greedy decoding of `s .` from `$ s |`; random letters.',
+        caption: 'Random letters s: greedy decoding of `s .` from the prompt `$ s |`.',
       },
     ],
     verdicts: [
@@ -154,7 +154,7 @@ function findings(_config: CopyModelsConfig, rows: CopyModelsRow[]): Findings {
 
 export const copyModels: Experiment<CopyModelsConfig, CopyModelsPiece, CopyModelsRow> = {
   name: 'copy-models',
-  summary: 'Do models with written-down weights copy without a wrong symbol?',
+  summary: 'Do models with hand-set weights copy without a wrong symbol?',
   claims: ['C2', 'C4'],
   presets: {
     quick: { lengths: [16, 64, 256], mixers: [...builders], vocabSize: 26, symbols: 20_000, seed: 1 },

@@ -18,7 +18,7 @@ it('takes bytes as they are', () => {
 it('leaves out a byte order mark', () => {
   expect(tokenize('x', Uint8Array.of(0xef, 0xbb, 0xbf, 0x61), 'characters').vocabulary).toEqual([0x61]);
   expect(() => tokenize('x', Uint8Array.of(0xef, 0xbb, 0xbf), 'characters')).toThrow(
-    'empty but for a byte order mark',
+    'empty except for a byte order mark',
   );
 });
 

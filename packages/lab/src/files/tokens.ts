@@ -42,7 +42,7 @@ function codePoints(name: string, bytes: Uint8Array): number[] {
   } catch (cause) {
     throw new InputError(`${name} is not UTF-8 text; ${advice}`, { cause });
   }
-  if (text === '') throw new InputError(`${name} is empty but for a byte order mark`);
+  if (text === '') throw new InputError(`${name} is empty except for a byte order mark`);
   return Array.from(text, (character) => character.codePointAt(0)!);
 }
 

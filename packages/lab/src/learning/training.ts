@@ -29,7 +29,7 @@ export interface Training {
   learningRates: number[];
   warmupSteps: number;
   weightDecay: number;
-  /** Runs, each with a seed of its own for weights and batches. */
+  /** Runs, each with its own seed for weights and batches. */
   seeds: number;
   /** Times that a run is tested, evenly over its steps. */
   evaluations: number;

@@ -13,12 +13,12 @@ import {
   rateRows,
   verdict,
 } from './tables.js';
-import { htmlPage, htmlTable } from '../report/page.js';
+import { htmlPage, htmlTable, prose } from '../report/page.js';
 import { drawPlot, escapeHtml, logPlot, type Plot, type Series } from '../report/plot.js';
 
 const plotTitles: Record<MeasuredMode, string> = {
-  prefill: 'Prompts: time a token over their length',
-  decode: 'Steps: time of a token over the tokens before it',
+  prefill: 'Prompts: time per token by length',
+  decode: 'Steps: time per token by the number of tokens before it',
 };
 
 export function measurePage(report: MeasureReport): string {
@@ -52,9 +52,6 @@ ${htmlTable('What the fit found, for each kind of op; a dash: no time that could
 <footer><p>freelunch measure, the best of ${report.passes} passes or more. The same data: <a href="measure.json">measure.json</a>.</p></footer>`;
   return htmlPage({ title, body, style });
 }
-
-/** Numbers and their signs of percent stay together. */
-const prose = (text: string) => escapeHtml(text).replaceAll(' %', '&nbsp;%');
 
 function plot({ curves, crossovers, lengths }: MeasureReport, mode: MeasuredMode, first: string): Plot {
   // A prompt's time is spread over its tokens: whole times lie on one another, all growing with the length.
@@ -101,7 +98,7 @@ function plot({ curves, crossovers, lengths }: MeasureReport, mode: MeasuredMode
   return logPlot({
     description: `${plotTitles[mode]}: ${series.map(({ name }) => name).join(', ')}; the tables below have all figures.`,
     xLabel: mode === 'prefill' ? 'tokens' : 'tokens before the step',
-    yLabel: 'a token',
+    yLabel: 'per token',
     xTicks: powers.length > 1 ? powers : lengths,
     xFormat: grouped,
     yFormat: duration,

@@ -20,7 +20,7 @@ export function fitNote({ calibration, passes }: MeasureReport): string {
   );
 }
 
-export const rateHeader = ['ops', 'GFLOP/s', 'GB/s', 'G exps/s', 'us a call'];
+export const rateHeader = ['ops', 'GFLOP/s', 'GB/s', 'G exps/s', 'µs per call'];
 
 /** A dash: takes no time that could be told from that of the rest. */
 export const rateRows = ({ calibration }: MeasureReport): string[][] =>
@@ -48,7 +48,7 @@ export const exponentRows = ({ curves }: MeasureReport): string[][] =>
   });
 
 export const crossoverHeader = ['first, second', 'mode', 'measured', 'predicted', 'off', 'gap'];
-export const crossoverCaption = 'From how many tokens on the second is the cheaper one';
+export const crossoverCaption = 'Number of tokens from which on the second is cheaper';
 
 export const crossoverRows = ({ crossovers }: MeasureReport): string[][] =>
   crossovers.map(({ mode, first, second, measured, predicted, cheaper, predictedCheaper, off, gap }) => {

@@ -1,6 +1,6 @@
 /**
- * `dp-exact` (D1, D3): models with written-down weights write chains of thought, counted token by token; and the same
- * with half the size that they need, where that can be.
+ * `dp-exact` (D1, D3): models with hand-set weights write chains of thought, counted token by token; and the same with
+ * half the size that they need, where that can be.
  */
 import { cost } from '@freelunch/complexity';
 import { arithmeticModelPlan, type DpModelOptions, dpModelPlan, type Plan } from '@freelunch/constructions';
@@ -148,7 +148,7 @@ async function run(
 
 function table(rows: readonly DpExactRow[]): TableData {
   return {
-    title: 'Chains of thought by written-down weights',
+    title: 'Chains of thought by hand-set weights',
     columns: [
       'task',
       'mixer',
@@ -160,7 +160,7 @@ function table(rows: readonly DpExactRow[]): TableData {
       'slots',
       'parameters',
       'floats kept',
-      'MFLOPs a text',
+      'MFLOPs per text',
     ],
     rows: rows
       .filter(({ half, unsupported }) => !half && unsupported === undefined)
@@ -196,7 +196,7 @@ function halfTable(rows: readonly DpExactRow[]): TableData {
         `${grouped(row.wrong!)} of ${grouped(row.tokens!)}`,
       ]),
     caption:
-      'The same models with half of the registers, keys or window that their look-ups need, built anyway. `dpModel` refuses this with an error that names the look-up.',
+      'The same models with half of the registers, keys or window that their look-ups need, built all the same. `dpModel` refuses to build them, with an error that names the look-up.',
   };
 }
 
@@ -212,7 +212,7 @@ function findings(_config: DpExactConfig, rows: DpExactRow[]): Findings {
     `${grouped(exact.length)} models for ${programs} programs wrote ${grouped(total('tokens'))} tokens of ${grouped(total('instances'))} chains: ${grouped(wrong)} wrong.`,
   ];
   if (halves.length > 0)
-    text.push(`With half of the slots ${failing.length} of ${halves.length} models write wrong chains.`);
+    text.push(`With half of the slots, ${failing.length} of ${halves.length} models write wrong chains.`);
   for (const { task, mixer, unsupported } of refused)
     text.push(`${task}, ${mixers[mixer].short}: ${unsupported}`);
   const verdicts: Verdict[] = [];
@@ -220,7 +220,7 @@ function findings(_config: DpExactConfig, rows: DpExactRow[]): Findings {
     const measured = `${grouped(wrong)} wrong of ${grouped(total('tokens'))} tokens, ${programs} programs, ${exact.length} models`;
     verdicts.push({
       claim: 'D3',
-      theory: 'A builder gives a model that writes the whole chain of thought without a wrong token',
+      theory: 'A builder produces a model that writes the whole chain of thought without a wrong token',
       measured,
       agrees: wrong === 0,
     });
@@ -233,8 +233,8 @@ function findings(_config: DpExactConfig, rows: DpExactRow[]): Findings {
     verdicts.push({
       claim: 'D1',
       theory:
-        'Look-ups are COPY: softmax keeps O(T log T), Mamba and linear attention O(T) floats; the total is comparable',
-      measured: `floats kept a token of text: softmax ${range(kept('softmax-attention'))}, linear ${range(kept('linear-attention'))}, Mamba ${range(kept('mamba'))}`,
+        'Look-ups are COPY: softmax attention keeps O(T log T) floats, Mamba and linear attention O(T); the totals are comparable',
+      measured: `floats kept per token of text: softmax ${range(kept('softmax-attention'))}, linear ${range(kept('linear-attention'))}, Mamba ${range(kept('mamba'))}`,
       agrees: wrong === 0,
     });
   }
@@ -248,7 +248,7 @@ function findings(_config: DpExactConfig, rows: DpExactRow[]): Findings {
 
 export const dpExact: Experiment<DpExactConfig, DpExactPiece, DpExactRow> = {
   name: 'dp-exact',
-  summary: 'Do models with written-down weights write whole chains of thought without a wrong token?',
+  summary: 'Do models with hand-set weights write whole chains of thought without a wrong token?',
   claims: ['D1', 'D3'],
   presets: {
     quick: {

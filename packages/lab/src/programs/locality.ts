@@ -1,6 +1,6 @@
 /**
- * `dp-locality` (D2, D4): a recurrence of locality m over T tokens, written by models with written-down weights; its
- * cost by formula, by counting what the kernels execute, and by the clock.
+ * `dp-locality` (D2, D4): a recurrence of locality m over T tokens, written by models with hand-set weights; its cost
+ * by formula, by counting what the kernels execute, and as measured time.
  */
 import { readFile } from 'node:fs/promises';
 import { cost, fitExponent } from '@freelunch/complexity';
@@ -217,7 +217,7 @@ function findings(config: DpLocalityConfig, rows: DpLocalityRow[]): Findings {
   };
   const all: TableData = {
     title: 'Every text',
-    columns: ['mixer', 'm', 'T', 'wrong', 'floats kept', 'MFLOPs, formula', 'counted', 'us a token'],
+    columns: ['mixer', 'm', 'T', 'wrong', 'floats kept', 'MFLOPs, formula', 'counted', 'µs per token'],
     rows: rows.map((row) => [
       nameOf(row.mixer),
       grouped(row.m),
@@ -239,7 +239,7 @@ function findings(config: DpLocalityConfig, rows: DpLocalityRow[]): Findings {
     }),
     plotOf(overT, 'T', ({ seconds }) => seconds * 1000, undefined, {
       title: `Time of the whole text, m = ${m}`,
-      caption: 'By the clock, best pass, one thread.',
+      caption: 'Measured, best pass, one thread.',
       xLabel: 'T, tokens written',
       yLabel: 'ms',
       yFormat: (y) => y.toPrecision(1),
@@ -255,7 +255,7 @@ function findings(config: DpLocalityConfig, rows: DpLocalityRow[]): Findings {
       ? [
           plotOf(overM, 'm', ({ floatsKept }) => floatsKept, undefined, {
             title: `Floats kept against m, T = ${grouped(T)}`,
-            caption: 'What the locality costs.',
+            caption: 'The price of looking back over m values.',
             xLabel: 'm',
             yLabel: 'floats',
             yFormat: (y: number) => y.toPrecision(1),
@@ -271,15 +271,16 @@ function findings(config: DpLocalityConfig, rows: DpLocalityRow[]): Findings {
     const half = mamba.slice(mamba.length >> 1);
     verdicts.push({
       claim: 'D2',
-      theory: 'm-local: Mamba of size O(m) writes T tokens at cost O(m T); softmax attention pays O(T^2)',
+      theory:
+        'On an m-local program, Mamba of size O(m) writes T tokens at a cost of O(m T); softmax attention pays O(T^2)',
       measured:
         `${grouped(wrong)} wrong tokens; Mamba keeps ${grouped(mamba[0].floatsKept)} floats at every T` +
         (half.length >= 2 ? `, FLOPs grow with T^${exponentIn(half, 'T', flops).toFixed(2)}` : '') +
         (softmaxPower.length >= 4
-          ? `, those of softmax with T^${exponentIn(softmaxPower.slice(softmaxPower.length >> 1), 'T', flops).toFixed(2)}`
+          ? `, those of softmax attention with T^${exponentIn(softmaxPower.slice(softmaxPower.length >> 1), 'T', flops).toFixed(2)}`
           : '') +
         (long
-          ? `; ${grouped(long.tokens)} tokens in flat memory: ${long.memoryEarly === long.memoryLate}`
+          ? `; ${grouped(long.tokens)} tokens in ${long.memoryEarly === long.memoryLate ? 'memory that does not grow' : 'memory that grows'}`
           : ''),
       agrees: wrong === 0 && constant && (long === undefined || long.memoryEarly === long.memoryLate),
     });
@@ -287,8 +288,8 @@ function findings(config: DpLocalityConfig, rows: DpLocalityRow[]): Findings {
   if (counted.length > 0) {
     verdicts.push({
       claim: 'D4',
-      theory: 'Formula, count and clock agree on what each mixer costs',
-      measured: `formula and count differ by at most ${(100 * greatestOff).toFixed(2)} % over ${counted.length} texts; exponents of the clock are in the table`,
+      theory: 'Formula, operation count and measured time agree on what each mixer costs',
+      measured: `formula and count differ by at most ${(100 * greatestOff).toFixed(2)} % over ${counted.length} texts; exponents of the measured times are in the table`,
       agrees: greatestOff <= 0.02 ? true : 'partly',
     });
   }
@@ -309,7 +310,8 @@ function findings(config: DpLocalityConfig, rows: DpLocalityRow[]): Findings {
 
 export const dpLocality: Experiment<DpLocalityConfig, DpLocalityPiece, DpLocalityRow> = {
   name: 'dp-locality',
-  summary: 'What does a dynamic program of locality m cost over T tokens, by formula, count and clock?',
+  summary:
+    'What does a dynamic program of locality m cost over T tokens, by formula, by operation count and in time?',
   claims: ['D2', 'D4'],
   timed: true,
   presets: {

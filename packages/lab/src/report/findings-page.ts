@@ -9,7 +9,7 @@ import {
 } from '../experiments/experiment.js';
 import { excerptsHtml, excerptsStyle } from './excerpts.js';
 import { agreement } from './findings-text.js';
-import { htmlPage } from './page.js';
+import { htmlPage, prose } from './page.js';
 import { drawPlot, escapeHtml } from './plot.js';
 
 /** One experiment that was run to its end. */
@@ -85,7 +85,7 @@ function tally(finished: readonly Finished[]): string {
 }
 
 const list = (sentences: readonly string[]) =>
-  `<ul class="findings">${sentences.map((line) => `<li>${escapeHtml(line)}</li>`).join('')}</ul>`;
+  `<ul class="findings">${sentences.map((line) => `<li>${prose(line)}</li>`).join('')}</ul>`;
 
 const claimList = (codes: readonly Claim[]) =>
   codes.length === 0
@@ -97,8 +97,8 @@ function verdictTable(verdicts: readonly { verdict: Verdict; anchor: string }[])
   const rows = verdicts.map(({ verdict: { claim, theory, measured, agrees }, anchor }) => {
     const name = `<abbr title="${escapeHtml(claims[claim])}">${escapeHtml(claim)}</abbr>`;
     return (
-      `<tr><th scope="row">${anchor === '' ? name : `<a href="${escapeHtml(anchor)}">${name}</a>`}</th><td>${escapeHtml(theory)}</td>` +
-      `<td>${escapeHtml(measured)}</td><td class="${agreement(agrees)}">${agreement(agrees)}</td></tr>`
+      `<tr><th scope="row">${anchor === '' ? name : `<a href="${escapeHtml(anchor)}">${name}</a>`}</th><td data-column="theory says">${prose(theory)}</td>` +
+      `<td data-column="we measured">${prose(measured)}</td><td class="${agreement(agrees)}">${agreement(agrees)}</td></tr>`
     );
   });
   return (
@@ -114,7 +114,7 @@ function section({ name, command, machine, findings }: Finished): string {
     ...(findings.excerpts === undefined ? [] : [excerptsHtml(findings.excerpts)]),
     ...findings.figures.map(
       ({ title, caption, plot }) =>
-        `${heading(title)}<figure>${drawPlot(plot)}<figcaption>${escapeHtml(caption)}</figcaption></figure>`,
+        `${heading(title)}<figure>${drawPlot(plot)}<figcaption>${prose(caption)}</figcaption></figure>`,
     ),
     ...findings.tables.map(dataTable),
   ].join('\n');
@@ -130,7 +130,7 @@ function dataTable({ title, columns, rows, caption }: TableData): string {
     .join('');
   return (
     `<h3>${escapeHtml(title)}</h3><div class="scroll" tabindex="0" role="region" aria-label="${escapeHtml(title)}"><table>` +
-    `<caption>${escapeHtml(caption ?? '')}</caption><thead><tr>${head}</tr></thead><tbody>${body}</tbody></table></div>`
+    `<caption>${prose(caption ?? '')}</caption><thead><tr>${head}</tr></thead><tbody>${body}</tbody></table></div>`
   );
 }
 
@@ -145,6 +145,12 @@ code { font-size: 0.9em; overflow-wrap: anywhere; }
 abbr { text-decoration: none; }
 .verdicts th, .verdicts td { text-align: left; white-space: normal; }
 .verdicts td:nth-child(2), .verdicts td:nth-child(3) { min-width: 14rem; }
+@media (max-width: 36rem) {
+  .verdicts thead { display: none; }
+  .verdicts tr { display: block; border-bottom: 1px solid var(--rule); padding: 0.5rem 0; }
+  .verdicts th, .verdicts td { display: block; border: 0; padding: 0.1rem 0; }
+  .verdicts td[data-column]::before { content: attr(data-column) ": "; color: var(--soft); }
+}
 .agrees { color: var(--series-3); font-weight: 600; }
 .partly { color: var(--series-2); font-weight: 600; }
 .differs { color: var(--wrong-ink); font-weight: 600; }

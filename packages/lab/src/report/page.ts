@@ -34,6 +34,12 @@ ${body}
 `;
 }
 
+/** Words of a sentence: numbers and their signs of percent stay together, and the two sides of an equation. */
+export const prose = (text: string) =>
+  escapeHtml(text)
+    .replaceAll(' %', '&nbsp;%')
+    .replace(/(?<=\w) = (?=\S)/g, '&nbsp;=&nbsp;');
+
 /** A table that scrolls by itself where it is too wide; the first cell of each row is its head. */
 export function htmlTable(
   caption: string,

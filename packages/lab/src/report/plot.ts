@@ -204,7 +204,11 @@ export function drawBody({ xLabel, yLabel, xTicks, yTicks, series }: Plot): stri
     `<text class="label" x="${(LEFT + WIDTH - RIGHT) / 2}" y="${HEIGHT - 8}" text-anchor="middle">${escapeHtml(xLabel)}</text>`,
     `<text class="label" x="${LEFT - 44}" y="${TOP - 14}">${escapeHtml(yLabel)}</text>`,
   );
-  for (const { line, points = [], colour, shape, dashed, hollow } of series) {
+  // Bars of curves with points at the same places stand side by side.
+  const barred = series.filter(({ points = [] }) => points.some(({ range }) => range !== undefined));
+  for (const one of series) {
+    const { line, points = [], colour, shape, dashed, hollow } = one;
+    const aside = 3 * (barred.indexOf(one) - (barred.length - 1) / 2);
     const style = `style="--c: var(--${escapeHtml(colour)})"`;
     if (line !== undefined) {
       const path = line.map((point, i) => `${i === 0 ? 'M' : 'L'}${f(x(point.x))} ${f(y(point.y))}`).join('');
@@ -216,7 +220,7 @@ export function drawBody({ xLabel, yLabel, xTicks, yTicks, series }: Plot): stri
       if (high > low) {
         const [top, bottom] = [y(high), y(low)];
         parts.push(
-          `<line class="error" ${style} x1="${f(at[0])}" x2="${f(at[0])}" y1="${f(top)}" y2="${f(bottom)}"/>`,
+          `<line class="error" ${style} x1="${f(at[0] + aside)}" x2="${f(at[0] + aside)}" y1="${f(top)}" y2="${f(bottom)}"/>`,
         );
       }
       parts.push(

@@ -43,7 +43,7 @@ export interface Job {
  * Runs an experiment, or what is left of it.
  *
  * Every finished piece is in `rows.jsonl` at once. To continue after whatever ended the program, call it again with the same
- * configuration. Rows are the same, and in the same order, whatever the number of workers and of interruptions, but for
+ * configuration. Rows are the same, and in the same order, whatever the number of workers and of interruptions, except for
  * what is timed.
  *
  * @param config  fields of a configuration; those that are missing come from the preset `quick`

@@ -1,4 +1,4 @@
-/** A thread that runs pieces of an experiment, one at a time, with kernels of its own. */
+/** A thread that runs pieces of an experiment, one at a time, with its own kernels. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { loadKernels } from '@freelunch/kernels';
 import type { Piece, Row } from '../experiments/experiment.js';
