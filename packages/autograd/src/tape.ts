@@ -94,6 +94,7 @@ class TapeCore {
 
   /** Runs `fn` without recording: what it computes is a constant. */
   noGrad<T>(fn: () => T): T {
+    if (typeof fn !== 'function') throw new ArgumentError(`noGrad: fn must be a function, got ${show(fn)}`);
     const before = this.#recording;
     this.#recording = false;
     try {

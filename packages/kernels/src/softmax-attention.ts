@@ -285,8 +285,7 @@ const shared = {
   sparse: { pattern: 'text', stride: 'number', summary: 'number' },
   alibiSlopes: 'tensor',
 } as const;
-/** Arguments of a whole sequence. */
-export const sequenceArgs = {
+const sequence = {
   ...shared,
   causal: 'flag',
   queryOffset: 'number',
@@ -295,9 +294,9 @@ export const sequenceArgs = {
 
 /** What becomes `k.*`, with the arguments of each. */
 export const ops = {
-  softmaxAttention: op(softmaxAttention, sequenceArgs),
+  softmaxAttention: op(softmaxAttention, sequence),
   softmaxAttentionBackward: op(softmaxAttentionBackward, {
-    ...sequenceArgs,
+    ...sequence,
     o: 'tensor',
     logSumExp: 'tensor',
     do: 'tensor',

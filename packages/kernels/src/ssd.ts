@@ -254,12 +254,11 @@ const shared = {
   dtSoftplus: 'flag',
   dtLimit: 'list',
 } as const;
-/** Arguments of a whole sequence. */
-export const sequenceArgs = { ...shared, initialState: 'tensor', chunkSize: 'number' } as const;
+const sequence = { ...shared, initialState: 'tensor', chunkSize: 'number' } as const;
 
 /** What becomes `k.*`, with the arguments of each. */
 export const ops = {
-  ssd: op(ssd, sequenceArgs),
-  ssdBackward: op(ssdBackward, { ...sequenceArgs, dy: 'tensor', dLastState: 'tensor' }),
+  ssd: op(ssd, sequence),
+  ssdBackward: op(ssdBackward, { ...sequence, dy: 'tensor', dLastState: 'tensor' }),
   ssdStep: op(ssdStep, { ...shared, state: 'tensor' }),
 };

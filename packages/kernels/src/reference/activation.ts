@@ -1,3 +1,11 @@
+/**
+ * Functions of one number, and sums and products of two tensors, element by element.
+ *
+ *   x, y, a, b  any shape, all alike
+ *
+ * GELU: Hendrycks & Gimpel 2016, arXiv:1606.08415. SiLU: Elfwing et al. 2017, arXiv:1702.03118. elu + 1: Katharopoulos
+ * et al. 2020, arXiv:2006.16236.
+ */
 import type { Array64 } from './array64.js';
 
 interface Input {

@@ -1,3 +1,11 @@
+/**
+ * AdamW (Loshchilov & Hutter 2019, algorithm 2, arXiv:1711.05101), or Adam with L2 (Kingma & Ba 2015, arXiv:1412.6980).
+ *
+ *   m = beta1 m + (1 - beta1) gradient        v = beta2 v + (1 - beta2) gradient^2
+ *   parameter -= learningRate (weightDecay parameter + m / (1 - beta1^step) / (sqrt(v / (1 - beta2^step)) + eps))
+ *
+ *   parameter, gradient, m, v  any shape, all alike
+ */
 import type { Array64 } from './array64.js';
 
 /** One step of AdamW, or of Adam with L2: `parameter`, `m` and `v` after it */

@@ -1,3 +1,10 @@
+/**
+ * Causal depthwise convolution, as in Mamba (Gu & Dao 2023, section 3.4, arXiv:2312.00752).
+ *
+ *   x, y     [batch, seqLen, channels]      in a step [batch, channels]
+ *   weight   [channels, width]              bias  [channels]
+ *   state    [batch, width - 1, channels], the inputs before the first step, oldest first; absent where width = 1
+ */
 import type { Array64 } from './array64.js';
 
 interface CausalConv1dReferenceArgs {

@@ -1,3 +1,13 @@
+/**
+ * The delta rule (Schlag et al. 2021, arXiv:2102.11174) and its gated form (Yang et al. 2024, arXiv:2412.06464).
+ *
+ *   q, k         [batch, seqLen, nHeads, dKey]
+ *   v, o         [batch, seqLen, nHeads, dValue]
+ *   beta, decay  [batch, seqLen, nHeads]
+ *   S            [batch, nHeads, dKey, dValue]
+ *
+ * A step has no seqLen.
+ */
 import type { Array64 } from './array64.js';
 
 /** Arguments of {@link deltaRule}: see the public function. */

@@ -1,3 +1,8 @@
+/**
+ * Look-up of rows.
+ *
+ *   ids  any shape [...]      weight  [vocabSize, dModel]      y  [..., dModel]
+ */
 import type { Array64 } from './array64.js';
 
 /** `y[i] = weight[ids[i]]` */

@@ -1,3 +1,10 @@
+/**
+ * Parts of rows, and sums in place.
+ *
+ *   split   x [..., width] to one [..., size] per size; the sizes add up to width
+ *   concat  parts [..., size] to [..., width]
+ *   accumulate  target, source  any shape, both alike
+ */
 import type { Array64 } from './array64.js';
 
 /** Parts of the last axis, `sizes` wide. */

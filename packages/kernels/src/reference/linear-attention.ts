@@ -1,3 +1,15 @@
+/**
+ * Linear attention (Katharopoulos et al. 2020, arXiv:2006.16236), with a decay (retention: Sun et al. 2023,
+ * arXiv:2307.08621) or a gate (Yang et al. 2023, arXiv:2312.06635).
+ *
+ *   q, k, gate  [batch, seqLen, nHeads, dKey]
+ *   v, o        [batch, seqLen, nHeads, dValue]
+ *   decay       [nHeads] or [batch, seqLen, nHeads]
+ *   S           [batch, nHeads, dKey, dValue]
+ *   z           [batch, nHeads, dKey]
+ *
+ * A step has no seqLen.
+ */
 import type { Array64 } from './array64.js';
 
 /** Arguments of {@link linearAttention}: see the public function. */

@@ -1,3 +1,9 @@
+/**
+ * Cross-entropy of softmax, in nats.
+ *
+ *   logits  [..., vocabSize]      targets, mask, logSumExp  [...]
+ *   loss    [1], or [...] where reduction is 'none'
+ */
 import type { Array64 } from './array64.js';
 
 /** `loss = ln(sum of e^logits) - logits[target]` for each scored row; 0 for others */

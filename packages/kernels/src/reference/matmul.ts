@@ -1,3 +1,10 @@
+/**
+ * Matrix product, by its definition.
+ *
+ *   a  [..., m, k], transposed [..., k, m]      bias  [n]
+ *   b  [k, n] or [..., k, n], transposed [n, k] or [..., n, k]
+ *   y  [..., m, n]
+ */
 import type { Array64 } from './array64.js';
 
 /** `y = op(a) op(b) + bias` for each matrix of the batch; op transposes where asked. */

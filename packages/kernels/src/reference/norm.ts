@@ -1,3 +1,9 @@
+/**
+ * Norms over the last axis: RMSNorm (Zhang & Sennrich 2019, arXiv:1910.07467), LayerNorm (Ba et al. 2016,
+ * arXiv:1607.06450), and RMSNorm with a gate as in Mamba-2 (Dao & Gu 2024, section 7, arXiv:2405.21060).
+ *
+ *   x, y, z  [..., dim]      weight, bias  [dim]
+ */
 import type { Array64 } from './array64.js';
 
 interface NormArgs {

@@ -1,3 +1,8 @@
+/**
+ * Rotary position embedding (Su et al. 2021, arXiv:2104.09864).
+ *
+ *   x, y  [batch, seqLen, nHeads, headDim]      positions  [seqLen]
+ */
 import type { Array64 } from './array64.js';
 
 /** Turns pair `i` of each head by `position base^(-2 i / rotaryDim)`. */

@@ -1,3 +1,12 @@
+/**
+ * Selective scan, the recurrence of Mamba (Gu & Dao 2023, algorithm 2, arXiv:2312.00752).
+ *
+ *   u, delta, z, y  [batch, seqLen, dInner]      A  [dInner, dState]      D, deltaBias  [dInner]
+ *   B, C            [batch, seqLen, dState], [batch, seqLen, nGroups, dState] or [dInner, dState]
+ *   h               [batch, dInner, dState]
+ *
+ * A step has no seqLen.
+ */
 import type { Array64 } from './array64.js';
 
 interface SelectiveScanArgs {

@@ -1,3 +1,11 @@
+/**
+ * Gradient descent with momentum (Polyak 1964, doi:10.1016/0041-5553(64)90137-5).
+ *
+ *   velocity = momentum velocity + gradient + weightDecay parameter
+ *   parameter -= learningRate velocity
+ *
+ *   parameter, gradient, velocity  any shape, all alike
+ */
 import type { Array64 } from './array64.js';
 
 /** One step of gradient descent with momentum: `parameter` and, if given, `velocity` after it. */

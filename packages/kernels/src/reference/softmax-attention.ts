@@ -1,3 +1,15 @@
+/**
+ * Softmax attention (Vaswani et al. 2017, arXiv:1706.03762), with fewer key heads (Ainslie et al. 2023,
+ * arXiv:2305.13245), ALiBi (Press et al. 2022, arXiv:2108.12409), windows and sparse patterns (Child et al. 2019,
+ * arXiv:1904.10509).
+ *
+ *   q          [batch, qLen, nHeads, headDim]        alibiSlopes  [nHeads]
+ *   k          [batch, kLen, nKvHeads, headDim]      v  [batch, kLen, nKvHeads, valueDim]
+ *   o          [batch, qLen, nHeads, valueDim]
+ *   logSumExp  [batch, nHeads, qLen]
+ *
+ * A step has no qLen and kLen; its caches are [batch, capacity, nKvHeads, headDim] and [.., valueDim].
+ */
 import type { SparsePattern } from '../softmax-attention-passes.js';
 import type { Array64 } from './array64.js';
 

@@ -1,3 +1,13 @@
+/**
+ * State space duality, the mixer of Mamba-2 (Dao & Gu 2024, sections 3 and 6, arXiv:2405.21060).
+ *
+ *   x, z, y  [batch, seqLen, nHeads, headDim]      A, dtBias  [nHeads]
+ *   dt       [batch, seqLen, nHeads]               D  [nHeads] or [nHeads, headDim]
+ *   B, C     [batch, seqLen, nGroups, dState]; head h uses group floor(h / (nHeads / nGroups))
+ *   h        [batch, nHeads, headDim, dState]
+ *
+ * A step has no seqLen.
+ */
 import type { Array64 } from './array64.js';
 
 interface SsdReferenceArgs {
