@@ -124,6 +124,26 @@ describe('scope', () => {
     expect(k.memory.tensors).toBe(2);
   });
 
+  it('finds what it returns in long lists, deep down and in circles', () => {
+    interface Link {
+      tensor?: Tensor;
+      next?: Link;
+    }
+    const { long, links } = k.scope(() => {
+      const first: Link = {};
+      let last = first;
+      for (let i = 0; i < 1e5; i++) last = last.next = {};
+      Object.assign(last, { tensor: k.tensor([7]), next: first });
+      return {
+        long: Array.from({ length: 1e6 }, (_, i) => (i === 999_999 ? k.tensor([8]) : i)),
+        links: first,
+      };
+    });
+    let at = links;
+    while (at.tensor === undefined) at = at.next!;
+    expect([at.tensor.data[0], (long.at(-1) as Tensor).data[0]]).toEqual([7, 8]);
+  });
+
   it('frees everything when the function throws', () => {
     expect(() =>
       k.scope(() => {

@@ -214,15 +214,17 @@ function tensorsIn(value: unknown): Set<Tensor> {
   const found = new Set<Tensor>();
   if (typeof value !== 'object' || value === null) return found;
   if (isTensor(value)) return found.add(value);
-  const seen = new Set<unknown>();
-  const open: unknown[] = [value];
-  while (open.length > 0) {
-    const item = open.pop();
-    if (typeof item !== 'object' || item === null || seen.has(item)) continue;
+  const seen = new Set<object>([value]);
+  const open: object[] = [value];
+  const visit = (item: unknown) => {
+    if (typeof item !== 'object' || item === null || seen.has(item)) return;
     seen.add(item);
     if (isTensor(item)) found.add(item);
-    else if (item instanceof Map || item instanceof Set) open.push(...item.values());
-    else if (!ArrayBuffer.isView(item)) open.push(...(Object.values(item) as unknown[]));
+    else open.push(item);
+  };
+  for (let item = open.pop(); item !== undefined; item = open.pop()) {
+    if (item instanceof Map || item instanceof Set) for (const inner of item.values()) visit(inner);
+    else if (!ArrayBuffer.isView(item)) for (const inner of Object.values(item) as unknown[]) visit(inner);
   }
   return found;
 }
