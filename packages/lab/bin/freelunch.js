@@ -20,7 +20,8 @@ function fail(message) {
 const isBuilt = existsSync(command) && existsSync(join(lab, 'build', 'counting.wasm'));
 
 const [major, minor] = process.versions.node.split('.').map(Number);
-if (major < 20 || (major === 20 && minor < 19)) fail(`needs Node 20.19 or newer, this is ${process.versions.node}`);
+if (major < 20 || (major === 20 && minor < 19))
+  fail(`needs Node 20.19 or newer, this is ${process.versions.node}`);
 
 const inClone = existsSync(join(root, 'nx.json')) && existsSync(join(root, 'assembly'));
 if (!inClone && !isBuilt) fail(`${lab} is incomplete; install @freelunch/lab again`);
