@@ -1,11 +1,23 @@
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, it } from 'vitest';
-import { cli } from './testing/cli.js';
+import { cli, freelunch } from './testing/cli.js';
 
-const folder = mkdtempSync(join(tmpdir(), 'freelunch-process-'));
+const folder = realpathSync(mkdtempSync(join(tmpdir(), 'freelunch-process-')));
 afterAll(() => rmSync(folder, { recursive: true }));
 
 /** Starts the command, sends a signal once `ready` says so, and waits for its end. */
@@ -76,13 +88,76 @@ describe.skipIf(process.platform === 'win32')('stops at Ctrl-C with exit code 13
     const { end } = await interrupted(['measure', '--passes', '1000'], after(1500));
     expect(end).toEqual([130, null]);
   });
+
+  it('or at once if it is asked twice', async () => {
+    const args = ['tasks', 'export', 'lcs', '--count', '1000000000', '--out', join(folder, 'twice.jsonl')];
+    const { end, afterMs } = await interrupted(args, after(1000), ['SIGTERM', 'SIGTERM']);
+    expect([
+      [143, null],
+      [null, 'SIGTERM'],
+    ]).toContainEqual(end); // the first may have been enough
+    expect(afterMs).toBeLessThan(10_000);
+  });
+});
+
+describe('the file that npm links', () => {
+  const launcher = fileURLToPath(new URL('../bin/freelunch.js', import.meta.url));
+  const run = (file: string) => spawnSync(process.execPath, [file, '--version'], { encoding: 'utf8' });
+
+  /** A copy of it where nothing is built. @param files  beside the packages, with their content */
+  function unbuilt(name: string, files: Record<string, string>): { root: string; file: string } {
+    const root = join(folder, name);
+    const lab = join(root, 'packages/lab');
+    mkdirSync(join(lab, 'bin'), { recursive: true });
+    writeFileSync(join(lab, 'package.json'), '{"type":"module"}');
+    copyFileSync(launcher, join(lab, 'bin/freelunch.js'));
+    for (const [path, content] of Object.entries(files)) {
+      mkdirSync(dirname(join(root, path)), { recursive: true });
+      writeFileSync(join(root, path), content);
+    }
+    return { root, file: join(lab, 'bin/freelunch.js') };
+  }
+  const clone = { 'nx.json': '{}', 'assembly/package.json': '{}' };
+  const nx = 'node_modules/nx/dist/bin/nx.js';
+
+  it.skipIf(process.platform === 'win32')('can be executed, and starts what is built', () => {
+    expect(statSync(launcher).mode & 0o111).toBe(0o111);
+    const { stdout, stderr, status } = spawnSync(launcher, ['--version'], { encoding: 'utf8' });
+    expect([stdout.trim(), stderr, status]).toEqual([expect.stringMatching(/^\d+\.\d+\.\d+$/), '', 0]);
+  });
+
+  it('builds a clone that is not built, and says so', () => {
+    const build = `
+      const { mkdirSync, writeFileSync } = require('node:fs');
+      for (const folder of ['dist', 'build']) mkdirSync('packages/lab/' + folder);
+      writeFileSync('packages/lab/dist/cli.js', 'console.log(process.argv[2])');
+      writeFileSync('packages/lab/build/counting.wasm', '');
+      console.log('much that nobody reads');`;
+    const { file } = unbuilt('clone', { ...clone, [nx]: build });
+    const said = 'freelunch: building freelunch, about a minute, once\n';
+    expect(run(file)).toMatchObject({ stdout: '--version\n', stderr: said, status: 0 });
+    expect(run(file)).toMatchObject({ stdout: '--version\n', stderr: '', status: 0 });
+  });
+
+  it('says what is wrong where it cannot start', () => {
+    const bare = unbuilt('bare', clone);
+    expect(run(bare.file)).toMatchObject({
+      status: 1,
+      stderr: `freelunch: is not built; run npm ci in ${bare.root} first\n`,
+    });
+    const broken = unbuilt('broken', { ...clone, [nx]: "console.error('why'); process.exit(3)" });
+    expect(run(broken.file).stderr).toMatch(/why\nfreelunch: the build failed; npm run build in/);
+    const installed = unbuilt('installed', {});
+    expect(run(installed.file).stderr).toMatch(/packages\/lab is incomplete; install @freelunch\/lab again/);
+  });
 });
 
 describe.skipIf(process.platform === 'win32')('what is no file', () => {
-  it('is refused at once, a pipe too', () => {
+  it('is refused at once, a pipe too', async () => {
     const pipe = join(folder, 'pipe');
     execFileSync('mkfifo', [pipe]);
-    writeFileSync(join(folder, 'text.txt'), 'some text');
+    const text = join(folder, 'text.txt');
+    writeFileSync(text, 'some text');
     for (const args of [
       ['copy', pipe],
       ['cost', pipe],
@@ -90,14 +165,10 @@ describe.skipIf(process.platform === 'win32')('what is no file', () => {
       ['run', 'copy-capacity', '--config', pipe],
       ['tasks', 'verify', pipe],
       ['tasks', 'export', '--from', pipe],
-      ['copy', 'text.txt', '--out', pipe],
+      ['copy', text, '--out', pipe],
       ['tasks', 'export', 'copy', '--out', pipe],
     ]) {
-      const { status, stderr } = spawnSync(process.execPath, [cli, ...args], {
-        encoding: 'utf8',
-        cwd: folder,
-        timeout: 20_000,
-      });
+      const { status, stderr } = await freelunch(args);
       expect(stderr, args.join(' ')).toMatch(/^freelunch \w+: [^\n]*pipe[^\n]*\n$/);
       expect(status, args.join(' ')).toBe(2);
     }

@@ -11,6 +11,7 @@ import { scaled, textTable } from '../report/text-table.js';
 import { parseOptions, wholeNumbers } from './arguments.js';
 import { text } from './shared.js';
 import {
+  checkAlong,
   checked,
   commonOptions,
   costEnd,
@@ -63,7 +64,7 @@ export async function compareCommand(args: string[], terminal: Terminal): Promis
     lengths: { type: 'string', default: '128,512,2048,8192' },
     out: text,
   });
-  if (values.help) return terminal.say(compareHelp);
+  if (values.help) return terminal.help(compareHelp);
   const { out } = values;
   const figure = figureOf(values.figure);
   const options = { ...costOptions(values), figure, along: values.along };
@@ -75,6 +76,7 @@ export async function compareCommand(args: string[], terminal: Terminal): Promis
     throw new InputError(
       `configs must have different names, got ${named.map(({ name }) => show(name)).join(', ')}`,
     );
+  checkAlong(options, named);
   const result = checked(() => compare(models, lengths, options));
   const data = {
     ...result,
@@ -106,10 +108,11 @@ export async function crossoverCommand(args: string[], terminal: Terminal): Prom
     ...curveOptions,
     ...commonOptions,
   });
-  if (values.help) return terminal.say(crossoverHelp);
+  if (values.help) return terminal.help(crossoverHelp);
   const figure = figureOf(values.figure);
   const options = { ...costOptions(values), figure, along: values.along };
   const [first, second] = await readConfigs(positionals, 2, 2);
+  checkAlong(options, [first, second]);
   const result = checked(() => crossover(first.config, second.config, options));
   const { along } = checked(() => compare({ a: first.config }, [], options));
   const { at, cheaper } = result;

@@ -61,7 +61,8 @@ short built-in text.
   --seed N          whole number that all randomness comes from (default 1)
   --json            configuration, rows and findings as JSON, nothing else
   --out DIR         write index.html (a page with plots), copy.json (what --json
-                    gives) and copy.csv (the rows) into this folder, a new or empty one or one of an earlier copy
+                    gives) and copy.csv (the rows) into this folder, a new or
+                    empty one or one of an earlier copy
   -h, --help        this help
 
 The same seed gives the same data on every machine. A progress bar is shown if the
@@ -170,7 +171,7 @@ const dataOf = ({
 /** Runs the command. @throws InputError, or the signal's reason if it is aborted */
 export async function copyCommand(args: string[], terminal: Terminal): Promise<void> {
   const options = parseCopyArguments(args);
-  if (options === 'help') return terminal.say(copyHelp());
+  if (options === 'help') return terminal.help(copyHelp());
   const { out, lengths, states, dValue, draws, seed } = options;
   if (out !== undefined) await checkOwn(out, 'copy', FILES);
   const text = await textOf(options.file, options.kind);

@@ -44,7 +44,7 @@ export async function costCommand(args: string[], terminal: Terminal): Promise<v
     recompute: flag,
     formulas: flag,
   });
-  if (values.help) return terminal.say(costHelp);
+  if (values.help) return terminal.help(costHelp);
   const options = { ...costOptions(values), recompute: values.recompute };
   const [{ name, config }] = await readConfigs(positionals, 1, 1);
   const tree = checked(() => cost(config, options));

@@ -51,7 +51,7 @@ function version(): string {
 }
 
 async function perform([name, ...args]: readonly string[], terminal: Terminal): Promise<number> {
-  if (name === undefined || name === '--help' || name === '-h' || name === 'help') terminal.say(help);
+  if (name === undefined || name === '--help' || name === '-h' || name === 'help') terminal.help(help);
   else if (name === '--version' || name === '-v') terminal.say(`${version()}\n`);
   else if (!Object.hasOwn(commands, name)) throw unknownName('command', name, commandNames);
   else return (await (await commands[name]())(args, terminal)) ?? 0;

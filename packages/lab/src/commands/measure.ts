@@ -58,7 +58,7 @@ export async function measureCommand(args: string[], terminal: Terminal): Promis
     json: flag,
     ...helpOption,
   });
-  if (values.help) return terminal.say(measureHelp);
+  if (values.help) return terminal.help(measureHelp);
   const { out } = values;
   const { bar, signal, columns, width } = terminal;
   if (positionals.length === 1) throw new InputError('takes no config, or 2 or more, got 1');

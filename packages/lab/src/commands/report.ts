@@ -35,7 +35,7 @@ export async function reportCommand(args: string[], terminal: Terminal): Promise
     out: { type: 'string', default: join(OUT, 'report.html') },
     ...helpOption,
   });
-  if (values.help) return terminal.say(reportHelp);
+  if (values.help) return terminal.help(reportHelp);
   if (values.out === '') throw new InputError('--out must name a file, got an empty name');
   if (positionals.includes('')) throw new InputError('the name of a folder is empty');
   const given = positionals.length > 0 ? positionals : [OUT];

@@ -70,7 +70,7 @@ export async function runCommand(args: string[], terminal: Terminal): Promise<vo
     set: { type: 'string', multiple: true, default: [] },
     config: text,
   });
-  if (values.help && positionals.length === 0) return terminal.say(runHelp(terminal.columns));
+  if (values.help && positionals.length === 0) return terminal.help(runHelp(terminal.columns));
   const experiment = experimentOf(onlyOne('experiment', positionals));
   if (values.help) {
     const { name, summary, presets } = experiment;

@@ -1,5 +1,6 @@
 /** What the commands on costs have in common: models, and the situation they are in. */
 import {
+  cost,
   type CostOptions,
   type DType,
   dtypeBits,
@@ -8,7 +9,7 @@ import {
   type Mode,
 } from '@freelunch/complexity';
 import { FreelunchError } from '@freelunch/errors';
-import { InputError } from '../errors.js';
+import { InputError, unknownName } from '../errors.js';
 import { type NamedConfig, presets, readConfig } from '../files/model-config.js';
 import { oneOf, wholeNumber } from './arguments.js';
 import { flag, helpOption, text } from './shared.js';
@@ -17,7 +18,8 @@ export const LARGEST = 2 ** 40;
 const modes: readonly Mode[] = ['train', 'prefill', 'decode', 'generate'];
 const dtypes = Object.keys(dtypeBits) as DType[];
 
-export const situationHelp = `A CONFIG is a JSON file (of @freelunch/models, or a Hugging Face config.json) or one of
+export const situationHelp = `A CONFIG is a JSON file (of @freelunch/models, or a Hugging Face config.json) or
+one of
   ${Object.keys(presets).slice(0, 4).join(', ')},
   ${Object.keys(presets).slice(4, 8).join(', ')},
   ${Object.keys(presets).slice(8).join(', ')}.
@@ -32,9 +34,12 @@ export const situationHelp = `A CONFIG is a JSON file (of @freelunch/models, or 
   --kind KIND       algorithm: what the formulas need (default); kernel: what the
                     kernels of this project execute`;
 
+const otherFigures = figures.filter((figure) => figure !== 'flops');
+
 export const curveHelp = `  --figure FIGURE   flops (default), or one of
-                    ${figures.slice(0, 4).join(', ')},
-                    ${figures.slice(5).join(', ')}
+                    ${otherFigures.slice(0, 4).join(', ')},
+                    ${otherFigures.slice(4, 7).join(', ')},
+                    ${otherFigures.slice(7).join(', ')}
   --along SIZE      the size that varies (default: seqLen; position for decode,
                     newTokens for generate); any size of a model, such as dState`;
 
@@ -72,6 +77,16 @@ export function costOptions(values: Situation): CostOptions {
     newTokens: wholeNumber('--new', values.new, 0, largest),
     dtype: oneOf('--dtype', values.dtype, dtypes),
   };
+}
+
+/** @throws InputError unless at least one of the models has a size of this name: otherwise nothing would vary */
+export function checkAlong(
+  { along, ...options }: CostOptions & { along?: string },
+  models: readonly NamedConfig[],
+): void {
+  if (along === undefined || options.kind === 'kernel') return;
+  const sizes = models.flatMap(({ config }) => Object.keys(checked(() => cost(config, options)).values));
+  if (!sizes.includes(along)) throw unknownName('size', along, [...new Set(sizes)].sort());
 }
 
 /** @throws InputError */

@@ -105,7 +105,7 @@ ${EXIT_CODES}
 /** Runs the command. @throws InputError, or the signal's reason if it is aborted */
 export async function storyCommand(args: string[], terminal: Terminal): Promise<void> {
   const { values, positionals } = parseOptions('story', args, runOptions);
-  if (values.help) return terminal.say(storyHelp);
+  if (values.help) return terminal.help(storyHelp);
   const file = atMostOne('file', positionals);
   const out = values.out ?? join(OUT, 'story');
   const workers = workersOf(values.workers);

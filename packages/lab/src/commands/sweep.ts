@@ -121,7 +121,7 @@ function jobsOf({ experiment }: Sweep, points: readonly SweepPoint[], name: stri
 /** Runs the command. @throws InputError, or the signal's reason if it is aborted */
 export async function sweepCommand(args: string[], terminal: Terminal): Promise<void> {
   const { values, positionals } = parseOptions('sweep', args, { ...runOptions, json: flag });
-  if (values.help) return terminal.say(sweepHelp);
+  if (values.help) return terminal.help(sweepHelp);
   const file = onlyOne('file', positionals);
   const sweep = sweepOf(await readJson(file, 2 ** 20), file);
   const { experiment, preset, set, grid } = sweep;

@@ -26,7 +26,7 @@ export async function tableCommand(args: string[], terminal: Terminal): Promise<
     m: { type: 'string', default: '32' },
     precision: { type: 'string', default: '32' },
   });
-  if (values.help) return terminal.say(tableHelp);
+  if (values.help) return terminal.help(tableHelp);
   if (positionals.length > 0) throw new InputError(`takes no arguments, got ${positionals.join(' ')}`);
   const T = wholeNumber('--T', values.T, 1, LARGEST);
   const m = wholeNumber('--m', values.m, 1, T);

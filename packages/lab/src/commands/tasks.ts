@@ -78,7 +78,7 @@ const actions: Record<string, Action> = { list, show, export: exportFile, verify
 /** Runs the command. @throws InputError, or the signal's reason if it is aborted */
 export async function tasksCommand([name, ...args]: string[], terminal: Terminal): Promise<number | void> {
   if (name === undefined || name === '--help' || name === '-h' || name === 'help')
-    return terminal.say(tasksHelp);
+    return terminal.help(tasksHelp);
   if (!Object.hasOwn(actions, name)) throw unknownName('action', name, Object.keys(actions));
   try {
     return await actions[name](args, terminal);
@@ -91,7 +91,7 @@ export async function tasksCommand([name, ...args]: string[], terminal: Terminal
 
 async function list(args: string[], terminal: Terminal): Promise<void> {
   const { values, positionals } = parseOptions('tasks', args, json);
-  if (values.help) return terminal.say(tasksHelp);
+  if (values.help) return terminal.help(tasksHelp);
   if (positionals.length > 0) throw new InputError(`list takes no name, got ${positionals.join(' ')}`);
   if (values.json) terminal.json(taskEntries(), 2);
   else terminal.say(listText(terminal.width));
@@ -99,7 +99,7 @@ async function list(args: string[], terminal: Terminal): Promise<void> {
 
 async function show(args: string[], terminal: Terminal): Promise<void> {
   const { values, positionals } = parseOptions('tasks', args, { ...taskOptions, ...json });
-  if (values.help) return terminal.say(tasksHelp);
+  if (values.help) return terminal.help(tasksHelp);
   const task = taskNamed('show', positionals, values.set);
   const seed = values.seed === undefined ? undefined : wholeNumber('--seed', values.seed, 0, LARGEST_SEED);
   const sample = seed === undefined ? undefined : task.sample(random(seed));
@@ -121,7 +121,7 @@ async function exportFile(args: string[], terminal: Terminal): Promise<void> {
     padding: text,
     from: text,
   });
-  if (values.help) return terminal.say(tasksHelp);
+  if (values.help) return terminal.help(tasksHelp);
   const { out, from } = values;
   if (out === '') throw new InputError('--out must name a file or a folder, got an empty name');
 
@@ -151,7 +151,7 @@ async function exportFile(args: string[], terminal: Terminal): Promise<void> {
 async function verify(args: string[], terminal: Terminal): Promise<number> {
   const { values, positionals } = parseOptions('tasks', args, json);
   if (values.help) {
-    terminal.say(tasksHelp);
+    terminal.help(tasksHelp);
     return 0;
   }
   const path = onlyOne('file', positionals, 'verify');

@@ -1,6 +1,7 @@
 /** Where a command writes to, and how wide and colourful that is: one rule for all commands. */
 import { type EventEmitter, once } from 'node:events';
 import { printable } from '@freelunch/errors';
+import { fitted } from '../report/help.js';
 import { type ProgressBar, progressBar } from './progress.js';
 
 /** What a command needs of the standard output and the standard error. */
@@ -24,7 +25,9 @@ export interface Terminal {
   bar: ProgressBar;
   /** Text for people: control characters in it, of a file's name for instance, are shown, not sent. */
   say(text: string): void;
-  /** The same on the standard error. */
+  /** A help text, whose lines are broken anew where the terminal is narrower. */
+  help(text: string): void;
+  /** Like `say`, on the standard error. */
   note(text: string): void;
   /** One line of JSON. @param indent  several lines */
   json(data: unknown, indent?: number): void;
@@ -51,6 +54,7 @@ export function terminalOf(
     interactive: stdout.isTTY === true,
     bar: progressBar(stderr),
     say: (text) => void stdout.write(shown(text, colour)),
+    help: (text) => void stdout.write(shown(fitted(text, columns), false)),
     note: (text) => void stderr.write(shown(text, false)),
     json: (data, indent) => void stdout.write(`${escaped(JSON.stringify(data, undefined, indent))}\n`),
     async data(bytes) {

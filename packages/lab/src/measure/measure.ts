@@ -241,6 +241,12 @@ interface Run {
   seconds: number[][];
 }
 
+/** Lets an interrupt in. @throws the signal's reason if it is aborted */
+async function turn(signal: AbortSignal): Promise<void> {
+  await new Promise(setImmediate);
+  signal.throwIfAborted();
+}
+
 async function timeAll(
   k: Kernels,
   jobs: readonly (NamedConfig & { lengths: readonly number[] })[],
@@ -257,7 +263,10 @@ async function timeAll(
     }),
   );
   try {
-    for (const { config } of jobs) real.push(createModel(k, config as RealConfig));
+    for (const { config } of jobs) {
+      await turn(signal);
+      real.push(createModel(k, config as RealConfig));
+    }
     for (let pass = 0; pass < 2 * passes; pass++) {
       // Half of the passes are for times that another program has disturbed.
       const left =
@@ -267,8 +276,7 @@ async function timeAll(
       for (const [c, { length, job, at }] of left.entries()) {
         const done = Math.min(0.99, (pass + c / left.length) / (passes + 1));
         onProgress({ done, label: `${jobs[job].name}, ${length} tokens` });
-        await new Promise(setImmediate); // lets an interrupt in
-        signal.throwIfAborted();
+        await turn(signal);
         timeOnce(real[job], length).forEach((seconds, m) => {
           best[job][at][m] = [...best[job][at][m], seconds].sort((a, b) => a - b).slice(0, 2);
         });

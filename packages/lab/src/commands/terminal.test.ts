@@ -1,0 +1,62 @@
+import { EventEmitter } from 'node:events';
+import { expect, it } from 'vitest';
+import { oneLine, type Output, terminalOf } from './terminal.js';
+
+function terminal({ columns = 0, isTTY = false, colours = false, env = {} as Record<string, string> } = {}) {
+  const written: string[] = [];
+  const output: Output = Object.assign(new EventEmitter(), {
+    isTTY,
+    columns,
+    hasColors: () => colours,
+    write: (data: string | Uint8Array) => written.push(String(data)) > 0,
+  });
+  return { written, ...terminalOf(output, output, env, new AbortController().signal) };
+}
+
+it.each([
+  [{ columns: 120 }, 120, 100],
+  [{ columns: 60, env: { COLUMNS: '90' } }, 60, 60],
+  [{ env: { COLUMNS: '50' } }, 50, 50],
+  [{ env: { COLUMNS: '5' } }, 30, 30],
+  [{ env: { COLUMNS: 'wide' } }, 80, 80],
+  [{ env: { COLUMNS: '9'.repeat(400) } }, 80, 80],
+  [{}, 80, 80],
+])('is as wide as %j says: %i columns, sentences of %i', (options, columns, width) => {
+  expect(terminal(options)).toMatchObject({ columns, width });
+});
+
+it('is colourful if it is a terminal and takes colours', () => {
+  expect(terminal({ isTTY: true, colours: true }).colour).toBe(true);
+  expect(terminal({ isTTY: true }).colour).toBe(false);
+  expect(terminal({ colours: true }).colour).toBe(false);
+});
+
+const attack = 'a\u001b[2J\u001b]0;title\u0007\u009b31m\r\u202eb\u001b[8m';
+const harmless = 'a\\u001b[2J\\u001b]0;title\\u0007\\u009b31m\\u000d\\u202eb\\u001b[8m';
+
+it('shows control characters that a text holds, and passes on ends of lines', () => {
+  const { say, note, written } = terminal();
+  say(`${attack}\n`);
+  note(`${attack}\n`);
+  say('\u001b[1mbold');
+  expect(written).toEqual([`${harmless}\n`, `${harmless}\n`, '\\u001b[1mbold']);
+});
+
+it('passes on the colours that the program uses, and no other sequence', () => {
+  const { say, written } = terminal({ isTTY: true, colours: true });
+  const painted = '\u001b[1mtitle\u001b[0m \u001b[31;4mx\u001b[0m';
+  say(`${painted}\n${attack}\n`);
+  expect(written).toEqual([`${painted}\n${harmless}\n`]);
+});
+
+it('writes JSON that says the same without control characters', () => {
+  const { json, written } = terminal();
+  json({ [attack]: attack });
+  expect(JSON.parse(written[0])).toEqual({ [attack]: attack });
+  expect(written[0]).toMatch(/^[^\p{Cc}]+\n$/u);
+});
+
+it('has messages of one line that end', () => {
+  expect(oneLine('a\nb')).toBe('a\\u000ab');
+  expect(oneLine(`${'x'.repeat(5000)}: the end`)).toMatch(/^x{600} \.\.\. x+: the end$/);
+});
