@@ -17,7 +17,7 @@ const sweep = (grid: object, more: object = {}) =>
 
 beforeAll(async () => {
   expect((await freelunch(['run', 'copy-capacity', ...tiny])).status).toBe(0);
-});
+}, 120_000);
 
 it.each([
   ['run', 'takes one experiment, got none'],

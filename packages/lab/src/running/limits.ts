@@ -28,6 +28,7 @@ export const limits: Readonly<Record<string, Limit>> = {
   constantSlots: whole(1, 2 ** 16),
   longestTimed: whole(0, 2 ** 20),
   states: whole(1, 2 ** 16),
+  textLength: whole(1, 2 ** 24),
   draws: whole(1, 1e5),
   passes: whole(1, 1000),
   // Programs
