@@ -1,5 +1,5 @@
 /** Reads and writes config.json: Hugging Face's (Transformers 4 and 5), state-spaces', and our own. */
-import { FormatError, show, UnsupportedError } from '@freelunch/errors';
+import { ArgumentError, FormatError, show, UnsupportedError } from '@freelunch/errors';
 import type { Architecture } from './architectures/architecture.js';
 import { freelunch } from './architectures/freelunch.js';
 import { published } from './architectures/index.js';
@@ -55,8 +55,12 @@ export function readConfig(json: unknown, where: string): { architecture: string
 /**
  * What config.json says of a model: in Hugging Face's form where that says all of it, so that others can load the
  * checkpoint too, else in our own.
+ *
+ * @throws ArgumentError
  */
 export function writeConfig(config: ResolvedConfig): Json {
+  if (!isObject(config) || !Array.isArray(config.mixers) || !Array.isArray(config.mlps))
+    throw new ArgumentError(`writeConfig: config must be what resolveConfig gives, got ${show(config)}`);
   for (const architecture of published) {
     const file = architecture.write(config);
     if (file !== undefined) return file;

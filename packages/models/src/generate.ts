@@ -15,6 +15,7 @@ import {
 } from '@freelunch/errors';
 import type { Kernels } from '@freelunch/kernels';
 import { type Random, random } from '@freelunch/random';
+import { checkSignal } from './check.js';
 import type { FloatTensor } from './mixers/parameters.js';
 import { createPacer } from './pacer.js';
 import type { Decoder } from './state.js';
@@ -61,7 +62,7 @@ function checkOptions(
 ): Required<Omit<GenerateOptions, 'signal'>> {
   checkNames('generate', options, optionNames);
   const { signal } = options;
-  if (signal !== undefined && !(signal instanceof AbortSignal)) refuse('signal', 'an AbortSignal', signal);
+  checkSignal('generate', signal);
   const { maxTokens = DEFAULT_MAX_TOKENS, topK = vocabSize, topP = 1, stopTokens = [], seed = 0 } = options;
   const draws = options.topK !== undefined || options.topP !== undefined;
   const { temperature = draws ? 1 : 0 } = options;

@@ -11,6 +11,7 @@ import { ArgumentError, checkOptions, show } from '@freelunch/errors';
 import { type Kernels, Tensor } from '@freelunch/kernels';
 import { random } from '@freelunch/random';
 import { architectureOf, type Block } from './architecture.js';
+import { checkFlag, checkFunction, checkKernels } from './check.js';
 import type { Names } from './checkpoints/names.js';
 import { type GenerateOptions, generateRow, generateRows } from './generate.js';
 import type { Mixer, MixerState } from './mixers/mixer.js';
@@ -75,7 +76,7 @@ export class LanguageModel implements Disposable {
   /** Bytes that the state of one sequence holds after `seqLen` tokens: constant for recurrent mixers, growing for attention. */
   stateBytes(seqLen: number): number {
     if (!Number.isSafeInteger(seqLen) || seqLen < 0)
-      throw new ArgumentError(`stateBytes: seqLen must be a whole number from 0 up, got ${seqLen}`);
+      throw new ArgumentError(`stateBytes: seqLen must be a whole number from 0 up, got ${show(seqLen)}`);
     return this.#blocks.reduce((total, { mixer }) => total + (mixer?.stateBytes(seqLen) ?? 0), 0);
   }
 
@@ -105,8 +106,7 @@ export class LanguageModel implements Disposable {
     const { k } = this;
     checkFlag('forward', 'checkpoint', checkpoint);
     checkFlag('forward', 'lastOnly', lastOnly);
-    if (observe !== undefined && typeof observe !== 'function')
-      throw new ArgumentError(`forward: observe must be a function, got ${show(observe)}`);
+    checkFunction('forward', 'observe', observe);
     const state = options.state === undefined ? undefined : asLayerStates('forward', options.state);
     if (tape !== undefined && state !== undefined)
       throw new ArgumentError('forward: state must be absent where a tape is given');
@@ -313,11 +313,6 @@ function stepIds(k: Kernels, token: number | readonly number[] | Int32Array | Te
   );
 }
 
-function checkFlag(where: string, name: string, flag: unknown): void {
-  if (typeof flag !== 'boolean')
-    throw new ArgumentError(`${where}: ${name} must be true or false, got ${show(flag)}`);
-}
-
 function checkTape(where: string, tape: Tape): Tape {
   if (typeof tape?.backward !== 'function')
     throw new ArgumentError(`${where}: tape must be what createTape gives, got ${show(tape)}`);
@@ -333,9 +328,8 @@ function checkTape(where: string, tape: Tape): Tape {
  *   configs can say, for costs, and models cannot compute
  */
 export function createModel(k: Kernels, config: ModelConfig): LanguageModel {
+  checkKernels('createModel', k);
   const resolved = resolveConfig(config, 'createModel');
   checkComputable(resolved, 'createModel');
-  if (typeof k?.scope !== 'function')
-    throw new ArgumentError(`createModel: k must be what loadKernels gives, got ${show(k)}`);
   return new LanguageModel(k, resolved);
 }

@@ -5,6 +5,7 @@
 import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers';
 import { isObject, type Json } from '@freelunch/config';
 import { ArgumentError, checkOptions, FormatError, show } from '@freelunch/errors';
+import { checkSignal } from './check.js';
 import { type FolderSource, openFolder, readJson } from './checkpoints/folder.js';
 import { Missing } from './checkpoints/placeholder.js';
 import { whyUnbounded } from './regular-expression.js';
@@ -100,6 +101,7 @@ export async function loadTokenizer(
 ): Promise<Tokenizer> {
   checkOptions('loadTokenizer', options, ['signal', 'timeoutMs']);
   const { signal, timeoutMs } = options;
+  checkSignal('loadTokenizer', signal);
   signal?.throwIfAborted();
   const folder = openFolder('loadTokenizer', source, { signal, timeoutMs });
   const json = await readJson(folder, 'tokenizer.json', MAXIMUM_BYTES);

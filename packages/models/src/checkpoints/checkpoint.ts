@@ -20,6 +20,7 @@ import type { ByteSource } from './byte-source.js';
 import { type Folder, type FolderSource, openFolder, readJson } from './folder.js';
 import { shown } from './json.js';
 import { architectureOf } from '../architecture.js';
+import { checkFunction, checkKernels, checkSignal } from '../check.js';
 import { LanguageModel } from '../language-model.js';
 import { namesOf } from './names.js';
 import { Missing } from './placeholder.js';
@@ -245,9 +246,10 @@ export async function loadPretrained(
   options: LoadPretrainedOptions = {},
 ): Promise<LanguageModel> {
   checkOptions('loadPretrained', options, ['onProgress', 'signal', 'timeoutMs']);
-  if (typeof k?.empty !== 'function')
-    throw new ArgumentError(`loadPretrained: k must be what loadKernels gives, got ${show(k)}`);
-  const { signal, timeoutMs } = options;
+  checkKernels('loadPretrained', k);
+  const { signal, timeoutMs, onProgress } = options;
+  checkFunction('loadPretrained', 'onProgress', onProgress);
+  checkSignal('loadPretrained', signal);
   signal?.throwIfAborted();
   const folder = openFolder('loadPretrained', source, { signal, timeoutMs });
   const json = await readJson(folder, 'config.json', MAXIMUM_CONFIG_BYTES);

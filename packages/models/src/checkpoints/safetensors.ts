@@ -6,6 +6,7 @@
  */
 import { ArgumentError, checkOptions, FormatError, show } from '@freelunch/errors';
 import { type Kernels, Tensor } from '@freelunch/kernels';
+import { checkFunction, checkKernels, checkSignal } from '../check.js';
 import { writeDurably } from '../files/write.js';
 import { type ByteSource, bytesSource } from './byte-source.js';
 import { fromBfloat16, fromFloat16, toBfloat16, toFloat16 } from './half-floats.js';
@@ -64,6 +65,12 @@ export async function checkEnd(source: ByteSource, { fileBytes }: Header): Promi
   if (rest.length > 0) throw new FormatError(`${source.name}: file must have ${fileBytes} bytes, got more`);
 }
 
+function checkReading(where: string, options: ReadOptions): void {
+  checkOptions(where, options, ['signal', 'onProgress', 'select']);
+  checkSignal(where, options.signal);
+  checkFunction(where, 'onProgress', options.onProgress);
+}
+
 function checkSource(where: string, source: ByteSource): void {
   if (typeof source?.read !== 'function')
     throw new ArgumentError(
@@ -103,6 +110,9 @@ export async function readTensor(
   options: ReadOptions = {},
 ): Promise<void> {
   checkSource('readTensor', source);
+  checkReading('readTensor', options);
+  if (!isObject(entry) || !Object.hasOwn(dtypeBytes, String(entry.dtype)))
+    throw new ArgumentError(`readTensor: entry must be one of a header, got ${show(entry)}`);
   if (!(target instanceof Tensor))
     throw new ArgumentError(`readTensor: target must be a tensor, got ${show(target)}`);
   checkSize(source, entry, target.size);
@@ -170,7 +180,9 @@ export async function loadSafetensors(
   source: ByteSource | Uint8Array,
   options: ReadOptions = {},
 ): Promise<{ tensors: Map<string, Tensor>; metadata: Record<string, string> }> {
-  checkOptions('loadSafetensors', options, ['signal', 'onProgress', 'select']);
+  checkKernels('loadSafetensors', k);
+  checkReading('loadSafetensors', options);
+  checkFunction('loadSafetensors', 'select', options.select);
   const file = source instanceof Uint8Array ? bytesSource(source) : source;
   checkSource('loadSafetensors', file);
   const header = await readSafetensorsHeader(file);

@@ -1,4 +1,5 @@
-import { ArgumentError, FileError, show } from '@freelunch/errors';
+import { ArgumentError, checkOptions, FileError, show } from '@freelunch/errors';
+import { checkSignal } from '../check.js';
 import { type ByteSource, chunkSource } from './byte-source.js';
 import { isWebPage, Missing } from './placeholder.js';
 
@@ -102,7 +103,11 @@ export async function urlSource(
   url: string | URL,
   options: UrlOptions = {},
 ): Promise<ByteSource | undefined> {
-  checkTimeout('urlSource', options?.timeoutMs);
+  if (!(url instanceof URL) && (typeof url !== 'string' || url === ''))
+    throw new ArgumentError(`urlSource: url must be a URL, got ${show(url)}`);
+  checkOptions('urlSource', options, ['signal', 'timeoutMs']);
+  checkSignal('urlSource', options.signal);
+  checkTimeout('urlSource', options.timeoutMs);
   const found = await fetchFile(url, options);
   return found instanceof Missing ? undefined : found;
 }

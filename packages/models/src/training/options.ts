@@ -8,6 +8,7 @@ import {
   type SgdOptions,
 } from '@freelunch/autograd';
 import { ArgumentError, checkOptions, show } from '@freelunch/errors';
+import { checkSignal } from '../check.js';
 import type { LanguageModel } from '../language-model.js';
 
 export type OptimizerConfig = ({ type: 'adamw' } & AdamWOptions) | ({ type: 'sgd' } & SgdOptions);
@@ -130,7 +131,7 @@ export function resolveOptions<Evaluation>(
     refuse('maxGradientNorm', 'a number above 0', maxGradientNorm);
   if (typeof gradientCheckpointing !== 'boolean')
     refuse('gradientCheckpointing', 'true or false', gradientCheckpointing);
-  if (signal !== undefined && !(signal instanceof AbortSignal)) refuse('signal', 'an AbortSignal', signal);
+  checkSignal('train', signal);
   callable('onWarning', onWarning);
   if (evaluate !== undefined) {
     checkOptions('train: evaluate', evaluate, ['every', 'run']);
