@@ -24,7 +24,11 @@ export default defineConfig({
         test: {
           name: 'chromium',
           include: [...everywhere, 'browser/*.test.ts'],
-          globalSetup: ['browser/node-digests.ts', 'browser/node-training.ts'],
+          globalSetup: [
+            'browser/node-digests.ts',
+            'browser/node-training.ts',
+            'browser/packed-checkpoint.ts',
+          ],
           browser: {
             enabled: true,
             headless: true,

@@ -5,5 +5,7 @@ declare module 'vitest' {
   export interface ProvidedContext {
     /** Digests of the case table, by case and size. */
     nodeDigests: Awaited<ReturnType<typeof digests>>;
+    /** Where a checkpoint is served by another origin that packs it, and what its model gives for tokens 1, 2, 3. */
+    packedCheckpoint: { url: string; logits: number[] };
   }
 }

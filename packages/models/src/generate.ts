@@ -1,5 +1,5 @@
 /**
- * Text from a language model: the prompt at once, then a step a token, each drawn from what the step before gave.
+ * Text from a language model: the prompt at once, then one step per token, each drawn from the logits of the step before.
  *
  *   weight[i] = e^((logits[i] - max) / temperature)
  *
@@ -135,7 +135,7 @@ async function* run(
 ): AsyncGenerator<(number | undefined)[], void, undefined> {
   const { k, config } = model;
   const { maxTokens, stopTokens, seed } = options;
-  // A stream a row: what a row draws does not depend on the rows beside it.
+  // One stream per row: what a row draws does not depend on the other rows.
   const streams = prompt.map((_, b) => random(seed).split('generate').split(b));
   const ended = prompt.map(() => false);
   const pace = createPacer();

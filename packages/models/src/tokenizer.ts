@@ -1,6 +1,6 @@
 /**
- * Text to token ids and back, by the tokenizer.json that lies beside a checkpoint. An entry of its own,
- * `@freelunch/models/tokenizer`: only who uses it needs the package `@huggingface/tokenizers`.
+ * Text to token ids and back, by the tokenizer.json that lies beside a checkpoint. This is a separate entry,
+ * `@freelunch/models/tokenizer`: only its users need the package `@huggingface/tokenizers`.
  */
 import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers';
 import { isObject, type Json } from '@freelunch/config';

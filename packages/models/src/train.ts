@@ -1,5 +1,5 @@
 /**
- * The training loop: batches in, metrics out, a step at a time.
+ * The training loop: batches in, metrics out, step by step.
  */
 import { ArgumentError, show } from '@freelunch/errors';
 import { CheckpointFolder } from './checkpoints/checkpoint-folder.js';

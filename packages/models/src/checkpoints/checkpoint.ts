@@ -279,7 +279,7 @@ export async function loadPretrained(
 }
 
 export interface SavePretrainedOptions extends Pick<SaveOptions, 'dtype'> {
-  /** Splits the weights into files of at most so many bytes, but for a tensor that alone is larger. One file if absent. */
+  /** Splits the weights into files of at most this size; a tensor that alone is larger gets its own. One file if absent. */
   maxShardBytes?: number;
 }
 

@@ -1,7 +1,7 @@
 import { ArgumentError, ShapeError, show } from '@freelunch/errors';
 import { createPacer } from '../pacer.js';
 
-/** What a model learns from in one pass, as the tasks of `@freelunch/tasks` give it. Arrays are row-major. */
+/** What a model learns from in one pass, as tasks of `@freelunch/tasks` give it. Arrays are row-major. */
 export interface TrainingBatch {
   /** Ids, `[batchSize, seqLen]`. */
   inputs: Int32Array;

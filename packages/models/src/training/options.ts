@@ -22,7 +22,7 @@ export interface TrainOptions<Evaluation = unknown> {
   optimizer?: OptimizerConfig;
   /** Gradients whose norm is larger are scaled down to it; 1 if absent, Infinity for never. */
   maxGradientNorm?: number;
-  /** Batches a step: their gradients are added up as if they were one batch; 1 if absent. */
+  /** Batches per step: their gradients are added up as if they were one batch; 1 if absent. */
   accumulate?: number;
   /** Recompute the inside of each block in the backward pass: less memory, more time; false if absent. */
   gradientCheckpointing?: boolean;
