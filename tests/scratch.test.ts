@@ -15,6 +15,9 @@ const sizes = [1, 2, 7, 8, 40, 1024, 2 ** 16, 2 ** 20, 2 ** 26, 2 ** 30, 2 ** 31
 /** Kernels whose working memory does not grow with any size past a block. */
 const bounded = ['matmulForwardScratchBytes'];
 
+/** Sizes that need not need more memory: with longer chunks there are fewer states to keep. */
+const freeSizes: Record<string, number[]> = { ssdChunkedBackwardScratchBytes: [4] };
+
 describe.each(exported)('%s', (name, scratchBytes) => {
   const all = (size: number) => Array.from({ length: scratchBytes.length }, () => size);
 
@@ -26,6 +29,7 @@ describe.each(exported)('%s', (name, scratchBytes) => {
   it('grows with each size, and never wraps', () => {
     for (const base of sizes) {
       for (let i = 0; i < scratchBytes.length; i++) {
+        if (freeSizes[name]?.includes(i)) continue;
         let last = 0;
         for (const size of sizes) {
           const bytes = scratchBytes(...all(base).with(i, size));

@@ -6,11 +6,11 @@
  * never hands out the last page of a memory of 4 GiB. A step that may be longer, such as a row of a matrix, is counted
  * instead. Nothing beyond a buffer is read or written.
  */
-export * from './gemm';
+export * from './matmul';
 export * from './selective-scan';
 export * from './ssd';
 export * from './linear-attention';
-export * from './linear-attention-chunked';
+export * from './linear-attention/chunked';
 export * from './delta-rule';
 export * from './softmax-attention';
 export * from './causal-conv1d';

@@ -46,3 +46,17 @@ export function storeTail(target: usize, x: v128, count: i32): void {
     v128.store_lane<f32>(target, x, 0);
   }
 }
+
+/** The lanes of a, b, c, d as rows `stride` bytes apart: (a0 b0 c0 d0), (a1 b1 c1 d1) and so on. */
+// @ts-ignore: decorator
+@inline
+export function storeTransposed(target: usize, stride: usize, a: v128, b: v128, c: v128, d: v128): void {
+  const low01 = v128.shuffle<f32>(a, b, 0, 4, 1, 5);
+  const low23 = v128.shuffle<f32>(c, d, 0, 4, 1, 5);
+  v128.store(target, v128.shuffle<f64>(low01, low23, 0, 2));
+  v128.store(target + stride, v128.shuffle<f64>(low01, low23, 1, 3));
+  const high01 = v128.shuffle<f32>(a, b, 2, 6, 3, 7);
+  const high23 = v128.shuffle<f32>(c, d, 2, 6, 3, 7);
+  v128.store(target + 2 * stride, v128.shuffle<f64>(high01, high23, 0, 2));
+  v128.store(target + 3 * stride, v128.shuffle<f64>(high01, high23, 1, 3));
+}

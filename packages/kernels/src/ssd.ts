@@ -164,18 +164,7 @@ export function ssd(k: Context, args: SsdArgs): { y: Tensor<'float32'>; lastStat
     return { y, lastState };
   };
   if (chunk === 1) return compute(0);
-  const bytes = wasm.ssdChunkedForward(
-    0,
-    0,
-    ...tensors,
-    initial,
-    batch,
-    seqLen,
-    ...sizes,
-    chunk,
-    ...options,
-    0,
-  );
+  const bytes = wasm.ssdChunkedForwardScratchBytes(seqLen, nHeads, headDim, dState, chunk);
   return k.scratch(bytes, compute);
 }
 
@@ -193,7 +182,7 @@ export function ssdBackward(k: Context, args: SsdBackwardArgs): SsdGradients {
   const check = new Check('ssdBackward', k);
   const { tensors, sizes, options } = checkOptions(check, args, TOKENS);
   const { x, dt, A, B, C, D, z, dtBias, initialState, chunkSize = DEFAULT_CHUNK, dy, dLastState } = args;
-  const { batch, seqLen } = check.sizes;
+  const { batch, seqLen, nHeads, headDim, dState } = check.sizes;
   const state = ['batch', 'nHeads', 'headDim', 'dState'];
   const upstream = [
     check.optional('dy', dy, [...TOKENS, 'nHeads', 'headDim']),
@@ -204,7 +193,7 @@ export function ssdBackward(k: Context, args: SsdBackwardArgs): SsdGradients {
   check.integer('chunkSize', chunkSize, 1, LONGEST_CHUNK);
   const chunk = Math.max(chunkSize, SHORTEST_CHUNK_BACKWARD);
   const inputs = [...upstream, ...tensors, initial, batch, seqLen, ...sizes, chunk, ...options] as const;
-  const bytes = k.wasm.ssdChunkedBackward(0, 0, 0, 0, 0, 0, 0, 0, 0, ...inputs, 0);
+  const bytes = k.wasm.ssdChunkedBackwardScratchBytes(seqLen, nHeads, headDim, dState, chunk);
   return k.scratch(bytes, (scratch) => {
     const like = (tensor: Tensor) => k.empty(tensor.shape);
     const gradients: SsdGradients = { dx: like(x), ddt: like(dt), dA: like(A), dB: like(B), dC: like(C) };

@@ -122,7 +122,7 @@ interface Tiles {
   rows: number;
   depth: number;
   masked: number;
-  /** Pairs of queries and keys as sums over queries take them: those that see each other, but in fives at the end. */
+  /** Pairs of queries and keys as sums over queries take them: all five keys where a query sees one of them. */
   pairs: number;
   /** Visits of a panel to a tile of 60 keys. */
   visits: number;
@@ -151,10 +151,9 @@ function tilesOf({ from, to }: Pass, alibi: boolean): Tiles {
   for (let start = 0; start < count; start += 64) {
     const stop = Math.min(start + 64, count);
     const end = to[stop - 1];
-    for (let n = start; n < stop; n++) {
-      const seen = Math.max(0, to[n] - from[n]);
-      const lastFive = from[n] <= down(keys) && to[n] === keys && seen > 0; // and what fills them up
-      tiles.pairs += seen + (lastFive ? down(keys + 4) - keys : 0);
+    for (let key = down(from[start]); key < end; key += 5) {
+      const last = Math.min(key + 4, keys - 1);
+      for (let n = start; n < stop; n++) if (to[n] > key && from[n] <= last) tiles.pairs += 5;
     }
     for (let key = down(from[start]); key < end; key += 60) {
       for (let n = start; n < stop; n += 8) {

@@ -48,8 +48,9 @@ function triangleProducts(length: number): { lower: number; upper: number } {
   let upper = 0;
   for (let row = 0; row < length; row += 5) {
     const own = Math.min(5, length - row);
-    lower += 5 * row + 15;
-    upper += (own * (own + 1)) / 2 + 5 * (length - row - own);
+    const triangle = (own * (own + 1)) / 2;
+    lower += 5 * row + triangle;
+    upper += 5 * (length - row - own) + triangle;
   }
   return { lower, upper };
 }
@@ -103,7 +104,6 @@ export function ssd(g: Grain, sizes: SsdSizes): Op {
     other += l * up(H, 4) * 2; // step sizes
     exps += l * up(H, 4) * 2;
     macs += G * triangleOfTiles(l) * N;
-    other += G * Math.ceil(N / 5) * 8 * l;
     macs += H * (channels * triangleProducts(l).lower + states * channels * l + l * up(P, 4));
     other += H * (2 * l + padded + 2 * decayElements(l) + 2 * channels * l);
     exps += H * (2 * padded + 4 + decayElements(l));
@@ -202,12 +202,6 @@ export function ssdBackward(g: Grain, sizes: SsdSizes): Op {
     const decays = { other: 2 * l + padded, exps: 2 * padded + 4 };
     // Of each group.
     macs += G * (triangleOfTiles(l) * N + wide * (lower + upper));
-    other +=
-      G *
-      (2 * Math.ceil(N / 5) * 8 * l +
-        2 * rows * wide +
-        2 * Math.ceil(N / 8) * 8 * l +
-        Math.ceil(l / 5) * 8 * l);
     // Of each head: the state at the chunk's end.
     if (hasGradient) {
       macs += H * states * channels * l;
@@ -218,11 +212,10 @@ export function ssdBackward(g: Grain, sizes: SsdSizes): Op {
     exps += H * (decays.exps + decayElements(l));
     macs += H * (triangleOfTiles(l) * P + decayElements(l));
     other += H * (5 * decayElements(l) + 5 * l);
-    other += H * (Math.ceil(l / 5) * 8 * l + channels * l);
     macs += H * channels * upper;
     if (hasGradient) {
       macs += H * (rows * channels * N + l * channels + rows * wide * P);
-      other += H * (10 * l + rows * channels + channels * l + rows * wide);
+      other += H * (10 * l + rows * channels + channels * l);
     }
     if (hasState) {
       macs += H * (rows * wide * P + l * up(N, 4));

@@ -33,7 +33,7 @@ export function ssdMatrix(
     dt.pointer, A.pointer, B.pointer, C.pointer, bias,
     batch, seqLen, nHeads, nGroups, dState, Number(dtSoftplus ?? false), min, max,
   ] as const;
-  return context.scratch(context.wasm.ssdMatrixForward(0, ...inputs, 0), (scratch) => {
+  return context.scratch(context.wasm.ssdMatrixForwardScratchBytes(seqLen, nHeads, dState), (scratch) => {
     const M = context.empty([batch, nHeads, seqLen, seqLen]);
     context.wasm.ssdMatrixForward(M.pointer, ...inputs, scratch);
     return M;

@@ -19,13 +19,11 @@
  *
  * Where a chunk is short or sizes are no whole tiles, tiles read what memory holds and write rows that nobody reads.
  */
-import { packRows, padded, scaleRows, shifted, touch } from './state/rows';
-import { exp, loadTail, madd, storeTail } from './simd';
-
-// With a fused madd 6 x 8 accumulators fit into the registers that V8 hands out; without, 5 x 8 (see gemm.ts).
-// prettier-ignore
-const ROWS: i32 = ASC_FEATURE_RELAXED_SIMD ? 6 : 5;
-const COLUMNS: i32 = 8;
+import { packPanels, scalePanels, unpackPanels } from '../matrix/panels';
+import { narrowed, roundUp, roundUpLarge } from '../matrix/rows';
+import { COLUMNS, ROWS, tile, tileRow, zeros } from '../matrix/tile';
+import { exp, madd, storeTail, storeTransposed } from '../simd';
+import { packRows, padded, scaleRows, touch } from '../state/rows';
 
 /**
  * Steps of a chunk. The products within a chunk grow with it, the cost of starting tiles falls: at 64 x 64 chunks of 12
@@ -38,87 +36,15 @@ const ROW: usize = STEPS << 2;
 /** e^-128 is 0 in a float. Logs cut off here sum up to finite numbers that keep the digits of the other logs. */
 const FORGOTTEN: f32 = -128;
 
-const zeros: usize = memory.data<f32>([0, 0, 0, 0, 0, 0, 0, 0], 16);
 const laneIndex: usize = memory.data<i32>([0, 1, 2, 3], 16);
-
-function roundUp(size: i32, unit: i32): i32 {
-  return ((size + unit - 1) / unit) * unit;
-}
 
 /** Bytes of `scratch`: they do not depend on the length. */
 export function linearAttentionChunkedForwardScratchBytes(nHeads: i32, dKey: i32, dValue: i32): f64 {
   const steps = <f64>STEPS;
-  const key = ceil<f64>(<f64>dKey / 8) * 8;
-  const value = ceil<f64>(<f64>dValue / 8) * 8;
+  const key = roundUpLarge(<f64>dKey, 8);
+  const value = roundUpLarge(<f64>dValue, 8);
   const shared = steps * (4 * key + steps + value + 5);
   return 4 * (shared + <f64>nHeads * ((<f64>dKey + steps) * value + key));
-}
-
-/**
- * out = start + a b on a tile. A step along the inner dimension moves a by aStep bytes and b by bStep.
- *
- * Nothing else may be done here: with a branch beside the loop V8 keeps accumulators in memory. It has several callers,
- * so that the compiler does not inline it.
- */
-// prettier-ignore
-function tile(
-  out: usize, outRow: usize, start: usize, startRow: usize, a: usize, aStep: usize, b: usize, bStep: usize, depth: i32,
-): void {
-  if (ASC_FEATURE_RELAXED_SIMD) tile6x8(out, outRow, start, startRow, a, aStep, b, bStep, depth);
-  else tile5x8(out, outRow, start, startRow, a, aStep, b, bStep, depth);
-}
-
-// prettier-ignore
-function tile5x8(
-  out: usize, outRow: usize, start: usize, startRow: usize, a: usize, aStep: usize, b: usize, bStep: usize, depth: i32,
-): void {
-  let c00 = v128.load(start), c01 = v128.load(start, 16); start += startRow;
-  let c10 = v128.load(start), c11 = v128.load(start, 16); start += startRow;
-  let c20 = v128.load(start), c21 = v128.load(start, 16); start += startRow;
-  let c30 = v128.load(start), c31 = v128.load(start, 16); start += startRow;
-  let c40 = v128.load(start), c41 = v128.load(start, 16);
-  for (; depth > 0; depth--) {
-    const b0 = v128.load(b), b1 = v128.load(b, 16);
-    let x = v128.load32_splat(a); c00 = madd(x, b0, c00); c01 = madd(x, b1, c01);
-    x = v128.load32_splat(a, 4); c10 = madd(x, b0, c10); c11 = madd(x, b1, c11);
-    x = v128.load32_splat(a, 8); c20 = madd(x, b0, c20); c21 = madd(x, b1, c21);
-    x = v128.load32_splat(a, 12); c30 = madd(x, b0, c30); c31 = madd(x, b1, c31);
-    x = v128.load32_splat(a, 16); c40 = madd(x, b0, c40); c41 = madd(x, b1, c41);
-    a += aStep; b += bStep;
-  }
-  v128.store(out, c00); v128.store(out, c01, 16); out += outRow;
-  v128.store(out, c10); v128.store(out, c11, 16); out += outRow;
-  v128.store(out, c20); v128.store(out, c21, 16); out += outRow;
-  v128.store(out, c30); v128.store(out, c31, 16); out += outRow;
-  v128.store(out, c40); v128.store(out, c41, 16);
-}
-
-// prettier-ignore
-function tile6x8(
-  out: usize, outRow: usize, start: usize, startRow: usize, a: usize, aStep: usize, b: usize, bStep: usize, depth: i32,
-): void {
-  let c00 = v128.load(start), c01 = v128.load(start, 16); start += startRow;
-  let c10 = v128.load(start), c11 = v128.load(start, 16); start += startRow;
-  let c20 = v128.load(start), c21 = v128.load(start, 16); start += startRow;
-  let c30 = v128.load(start), c31 = v128.load(start, 16); start += startRow;
-  let c40 = v128.load(start), c41 = v128.load(start, 16); start += startRow;
-  let c50 = v128.load(start), c51 = v128.load(start, 16);
-  for (; depth > 0; depth--) {
-    const b0 = v128.load(b), b1 = v128.load(b, 16);
-    let x = v128.load32_splat(a); c00 = madd(x, b0, c00); c01 = madd(x, b1, c01);
-    x = v128.load32_splat(a, 4); c10 = madd(x, b0, c10); c11 = madd(x, b1, c11);
-    x = v128.load32_splat(a, 8); c20 = madd(x, b0, c20); c21 = madd(x, b1, c21);
-    x = v128.load32_splat(a, 12); c30 = madd(x, b0, c30); c31 = madd(x, b1, c31);
-    x = v128.load32_splat(a, 16); c40 = madd(x, b0, c40); c41 = madd(x, b1, c41);
-    x = v128.load32_splat(a, 20); c50 = madd(x, b0, c50); c51 = madd(x, b1, c51);
-    a += aStep; b += bStep;
-  }
-  v128.store(out, c00); v128.store(out, c01, 16); out += outRow;
-  v128.store(out, c10); v128.store(out, c11, 16); out += outRow;
-  v128.store(out, c20); v128.store(out, c21, 16); out += outRow;
-  v128.store(out, c30); v128.store(out, c31, 16); out += outRow;
-  v128.store(out, c40); v128.store(out, c41, 16); out += outRow;
-  v128.store(out, c50); v128.store(out, c51, 16);
 }
 
 /** p = k q^T, but for the tiles that lie wholly where step i is before step j. */
@@ -130,19 +56,6 @@ function scores(p: usize, q: usize, k: usize, steps: i32, dKey: i32): void {
       tile(p + <usize>j * ROW + at, ROW, zeros, 0, k + ((<usize>j) << 2), ROW, q + at, ROW, dKey);
     }
   }
-}
-
-/** One row of a tile: out += sum_d a[d] b[d] over the rows d of `left` and of a panel of `right`. */
-function tileRow(out: usize, a: usize, b: usize, depth: i32): void {
-  let low = v128.load(out);
-  let high = v128.load(out, 16);
-  for (; depth > 0; depth--, a += ROW, b += 32) {
-    const x = v128.load32_splat(a);
-    low = madd(x, v128.load(b), low);
-    high = madd(x, v128.load(b, 16), high);
-  }
-  v128.store(out, low);
-  v128.store(out, high, 16);
 }
 
 /**
@@ -165,7 +78,7 @@ function outputs(
       tile(to, outRow, zeros, 0, column, ROW, right, 32, depth + i);
       const own = <usize>(depth + i);
       for (let r = 0; r < ROWS; r++, to += outRow) {
-        tileRow(to, column + own * ROW + ((<usize>r) << 2), right + (own << 5), r + 1);
+        tileRow(to, column + own * ROW + ((<usize>r) << 2), ROW, right + (own << 5), 32, r + 1);
       }
     }
     right += panel;
@@ -196,22 +109,8 @@ function transpose(out: usize, source: usize, sourceRow: usize, rows: i32, colum
     let row2 = row1 + sourceRow;
     let row3 = row2 + sourceRow;
     for (let c = 0; c < columns; c += 4) {
-      const r0 = v128.load(row0);
-      const r1 = v128.load(row1);
-      const r2 = v128.load(row2);
-      const r3 = v128.load(row3);
-      const low01 = v128.shuffle<f32>(r0, r1, 0, 4, 1, 5);
-      const high01 = v128.shuffle<f32>(r0, r1, 2, 6, 3, 7);
-      const low23 = v128.shuffle<f32>(r2, r3, 0, 4, 1, 5);
-      const high23 = v128.shuffle<f32>(r2, r3, 2, 6, 3, 7);
-      v128.store(to, v128.shuffle<f64>(low01, low23, 0, 2));
-      to += ROW;
-      v128.store(to, v128.shuffle<f64>(low01, low23, 1, 3));
-      to += ROW;
-      v128.store(to, v128.shuffle<f64>(high01, high23, 0, 2));
-      to += ROW;
-      v128.store(to, v128.shuffle<f64>(high01, high23, 1, 3));
-      to += ROW;
+      storeTransposed(to, ROW, v128.load(row0), v128.load(row1), v128.load(row2), v128.load(row3));
+      to += 4 * ROW;
       row0 += 16;
       row1 += 16;
       row2 += 16;
@@ -221,60 +120,20 @@ function transpose(out: usize, source: usize, sourceRow: usize, rows: i32, colum
   }
 }
 
-/** Rows that lie `stride` bytes apart into panels of 8 columns, zeros beyond the last column. */
-function packPanels(
-  panels: usize,
-  panel: usize,
-  source: usize,
-  stride: usize,
-  rows: i32,
-  columns: i32,
-): void {
-  for (; columns > 0; columns -= COLUMNS) {
-    let from = source;
-    for (let to = panels, end = to + ((<usize>rows) << 5); to < end; to += 32) {
-      v128.store(to, loadTail(from, columns));
-      v128.store(to, loadTail(from + 16, max(columns - 4, 0)), 16);
-      from += stride;
-    }
-    panels += panel;
-    source += 32;
-  }
-}
-
-/** And back. */
-function unpackPanels(
-  target: usize,
-  stride: usize,
-  panels: usize,
-  panel: usize,
-  rows: i32,
-  columns: i32,
-): void {
-  for (; columns > 0; columns -= COLUMNS) {
-    let to = target;
-    for (let from = panels, end = from + ((<usize>rows) << 5); from < end; from += 32) {
-      storeTail(to, v128.load(from), columns);
-      storeTail(to + 16, v128.load(from, 16), max(columns - 4, 0));
-      to += stride;
-    }
-    panels += panel;
-    target += 32;
-  }
-}
-
 /** Zeros in some rows of every panel. */
 function zeroPanels(panels: usize, panel: usize, rows: i32, columns: i32): void {
   for (; columns > 0; columns -= COLUMNS, panels += panel) memory.fill(panels, 0, (<usize>rows) << 5);
 }
 
-/** Four doubles as floats. */
-function narrowed(low: v128, high: v128): v128 {
-  return v128.shuffle<f64>(f32x4.demote_f64x2_zero(low), f32x4.demote_f64x2_zero(high), 0, 2);
-}
-
-/** s as above, its last value up to the end of the row; fromStart = e^s, toEnd = e^(s[end] - s). @returns e^s[end] */
-function chunkDecays(s: usize, fromStart: usize, toEnd: usize, decay: usize, stride: usize, steps: i32): f32 {
+/** s as above, its last value up to the end of the row; fromStart = e^s, toEnd = e^(s[end] - s). */
+function chunkDecays(
+  s: usize,
+  fromStart: usize,
+  toEnd: usize,
+  decay: usize,
+  stride: usize,
+  steps: i32,
+): void {
   let total: f64 = 0;
   for (let i = 0; i < STEPS; i++, decay += stride) {
     if (i < steps) {
@@ -290,7 +149,6 @@ function chunkDecays(s: usize, fromStart: usize, toEnd: usize, decay: usize, str
     v128.store(fromStart + i, exp(narrowed(low, high)));
     v128.store(toEnd + i, exp(narrowed(f64x2.sub(end, low), f64x2.sub(end, high))));
   }
-  return load<f32>(fromStart + ROW - 4);
 }
 
 /** p[j][i] = 0 where i < j, as far as tiles read it: what is there may be anything, NaN too. */
@@ -328,17 +186,6 @@ function scaleSteps(rows: usize, factors: usize, count: i32, steps: i32): void {
   for (let r = 0; r < count; r++, rows += ROW) {
     for (let i: usize = 0; i < end; i += 16) {
       v128.store(rows + i, f32x4.mul(v128.load(rows + i), v128.load(factors + i)));
-    }
-  }
-}
-
-/** Multiplies the first rows of every panel. */
-function scalePanels(panels: usize, panel: usize, factor: f32, rows: i32, columns: i32): void {
-  const f = f32x4.splat(factor);
-  for (; columns > 0; columns -= COLUMNS, panels += panel) {
-    for (let at = panels, end = at + ((<usize>rows) << 5); at < end; at += 32) {
-      v128.store(at, f32x4.mul(f, v128.load(at)));
-      v128.store(at, f32x4.mul(f, v128.load(at, 16)), 16);
     }
   }
 }
@@ -405,6 +252,7 @@ export function linearAttentionChunkedForward(
   const s = out + STEPS * valueBytes;
   const fromStart = s + 2 * ROW;
   const toEnd = fromStart + ROW;
+  const whole = fromStart + ROW - 4; // e^s[end]
   const inverses = toEnd + ROW;
   const heads = inverses + ROW; // of every head: right, z
   const panel = (<usize>(dKey + STEPS)) << 5;
@@ -418,7 +266,7 @@ export function linearAttentionChunkedForward(
       const index = <usize>(b * nHeads + h);
       const right = heads + <usize>h * headBytes;
       if (initialState == 0) zeroPanels(right, panel, dKey, dValue);
-      else packPanels(right, panel, initialState + index * stateBytes, valueRow, dKey, dValue);
+      else packPanels(right, panel, COLUMNS, initialState + index * stateBytes, 4, valueRow, dValue, dKey);
       memory.fill(right + zAt, 0, keyBytes);
       if (initialNormalizer != 0) memory.copy(right + zAt, initialNormalizer + index * keyRow, keyRow);
     }
@@ -435,15 +283,15 @@ export function linearAttentionChunkedForward(
         const right = heads + <usize>h * headBytes;
         packRows(queries, q + step * keyRow, length, keyStride, dKey, featureMap, scale);
         packRows(keys, k + step * keyRow, length, keyStride, dKey, featureMap, 1);
-        packPanels(right + values, panel, v + step * valueRow, valueStride, length, dValue);
-        if (length % ROWS) zeroPanels(right + values + ((<usize>length) << 5), panel, ROWS - length % ROWS, dValue);
+        packPanels(right + values, panel, COLUMNS, v + step * valueRow, 4, valueStride, dValue, length);
         transpose(left, queries, keyBytes, length, dKey);
         transpose(keysAcross, keys, keyBytes, length, dKey);
         scores(p, left, keysAcross, length, dKey);
         let kept: f32 = 1;
         if (decay != 0) {
           const decayRow = decay + ((decayPerStep ? step : <usize>h) << 2);
-          kept = chunkDecays(s, fromStart, toEnd, decayRow, decayStride, length);
+          chunkDecays(s, fromStart, toEnd, decayRow, decayStride, length);
+          kept = load<f32>(whole);
           maskDecayed(p, s, length);
           scaleSteps(left, fromStart, dKey, length);
           scaleRows(keys, toEnd, length, padded(dKey));
@@ -459,7 +307,7 @@ export function linearAttentionChunkedForward(
           factors = inverses;
         }
         unpackScaled(o + step * valueRow, valueStride, out, valueBytes, factors, length, dValue);
-        if (decay != 0) scalePanels(right, panel, kept, dKey, dValue);
+        if (decay != 0) scalePanels(right, panel, dKey, dValue, whole, 0);
         update(right, panel, keys, keyBytes, length, dKey, dValue);
       }
     }

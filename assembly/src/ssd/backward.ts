@@ -1,0 +1,435 @@
+/**
+ * Gradients of the chunked form.
+ *
+ * Of each group, then of each of its heads: forward over the chunks, keeping the state at each chunk's start (h0), then
+ * backward, dh being the gradient of the state at the chunk's end. With g = dy silu(z), X, S and s as in ssd.ts, and
+ * M[i][j] = g[i].X[j], E[i][j] = exp(s[i] - s[j]):
+ *
+ *   dX = S^T g    + diag(exp(s_end - s)) B dh          dB = (E M)^T C + diag(exp(s_end - s)) X dh^T
+ *   dC = (E M) B  + diag(exp(s)) g h0^T                dh <- exp(s_end) dh + sum_i exp(s[i]) C[i] g[i]^T
+ *
+ * E M is summed over the heads of a group before it meets B and C. The log decay of step t acts on every pair
+ * j < t <= i: on those within the chunk, on what h0 gives to outputs from t on, on what inputs before t give to the
+ * end, and on h0 in the end.
+ */
+import { packPanels, scalePanels } from '../matrix/panels';
+import { addRow, dotPadded } from '../matrix/rows';
+import { scratchEnd } from '../matrix/scratch';
+import { COLUMNS } from '../matrix/tile';
+import { sum } from '../simd';
+import { BackwardCall, layOut } from './backward-call';
+import { setSizes, skipOf } from './call';
+import { addDecays, decayGradients, stepGradients } from './decay-gradients';
+import { chunkDecays, gatherSteps, stepSizes } from './decays';
+import { packState, transposeState, unpackState } from './panels';
+import {
+  LEFT_STEP,
+  LOWER_LEFT,
+  multiply,
+  multiplyPairs,
+  multiplyTriangle,
+  ones,
+  RIGHT_STEP,
+  ROWS,
+  UPPER_LEFT,
+} from './products';
+import { addScaledRowDot, addSkip, gateGradient, inputGradient, multiplyRow, scaleRows } from './rows';
+
+/** Where a call is laid out of which only the size is asked. */
+const nowhere: usize = memory.data(offsetof<BackwardCall>());
+
+/** Bytes of scratch memory. */
+// prettier-ignore
+export function ssdChunkedBackwardScratchBytes(
+  seqLen: i32, nHeads: i32, headDim: i32, dState: i32, chunkSize: i32,
+): f64 {
+  const c = changetype<BackwardCall>(nowhere);
+  setSizes(c, seqLen, nHeads, headDim, 1, dState, chunkSize);
+  layOut(c, 0);
+  return scratchEnd();
+}
+
+/** dy and dLastState may be 0. Gradients of inputs that are 0 are not written. */
+// prettier-ignore
+export function ssdChunkedBackward(
+  dx: usize, ddt: usize, dA: usize, dB: usize, dC: usize, dD: usize, dz: usize, dDtBias: usize, dInitialState: usize,
+  dy: usize, dLastState: usize,
+  x: usize, dt: usize, A: usize, B: usize, C: usize, D: usize, z: usize, dtBias: usize, initialState: usize,
+  batch: i32, seqLen: i32, nHeads: i32, headDim: i32, nGroups: i32, dState: i32, chunkSize: i32,
+  skipByChannel: i32, dtSoftplus: i32, dtMin: f32, dtMax: f32, scratch: usize,
+): void {
+  const c = changetype<BackwardCall>(scratch);
+  setSizes(c, seqLen, nHeads, headDim, nGroups, dState, chunkSize);
+  layOut(c, scratch);
+  c.dx = dx; c.ddt = ddt; c.dB = dB; c.dC = dC; c.dD = dD; c.dz = dz; c.dInitialState = dInitialState;
+  c.dy = dy; c.dLastState = dLastState;
+  c.x = x; c.dt = dt; c.A = A; c.B = B; c.C = C; c.D = D; c.z = z; c.dtBias = dtBias; c.initialState = initialState;
+  c.skipByChannel = skipByChannel; c.dtSoftplus = dtSoftplus; c.dtMin = dtMin; c.dtMax = dtMax;
+
+  memory.fill(c.slopes, 0, <usize>nHeads * 8);
+  memory.fill(c.skips, 0, <usize>nHeads * c.rowBytes);
+  const headsOfGroup = nHeads / nGroups;
+  for (let b = 0; b < batch; b++) {
+    const sequence = <usize>b * seqLen;
+    c.sequence = sequence;
+    c.firstState = <usize>(b * nHeads);
+    stepSizes(c.steps, dt + sequence * c.headRow, dtBias, seqLen, nHeads, dtSoftplus, dtMin, dtMax);
+    for (let group = 0; group < nGroups; group++) {
+      c.groupAt = sequence * c.groupRow + <usize>group * dState * 4;
+      for (let index = 0; index < c.chunks; index++) packGroup(c, index);
+      memory.fill(c.T, 0, c.squareBytes * c.chunks);
+      memory.fill(c.dBs, 0, c.groupBytes * c.chunks);
+      memory.fill(c.dCs, 0, c.groupBytes * c.chunks);
+      for (let head = group * headsOfGroup; head < (group + 1) * headsOfGroup; head++) headGradients(c, head);
+      for (let index = 0; index < c.chunks; index++) groupGradients(c, index);
+    }
+  }
+  headSums(c, dA, dD);
+  stepGradients(ddt, dDtBias, c.slopes, dt, dtBias, batch * seqLen, nHeads, dtSoftplus, dtMin, dtMax);
+}
+
+/** Steps of a chunk. */
+function lengthOf(c: BackwardCall, index: i32): i32 {
+  return min(c.chunk, c.seqLen - index * c.chunk);
+}
+
+/** Bytes from the start of B to a chunk of the group. */
+function groupChunkAt(c: BackwardCall, index: i32): usize {
+  return c.groupAt + <usize>(index * c.chunk) * c.groupRow;
+}
+
+/** B and C of a group and chunk in panels, and C B^T. */
+function packGroup(c: BackwardCall, index: i32): void {
+  const length = lengthOf(c, index);
+  const dState = c.dState;
+  const B = c.B + groupChunkAt(c, index);
+  const C = c.C + groupChunkAt(c, index);
+  const deep = <usize>index * c.deepBytes;
+  const down = <usize>index * c.downBytes;
+  const downPanel = <usize>length * LEFT_STEP;
+  const rightPanel = <usize>dState * RIGHT_STEP;
+  packPanels(c.cDeep + deep, c.deepPanel, ROWS, C, c.groupRow, 4, length, dState);
+  packPanels(c.bDeep + deep, c.deepPanel, ROWS, B, c.groupRow, 4, length, dState);
+  packPanels(c.cDown + down, downPanel, ROWS, C, 4, c.groupRow, dState, length);
+  packPanels(c.bDown + down, downPanel, ROWS, B, 4, c.groupRow, dState, length);
+  packPanels(c.right, rightPanel, COLUMNS, B, c.groupRow, 4, length, dState);
+  const pairs = c.CB + <usize>index * c.squareBytes;
+  multiplyPairs(pairs, c.pairRow, length, c.cDeep + deep, c.deepPanel, c.right, rightPanel, dState);
+}
+
+/** All gradients of a head, but those of B and C within chunks, which are a group's. */
+function headGradients(c: BackwardCall, head: i32): void {
+  const stateAt = (c.firstState + <usize>head) * c.stateBytes;
+  c.head = head;
+  c.headAt = c.sequence * c.xRow + <usize>head * c.headBytes;
+  c.rate = load<f32>(c.A + <usize>head * 4);
+  if (c.initialState != 0) packState(c.h, c.initialState + stateAt, c.headDim, c.dState);
+  else memory.fill(c.h, 0, c.packedBytes);
+  for (let index = 0; index + 1 < c.chunks; index++) nextState(c, index);
+  if (c.dLastState != 0) packState(c.dh, c.dLastState + stateAt, c.headDim, c.dState);
+  for (let index = c.chunks - 1; index >= 0; index--) {
+    openChunk(c, index);
+    gradientsOfPairs(c);
+    if (c.z != 0 && c.dy != 0) gradientsOfGate(c);
+    gradientsOfInputs(c);
+    const carried = gradientsOfReads(c);
+    addDecays(c.change, c.toLater, c.toState, carried, c.length);
+    finishSteps(c);
+    if (c.hasGradient) gradientsOfWrites(c);
+    if (index > 0 || c.dInitialState != 0) gradientOfState(c);
+  }
+  if (c.dInitialState != 0) unpackState(c.dInitialState + stateAt, c.dh, c.headDim, c.dState);
+}
+
+/** Decays of the head over a chunk. */
+function headDecays(c: BackwardCall, index: i32, length: i32): void {
+  const steps = c.steps + <usize>(index * c.chunk) * c.headRow + <usize>c.head * 4;
+  gatherSteps(c.stepOfHead, steps, c.headRow, length);
+  chunkDecays(c.s, c.fromStart, c.toEnd, c.whole, c.stepOfHead, c.rate, length);
+}
+
+/** The state at the end of a whole chunk, which is that at the start of the next. */
+function nextState(c: BackwardCall, index: i32): void {
+  const chunk = c.chunk;
+  const panel = <usize>chunk * RIGHT_STEP;
+  const h0 = c.h + <usize>index * c.packedBytes;
+  const next = h0 + c.packedBytes;
+  headDecays(c, index, chunk);
+  packPanels(
+    c.right,
+    panel,
+    COLUMNS,
+    c.x + c.headAt + <usize>(index * chunk) * c.xRow,
+    4,
+    c.xRow,
+    c.headDim,
+    chunk,
+  );
+  scalePanels(c.right, panel, chunk, c.channels, c.stepOfHead, 4);
+  scalePanels(c.right, panel, chunk, c.channels, c.toEnd, 4);
+  memory.copy(next, h0, c.packedBytes);
+  const B = c.bDown + <usize>index * c.downBytes;
+  multiply(
+    next,
+    RIGHT_STEP,
+    c.panelBytes,
+    c.states,
+    c.channels,
+    B,
+    <usize>chunk * LEFT_STEP,
+    c.right,
+    panel,
+    chunk,
+    c.whole,
+    0,
+  );
+}
+
+/** Decays, X and g of a chunk, and the gradient of z but for what is gated. */
+function openChunk(c: BackwardCall, index: i32): void {
+  const length = lengthOf(c, index);
+  const at = c.headAt + <usize>(index * c.chunk) * c.xRow;
+  c.index = index;
+  c.length = length;
+  c.at = at;
+  c.h0 = c.h + <usize>index * c.packedBytes;
+  c.hasState = index > 0 || c.initialState != 0;
+  c.hasGradient = index < c.chunks - 1 || c.dLastState != 0;
+  headDecays(c, index, length);
+  memory.fill(c.toLater, 0, <usize>c.padded * 8);
+  memory.fill(c.toState, 0, <usize>c.padded * 8);
+  scaleRows(c.X, c.rowBytes, c.x + at, c.xRow, length, c.headDim, c.stepOfHead);
+  if (c.z == 0 || c.dy == 0) {
+    scaleRows(c.g, c.rowBytes, c.dy == 0 ? 0 : c.dy + at, c.xRow, length, c.headDim, 0);
+  }
+  for (let i: usize = 0; c.z != 0 && i < <usize>length; i++) {
+    const row = at + i * c.xRow;
+    if (c.dy != 0) gateGradient(c.g + i * c.rowBytes, c.dz + row, c.dy + row, c.z + row, c.headDim);
+    else memory.fill(c.dz + row, 0, c.headBytes);
+  }
+  packPanels(c.gLeft, <usize>c.headDim * LEFT_STEP, ROWS, c.g, c.rowBytes, 4, length, c.headDim);
+}
+
+/** M = g X^T; from it change, T and S, which takes the place of M. */
+function gradientsOfPairs(c: BackwardCall): void {
+  const length = c.length;
+  const square = <usize>c.index * c.squareBytes;
+  const leftPanel = <usize>c.headDim * LEFT_STEP;
+  const rightPanel = <usize>c.headDim * RIGHT_STEP;
+  packPanels(c.right, rightPanel, COLUMNS, c.X, c.rowBytes, 4, length, c.headDim);
+  multiplyPairs(c.M, c.pairRow, length, c.gLeft, leftPanel, c.right, rightPanel, c.headDim);
+  decayGradients(c.M, c.T + square, c.change, c.CB + square, c.s, length, c.padded);
+}
+
+/** dz times what was gated, which is computed again. */
+function gradientsOfGate(c: BackwardCall): void {
+  const length = c.length;
+  const rowBytes = c.rowBytes;
+  if (c.hasState) {
+    const C = c.cDeep + <usize>c.index * c.deepBytes;
+    multiply(
+      c.Y,
+      rowBytes,
+      RIGHT_STEP,
+      length,
+      c.channels,
+      C,
+      c.deepPanel,
+      c.h0,
+      c.panelBytes,
+      c.dState,
+      0,
+      0,
+    );
+  }
+  packPanels(c.left, <usize>length * LEFT_STEP, ROWS, c.M, c.pairRow, 4, length, length);
+  packPanels(c.right, <usize>length * RIGHT_STEP, COLUMNS, c.X, 4, rowBytes, c.headDim, length);
+  const scale = c.hasState ? c.fromStart : 0;
+  const scaleStep = c.hasState ? LEFT_STEP : 0;
+  multiplyTriangle(c.Y, rowBytes, length, c.channels, c.left, c.right, scale, scaleStep, LOWER_LEFT);
+  const D = skipOf(c, c.head);
+  for (let i: usize = 0; i < <usize>length; i++) {
+    const row = c.at + i * c.xRow;
+    const Y = c.Y + i * rowBytes;
+    if (D != 0) addSkip(Y, c.x + row, D, c.headDim, c.skipByChannel);
+    multiplyRow(c.dz + row, Y, c.headDim);
+  }
+}
+
+/** dX, and what each step gives to the end. */
+function gradientsOfInputs(c: BackwardCall): void {
+  const length = c.length;
+  const rowBytes = c.rowBytes;
+  if (c.hasGradient) {
+    const B = c.bDeep + <usize>c.index * c.deepBytes;
+    multiply(
+      c.dX,
+      rowBytes,
+      RIGHT_STEP,
+      length,
+      c.channels,
+      B,
+      c.deepPanel,
+      c.dh,
+      c.panelBytes,
+      c.dState,
+      0,
+      0,
+    );
+    for (let i: usize = 0; i < <usize>length; i++) {
+      const own = dotPadded(c.X + i * rowBytes, c.dX + i * rowBytes, c.channels);
+      store<f64>(c.toState + (i << 3), own * load<f32>(c.toEnd + (i << 2)));
+    }
+  }
+  packPanels(c.left, <usize>length * LEFT_STEP, ROWS, c.M, 4, c.pairRow, length, length);
+  packPanels(c.right, <usize>length * RIGHT_STEP, COLUMNS, c.g, 4, rowBytes, c.headDim, length);
+  const scale = c.hasGradient ? c.toEnd : 0;
+  const scaleStep = c.hasGradient ? LEFT_STEP : 0;
+  multiplyTriangle(c.dX, rowBytes, length, c.channels, c.left, c.right, scale, scaleStep, UPPER_LEFT);
+}
+
+/** dC of what h0 gives, and how much it gives to each step. @returns how much it gives to the end */
+function gradientsOfReads(c: BackwardCall): f64 {
+  if (!c.hasState) return 0;
+  const dState = c.dState;
+  const row = c.groupStep;
+  const dC = c.dCs + <usize>c.index * c.groupBytes;
+  const C = c.C + groupChunkAt(c, c.index);
+  const gPanel = <usize>c.headDim * LEFT_STEP;
+  transposeState(c.turned, c.h0, c.headDim, dState);
+  multiply(
+    c.fromState,
+    row,
+    RIGHT_STEP,
+    c.length,
+    c.stateColumns,
+    c.gLeft,
+    gPanel,
+    c.turned,
+    c.turnedPanel,
+    c.headDim,
+    0,
+    0,
+  );
+  for (let i: usize = 0; i < <usize>c.length; i++) {
+    const factor = load<f32>(c.fromStart + (i << 2));
+    const received = addScaledRowDot(dC + i * row, c.fromState + i * row, C + i * c.groupRow, factor, dState);
+    store<f64>(c.toLater + (i << 3), received);
+  }
+  return c.hasGradient ? <f64>(load<f32>(c.whole) * dotPadded(c.dh, c.h0, c.states * c.channels)) : 0;
+}
+
+/** dx and ddt of each step, the latter as of the step size; and the head's sums for dA and dD. */
+function finishSteps(c: BackwardCall): void {
+  const D = skipOf(c, c.head);
+  const skip = c.dD == 0 ? 0 : c.skip;
+  const first = c.sequence + <usize>(c.index * c.chunk);
+  let ddt = c.ddt + first * c.headRow + <usize>c.head * 4;
+  let slope: f64 = 0;
+  memory.fill(c.skip, 0, c.rowBytes);
+  for (let i: usize = 0; i < <usize>c.length; i++, ddt += c.headRow) {
+    const step = load<f32>(c.stepOfHead + (i << 2));
+    const logDecay = load<f64>(c.change + (i << 3));
+    const row = c.at + i * c.xRow;
+    const padded = i * c.rowBytes;
+    const direct = inputGradient(
+      c.dx + row,
+      c.dX + padded,
+      c.g + padded,
+      c.x + row,
+      D,
+      skip,
+      step,
+      c.headDim,
+      c.skipByChannel,
+    );
+    store<f32>(ddt, <f32>(<f64>c.rate * logDecay + <f64>direct));
+    slope += <f64>step * logDecay;
+  }
+  const slopeAt = c.slopes + <usize>c.head * 8;
+  store<f64>(slopeAt, load<f64>(slopeAt) + slope);
+  if (c.dD != 0) addRow(c.skips + <usize>c.head * c.rowBytes, c.skip, c.channels);
+}
+
+/** dB of what inputs give to the end. */
+function gradientsOfWrites(c: BackwardCall): void {
+  const xPanel = <usize>c.headDim * LEFT_STEP;
+  transposeState(c.turned, c.dh, c.headDim, c.dState);
+  scaleRows(c.X, c.rowBytes, c.X, c.rowBytes, c.length, c.channels, c.toEnd);
+  packPanels(c.left, xPanel, ROWS, c.X, c.rowBytes, 4, c.length, c.headDim);
+  const dB = c.dBs + <usize>c.index * c.groupBytes;
+  multiply(
+    dB,
+    c.groupStep,
+    RIGHT_STEP,
+    c.length,
+    c.stateColumns,
+    c.left,
+    xPanel,
+    c.turned,
+    c.turnedPanel,
+    c.headDim,
+    ones,
+    0,
+  );
+}
+
+/** dh <- exp(s_end) dh + sum_i exp(s[i]) C[i] g[i]^T */
+function gradientOfState(c: BackwardCall): void {
+  const length = c.length;
+  const gPanel = <usize>length * RIGHT_STEP;
+  const C = c.cDown + <usize>c.index * c.downBytes;
+  scalePanels(c.right, gPanel, length, c.channels, c.fromStart, 4);
+  multiply(
+    c.dh,
+    RIGHT_STEP,
+    c.panelBytes,
+    c.states,
+    c.channels,
+    C,
+    <usize>length * LEFT_STEP,
+    c.right,
+    gPanel,
+    length,
+    c.hasGradient ? c.whole : 0,
+    0,
+  );
+}
+
+/** dB and dC of a group and chunk: with what all its heads have left in T. */
+function groupGradients(c: BackwardCall, index: i32): void {
+  const length = lengthOf(c, index);
+  const at = groupChunkAt(c, index);
+  const row = c.groupStep;
+  const T = c.T + <usize>index * c.squareBytes;
+  const dC = c.dCs + <usize>index * c.groupBytes;
+  const dB = c.dBs + <usize>index * c.groupBytes;
+  const leftPanel = <usize>length * LEFT_STEP;
+  const rightPanel = <usize>length * RIGHT_STEP;
+  packPanels(c.left, leftPanel, ROWS, T, c.pairRow, 4, length, length);
+  packPanels(c.right, rightPanel, COLUMNS, c.B + at, 4, c.groupRow, c.dState, length);
+  multiplyTriangle(dC, row, length, c.stateColumns, c.left, c.right, ones, 0, LOWER_LEFT);
+  packPanels(c.left, leftPanel, ROWS, T, 4, c.pairRow, length, length);
+  packPanels(c.right, rightPanel, COLUMNS, c.C + at, 4, c.groupRow, c.dState, length);
+  multiplyTriangle(dB, row, length, c.stateColumns, c.left, c.right, ones, 0, UPPER_LEFT);
+  for (let i: usize = 0; i < <usize>length; i++) {
+    memory.copy(c.dC + at + i * c.groupRow, dC + i * row, <usize>c.dState * 4);
+    memory.copy(c.dB + at + i * c.groupRow, dB + i * row, <usize>c.dState * 4);
+  }
+}
+
+/** dA and dD, from the sums over batch and steps. */
+function headSums(c: BackwardCall, dA: usize, dD: usize): void {
+  for (let head: usize = 0; head < <usize>c.nHeads; head++) {
+    store<f32>(dA + (head << 2), <f32>load<f64>(c.slopes + (head << 3)));
+    if (dD == 0) continue;
+    const row = c.skips + head * c.rowBytes;
+    if (c.skipByChannel) {
+      memory.copy(dD + head * c.headBytes, row, c.headBytes);
+    } else {
+      let total = f32x4.splat(0);
+      for (let p: usize = 0; p < c.rowBytes; p += 16) total = f32x4.add(total, v128.load(row + p));
+      store<f32>(dD + (head << 2), sum(total));
+    }
+  }
+}

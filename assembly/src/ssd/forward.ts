@@ -1,0 +1,186 @@
+/** The chunked form, forward: see ssd.ts. */
+import { packPanels, scalePanels } from '../matrix/panels';
+import { roundUpLarge } from '../matrix/rows';
+import { scratchEnd, startScratch, takeFloats } from '../matrix/scratch';
+import { COLUMNS } from '../matrix/tile';
+import { Call, groupOf, paddedStepsLarge, setSizes, skipOf } from './call';
+import { chunkDecays, decayed, gatherSteps, stepSizes } from './decays';
+import { packState, unpackState } from './panels';
+import {
+  LEFT_STEP,
+  LOWER_LEFT,
+  multiply,
+  multiplyPairs,
+  multiplyTriangle,
+  RIGHT_STEP,
+  ROWS,
+} from './products';
+import { addSkip, gate } from './rows';
+
+@unmanaged
+class ForwardCall extends Call {
+  y: usize;
+  // Of a group, over a chunk: rows of C and B down and across, and C B^T.
+  cDeep: usize;
+  bRight: usize;
+  bDown: usize;
+  pairs: usize;
+  // Of a head: S, S packed, X packed, the output before the gate; its state is one of all heads'.
+  S: usize;
+  sLeft: usize;
+  xRight: usize;
+  Y: usize;
+  states8: usize;
+}
+
+function layOut(c: ForwardCall, scratch: usize): void {
+  const chunk = min(c.chunk, c.seqLen);
+  const padded = paddedStepsLarge(chunk);
+  const channels = roundUpLarge(<f64>c.headDim, COLUMNS);
+  const states = roundUpLarge(<f64>c.dState, ROWS);
+  startScratch(scratch, offsetof<ForwardCall>());
+  c.cDeep = takeFloats(padded * <f64>c.dState);
+  c.bDown = takeFloats(padded * states);
+  c.bRight = takeFloats(padded * <f64>c.dState);
+  c.pairs = takeFloats(padded * padded);
+  c.S = takeFloats(padded * padded);
+  c.sLeft = takeFloats(padded * padded);
+  c.xRight = takeFloats(padded * channels);
+  c.Y = takeFloats(padded * channels);
+  c.s = takeFloats(2 * padded);
+  c.fromStart = takeFloats(padded);
+  c.toEnd = takeFloats(padded);
+  c.whole = takeFloats(8);
+  c.states8 = takeFloats(states * channels * <f64>c.nHeads);
+  c.steps = takeFloats(<f64>chunk * <f64>c.nHeads);
+  c.stepOfHead = takeFloats(<f64>chunk);
+}
+
+/** Where a call is laid out of which only the size is asked. */
+const nowhere: usize = memory.data(offsetof<ForwardCall>());
+
+/** Bytes of scratch memory. */
+// prettier-ignore
+export function ssdChunkedForwardScratchBytes(
+  seqLen: i32, nHeads: i32, headDim: i32, dState: i32, chunkSize: i32,
+): f64 {
+  const c = changetype<ForwardCall>(nowhere);
+  setSizes(c, seqLen, nHeads, headDim, 1, dState, chunkSize);
+  layOut(c, 0);
+  return scratchEnd();
+}
+
+// prettier-ignore
+export function ssdChunkedForward(
+  y: usize, lastState: usize,
+  x: usize, dt: usize, A: usize, B: usize, C: usize, D: usize, z: usize, dtBias: usize, initialState: usize,
+  batch: i32, seqLen: i32, nHeads: i32, headDim: i32, nGroups: i32, dState: i32, chunkSize: i32,
+  skipByChannel: i32, dtSoftplus: i32, dtMin: f32, dtMax: f32, scratch: usize,
+): void {
+  const c = changetype<ForwardCall>(scratch);
+  setSizes(c, seqLen, nHeads, headDim, nGroups, dState, chunkSize);
+  layOut(c, scratch);
+  c.y = y;
+  c.x = x; c.dt = dt; c.A = A; c.B = B; c.C = C; c.D = D; c.z = z; c.dtBias = dtBias; c.initialState = initialState;
+  c.skipByChannel = skipByChannel; c.dtSoftplus = dtSoftplus; c.dtMin = dtMin; c.dtMax = dtMax;
+  for (let b = 0; b < batch; b++) {
+    for (let t = 0; t < seqLen; t += c.chunk) chunkForward(c, b, t);
+    for (let head = 0; head < nHeads; head++) {
+      const at = (<usize>b * nHeads + head) * c.stateBytes;
+      unpackState(lastState + at, c.states8 + <usize>head * c.packedBytes, headDim, dState);
+    }
+  }
+}
+
+function chunkForward(c: ForwardCall, b: i32, t: i32): void {
+  const length = min(c.chunk, c.seqLen - t);
+  const token = <usize>b * c.seqLen + t;
+  const hasState = t > 0 || c.initialState != 0;
+  c.length = length;
+  stepSizes(c.steps, c.dt + token * c.headRow, c.dtBias, length, c.nHeads, c.dtSoftplus, c.dtMin, c.dtMax);
+  for (let head = 0; head < c.nHeads; head++) {
+    const h = c.states8 + <usize>head * c.packedBytes;
+    if (head % (c.nHeads / c.nGroups) == 0)
+      packGroup(c, token * c.groupRow + <usize>groupOf(c, head) * c.dState * 4);
+    if (t == 0 && c.initialState != 0) {
+      packState(h, c.initialState + (<usize>b * c.nHeads + head) * c.stateBytes, c.headDim, c.dState);
+    }
+    c.head = head;
+    headOutputs(c, h, token * c.xRow + <usize>head * c.headBytes, hasState);
+    moveState(c, h, hasState);
+  }
+  // All heads at once: rows of a whole chunk are one stream to the prefetcher (5 -> 1 ms at 24 x 64 x 1024).
+  const at = token * c.xRow;
+  if (c.z != 0) gate(c.y + at, c.z + at, length * c.nHeads * c.headDim);
+}
+
+/** B and C of a group, `at` bytes from their start, in panels, and C B^T. */
+function packGroup(c: ForwardCall, at: usize): void {
+  const length = c.length;
+  const dState = c.dState;
+  const right = <usize>dState * RIGHT_STEP;
+  packPanels(c.cDeep, c.deepPanel, ROWS, c.C + at, c.groupRow, 4, length, dState);
+  packPanels(c.bRight, right, COLUMNS, c.B + at, c.groupRow, 4, length, dState);
+  packPanels(c.bDown, <usize>length * LEFT_STEP, ROWS, c.B + at, 4, c.groupRow, dState, length);
+  multiplyPairs(c.pairs, c.pairRow, length, c.cDeep, c.deepPanel, c.bRight, right, dState);
+}
+
+/** y of one head, `at` bytes from the start of x, before the gate. */
+function headOutputs(c: ForwardCall, h: usize, at: usize, hasState: bool): void {
+  const length = c.length;
+  const rowBytes = c.rowBytes;
+  const xPanel = <usize>length * RIGHT_STEP;
+  gatherSteps(c.stepOfHead, c.steps + <usize>c.head * 4, c.headRow, length);
+  chunkDecays(c.s, c.fromStart, c.toEnd, c.whole, c.stepOfHead, load<f32>(c.A + <usize>c.head * 4), length);
+  packPanels(c.xRight, xPanel, COLUMNS, c.x + at, 4, c.xRow, c.headDim, length);
+  scalePanels(c.xRight, xPanel, length, c.channels, c.stepOfHead, 4);
+  decayed(c.S, c.pairs, c.s, length, c.padded);
+  packPanels(c.sLeft, <usize>length * LEFT_STEP, ROWS, c.S, c.pairRow, 4, length, length);
+  if (hasState) {
+    multiply(
+      c.Y,
+      rowBytes,
+      RIGHT_STEP,
+      length,
+      c.channels,
+      c.cDeep,
+      c.deepPanel,
+      h,
+      c.panelBytes,
+      c.dState,
+      0,
+      0,
+    );
+  }
+  const scale = hasState ? c.fromStart : 0;
+  const scaleStep = hasState ? LEFT_STEP : 0;
+  multiplyTriangle(c.Y, rowBytes, length, c.channels, c.sLeft, c.xRight, scale, scaleStep, LOWER_LEFT);
+  const D = skipOf(c, c.head);
+  for (let i: usize = 0; i < <usize>length; i++) {
+    const row = at + i * c.xRow;
+    const Y = c.Y + i * rowBytes;
+    if (D != 0) addSkip(Y, c.x + row, D, c.headDim, c.skipByChannel);
+    memory.copy(c.y + row, Y, c.headBytes);
+  }
+}
+
+/** h = exp(s_end) h + sum_j exp(s_end - s[j]) B[j] X[j]^T */
+function moveState(c: ForwardCall, h: usize, hasState: bool): void {
+  const length = c.length;
+  const xPanel = <usize>length * RIGHT_STEP;
+  scalePanels(c.xRight, xPanel, length, c.channels, c.toEnd, 4);
+  multiply(
+    h,
+    RIGHT_STEP,
+    c.panelBytes,
+    c.states,
+    c.channels,
+    c.bDown,
+    <usize>length * LEFT_STEP,
+    c.xRight,
+    xPanel,
+    length,
+    hasState ? c.whole : 0,
+    0,
+  );
+}
