@@ -149,6 +149,7 @@ function headDecays(c: BackwardCall, index: i32, length: i32): void {
 }
 
 /** The state at the end of a whole chunk, which is that at the start of the next. */
+// prettier-ignore
 function nextState(c: BackwardCall, index: i32): void {
   const chunk = c.chunk;
   const panel = <usize>chunk * RIGHT_STEP;
@@ -156,31 +157,14 @@ function nextState(c: BackwardCall, index: i32): void {
   const next = h0 + c.packedBytes;
   headDecays(c, index, chunk);
   packPanels(
-    c.right,
-    panel,
-    COLUMNS,
-    c.x + c.headAt + <usize>(index * chunk) * c.xRow,
-    4,
-    c.xRow,
-    c.headDim,
-    chunk,
+    c.right, panel, COLUMNS, c.x + c.headAt + <usize>(index * chunk) * c.xRow, 4, c.xRow, c.headDim, chunk,
   );
   scalePanels(c.right, panel, chunk, c.channels, c.stepOfHead, 4);
   scalePanels(c.right, panel, chunk, c.channels, c.toEnd, 4);
   memory.copy(next, h0, c.packedBytes);
   const B = c.bDown + <usize>index * c.downBytes;
   multiply(
-    next,
-    RIGHT_STEP,
-    c.panelBytes,
-    c.states,
-    c.channels,
-    B,
-    <usize>chunk * LEFT_STEP,
-    c.right,
-    panel,
-    chunk,
-    c.whole,
+    next, RIGHT_STEP, c.panelBytes, c.states, c.channels, B, <usize>chunk * LEFT_STEP, c.right, panel, chunk, c.whole,
     0,
   );
 }
@@ -222,24 +206,14 @@ function gradientsOfPairs(c: BackwardCall): void {
 }
 
 /** dz times what was gated, which is computed again. */
+// prettier-ignore
 function gradientsOfGate(c: BackwardCall): void {
   const length = c.length;
   const rowBytes = c.rowBytes;
   if (c.hasState) {
     const C = c.cDeep + <usize>c.index * c.deepBytes;
     multiply(
-      c.Y,
-      rowBytes,
-      RIGHT_STEP,
-      length,
-      c.channels,
-      C,
-      c.deepPanel,
-      c.h0,
-      c.panelBytes,
-      c.dState,
-      0,
-      0,
+      c.Y, rowBytes, RIGHT_STEP, length, c.channels, C, c.deepPanel, c.h0, c.panelBytes, c.dState, 0, 0,
     );
   }
   packPanels(c.left, <usize>length * LEFT_STEP, ROWS, c.M, c.pairRow, 4, length, length);
@@ -257,24 +231,14 @@ function gradientsOfGate(c: BackwardCall): void {
 }
 
 /** dX, and what each step gives to the end. */
+// prettier-ignore
 function gradientsOfInputs(c: BackwardCall): void {
   const length = c.length;
   const rowBytes = c.rowBytes;
   if (c.hasGradient) {
     const B = c.bDeep + <usize>c.index * c.deepBytes;
     multiply(
-      c.dX,
-      rowBytes,
-      RIGHT_STEP,
-      length,
-      c.channels,
-      B,
-      c.deepPanel,
-      c.dh,
-      c.panelBytes,
-      c.dState,
-      0,
-      0,
+      c.dX, rowBytes, RIGHT_STEP, length, c.channels, B, c.deepPanel, c.dh, c.panelBytes, c.dState, 0, 0,
     );
     for (let i: usize = 0; i < <usize>length; i++) {
       const own = dotPadded(c.X + i * rowBytes, c.dX + i * rowBytes, c.channels);
@@ -289,6 +253,7 @@ function gradientsOfInputs(c: BackwardCall): void {
 }
 
 /** dC of what h0 gives, and how much it gives to each step. @returns how much it gives to the end */
+// prettier-ignore
 function gradientsOfReads(c: BackwardCall): f64 {
   if (!c.hasState) return 0;
   const dState = c.dState;
@@ -298,18 +263,7 @@ function gradientsOfReads(c: BackwardCall): f64 {
   const gPanel = <usize>c.headDim * LEFT_STEP;
   transposeState(c.turned, c.h0, c.headDim, dState);
   multiply(
-    c.fromState,
-    row,
-    RIGHT_STEP,
-    c.length,
-    c.stateColumns,
-    c.gLeft,
-    gPanel,
-    c.turned,
-    c.turnedPanel,
-    c.headDim,
-    0,
-    0,
+    c.fromState, row, RIGHT_STEP, c.length, c.stateColumns, c.gLeft, gPanel, c.turned, c.turnedPanel, c.headDim, 0, 0,
   );
   for (let i: usize = 0; i < <usize>c.length; i++) {
     const factor = load<f32>(c.fromStart + (i << 2));
@@ -320,6 +274,7 @@ function gradientsOfReads(c: BackwardCall): f64 {
 }
 
 /** dx and ddt of each step, the latter as of the step size; and the head's sums for dA and dD. */
+// prettier-ignore
 function finishSteps(c: BackwardCall): void {
   const D = skipOf(c, c.head);
   const skip = c.dD == 0 ? 0 : c.skip;
@@ -333,15 +288,7 @@ function finishSteps(c: BackwardCall): void {
     const row = c.at + i * c.xRow;
     const padded = i * c.rowBytes;
     const direct = inputGradient(
-      c.dx + row,
-      c.dX + padded,
-      c.g + padded,
-      c.x + row,
-      D,
-      skip,
-      step,
-      c.headDim,
-      c.skipByChannel,
+      c.dx + row, c.dX + padded, c.g + padded, c.x + row, D, skip, step, c.headDim, c.skipByChannel,
     );
     store<f32>(ddt, <f32>(<f64>c.rate * logDecay + <f64>direct));
     slope += <f64>step * logDecay;
@@ -352,6 +299,7 @@ function finishSteps(c: BackwardCall): void {
 }
 
 /** dB of what inputs give to the end. */
+// prettier-ignore
 function gradientsOfWrites(c: BackwardCall): void {
   const xPanel = <usize>c.headDim * LEFT_STEP;
   transposeState(c.turned, c.dh, c.headDim, c.dState);
@@ -359,40 +307,20 @@ function gradientsOfWrites(c: BackwardCall): void {
   packPanels(c.left, xPanel, ROWS, c.X, c.rowBytes, 4, c.length, c.headDim);
   const dB = c.dBs + <usize>c.index * c.groupBytes;
   multiply(
-    dB,
-    c.groupStep,
-    RIGHT_STEP,
-    c.length,
-    c.stateColumns,
-    c.left,
-    xPanel,
-    c.turned,
-    c.turnedPanel,
-    c.headDim,
-    ones,
-    0,
+    dB, c.groupStep, RIGHT_STEP, c.length, c.stateColumns, c.left, xPanel, c.turned, c.turnedPanel, c.headDim, ones, 0,
   );
 }
 
 /** dh <- exp(s_end) dh + sum_i exp(s[i]) C[i] g[i]^T */
+// prettier-ignore
 function gradientOfState(c: BackwardCall): void {
   const length = c.length;
   const gPanel = <usize>length * RIGHT_STEP;
   const C = c.cDown + <usize>c.index * c.downBytes;
   scalePanels(c.right, gPanel, length, c.channels, c.fromStart, 4);
   multiply(
-    c.dh,
-    RIGHT_STEP,
-    c.panelBytes,
-    c.states,
-    c.channels,
-    C,
-    <usize>length * LEFT_STEP,
-    c.right,
-    gPanel,
-    length,
-    c.hasGradient ? c.whole : 0,
-    0,
+    c.dh, RIGHT_STEP, c.panelBytes, c.states, c.channels, C, <usize>length * LEFT_STEP, c.right, gPanel, length,
+    c.hasGradient ? c.whole : 0, 0,
   );
 }
 

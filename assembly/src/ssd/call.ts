@@ -58,14 +58,9 @@ export class Call {
   steps: usize;
 }
 
+// prettier-ignore
 export function setSizes(
-  c: Call,
-  seqLen: i32,
-  nHeads: i32,
-  headDim: i32,
-  nGroups: i32,
-  dState: i32,
-  chunkSize: i32,
+  c: Call, seqLen: i32, nHeads: i32, headDim: i32, nGroups: i32, dState: i32, chunkSize: i32,
 ): void {
   c.seqLen = seqLen;
   c.nHeads = nHeads;

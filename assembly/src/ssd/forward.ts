@@ -126,6 +126,7 @@ function packGroup(c: ForwardCall, at: usize): void {
 }
 
 /** y of one head, `at` bytes from the start of x, before the gate. */
+// prettier-ignore
 function headOutputs(c: ForwardCall, h: usize, at: usize, hasState: bool): void {
   const length = c.length;
   const rowBytes = c.rowBytes;
@@ -138,18 +139,7 @@ function headOutputs(c: ForwardCall, h: usize, at: usize, hasState: bool): void 
   packPanels(c.sLeft, <usize>length * LEFT_STEP, ROWS, c.S, c.pairRow, 4, length, length);
   if (hasState) {
     multiply(
-      c.Y,
-      rowBytes,
-      RIGHT_STEP,
-      length,
-      c.channels,
-      c.cDeep,
-      c.deepPanel,
-      h,
-      c.panelBytes,
-      c.dState,
-      0,
-      0,
+      c.Y, rowBytes, RIGHT_STEP, length, c.channels, c.cDeep, c.deepPanel, h, c.panelBytes, c.dState, 0, 0,
     );
   }
   const scale = hasState ? c.fromStart : 0;
@@ -165,22 +155,13 @@ function headOutputs(c: ForwardCall, h: usize, at: usize, hasState: bool): void 
 }
 
 /** h = exp(s_end) h + sum_j exp(s_end - s[j]) B[j] X[j]^T */
+// prettier-ignore
 function moveState(c: ForwardCall, h: usize, hasState: bool): void {
   const length = c.length;
   const xPanel = <usize>length * RIGHT_STEP;
   scalePanels(c.xRight, xPanel, length, c.channels, c.toEnd, 4);
   multiply(
-    h,
-    RIGHT_STEP,
-    c.panelBytes,
-    c.states,
-    c.channels,
-    c.bDown,
-    <usize>length * LEFT_STEP,
-    c.xRight,
-    xPanel,
-    length,
-    hasState ? c.whole : 0,
-    0,
+    h, RIGHT_STEP, c.panelBytes, c.states, c.channels, c.bDown, <usize>length * LEFT_STEP, c.xRight, xPanel, length,
+    hasState ? c.whole : 0, 0,
   );
 }
