@@ -13,8 +13,11 @@ const transcendental = new Set([
   'activation/normalTail', // the tail of the normal distribution
 ]);
 const multiplyAdd = new Set(['simd/madd/madd', 'simd/madd/maddWhere', 'simd/madd/nmadd']);
-/** Called by the above alone; and sizes of scratch memory, which are floats but no work. */
+/** Called by the above alone. */
 const inner = new Set(['simd/exp/expNormal']);
+
+/** Sizes and places of working memory, which are floats but no work. */
+const scratch = /Bytes$|\/layOut$|^matrix\/scratch\/|\/roundUpLarge$|\/paddedStepsLarge$|\/lanesFloats$/;
 
 /** @param name as asc names functions inside: the path of the file, a slash, the function's name */
 export function kindOf(name) {
@@ -22,6 +25,6 @@ export function kindOf(name) {
   const own = name.replace(/^(assembly\/)?src\//, '');
   if (transcendental.has(own)) return 'transcendental';
   if (multiplyAdd.has(own)) return 'multiplyAdd';
-  if (inner.has(own) || own.endsWith('Bytes')) return 'inner';
+  if (inner.has(own) || scratch.test(own)) return 'inner';
   return 'counted';
 }
