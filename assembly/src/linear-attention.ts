@@ -12,7 +12,7 @@
  *
  * The caller gives decay or gate or neither (0), and normalizers only if it normalises. `scratch` has as many
  * bytes as `<kernel>ScratchBytes` says. A block of steps passes for one head after the other, copied to padded rows.
- * This is the recurrent form; that in chunks is in linear-attention-chunked.ts.
+ * This is the recurrent form; that in chunks is in linear-attention/chunked.ts.
  *
  * Backward is three more passes of the same recurrence, two of them backwards in time, so it keeps no states:
  *
