@@ -21,9 +21,10 @@ const refuse = (path: string, wanted: string, value: unknown) =>
 export const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
+/** Halves of characters, which JSON can hold and addresses cannot, become the sign for what is unknown. */
 export const text: Shape<string> = (value, path) => {
   if (typeof value !== 'string') throw refuse(path, 'text', value);
-  return value;
+  return value.replace(/\p{Surrogate}/gu, '\ufffd');
 };
 
 export const finite: Shape<number> = (value, path) => {

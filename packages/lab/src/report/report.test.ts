@@ -49,7 +49,7 @@ function replaced(value: unknown, by: string): unknown {
   return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, replaced(one, by)]));
 }
 
-it.each([`"><script>alert(1)</script>`, `' onload='alert(1)`, `</style><img src=x onerror=alert(1)>`])(
+it.each([`\ud800"><script>alert(1)</script>`, `' onload='alert(1)`, `</style><img src=x onerror=alert(1)>`])(
   'puts no text of a findings file into a page unescaped: %s',
   (attack) => {
     const plain = shaped(finishedShape, replaced(finished, 'x'.repeat(attack.length)), 'f');
