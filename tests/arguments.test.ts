@@ -1,11 +1,4 @@
-import {
-  ArgumentError,
-  DisposedError,
-  FreelunchError,
-  loadKernels,
-  ShapeError,
-  Tensor,
-} from '@freelunch/kernels';
+import { ArgumentError, FreelunchError, loadKernels, ShapeError, Tensor } from '@freelunch/kernels';
 import { describe, expect, it } from 'vitest';
 import { argsOf, type Case, gradientName, type HostArgs, isTensor } from './cases/case.ts';
 import { cases } from './cases/index.ts';
@@ -352,75 +345,5 @@ describe('a tensor', () => {
         expectTyped('effectiveAttention with', () => k.effectiveAttention('ssd', given));
       }
     });
-  });
-});
-
-describe('alongside', () => {
-  it('lets what is made live as long as a tensor, through the scopes between', () => {
-    const cache = k.zeros([1]);
-    const made = k.scope(() =>
-      k.scope(() => {
-        const next = k.alongside(cache, () => k.zeros([2]));
-        k.zeros([3]);
-        return { next };
-      }),
-    ).next;
-    const hidden: Tensor[] = [];
-    k.scope(() => void hidden.push(k.alongside(made, () => k.scope(() => (k.zeros([5]), k.zeros([2]))))));
-    expect(k.memory.tensors).toBe(3);
-    expect([made.disposed, hidden[0].disposed]).toEqual([false, false]);
-    for (const tensor of [cache, made, ...hidden]) tensor.dispose();
-  });
-
-  it('puts it into the scope of that tensor', () => {
-    const found: Tensor[] = [];
-    k.scope(() => {
-      const cache = k.zeros([1]);
-      k.scope(() => void found.push(k.alongside(cache, () => k.zeros([2]))));
-      expect(found[0].disposed).toBe(false);
-    });
-    expect(found[0].disposed).toBe(true);
-    expect(k.memory.tensors).toBe(0);
-  });
-
-  it('frees what was made if it fails, and needs a live tensor', () => {
-    const x = k.zeros([1]);
-    const fail = () => {
-      k.zeros([1]);
-      throw new Error('stop');
-    };
-    expect(() => k.alongside(x, fail)).toThrow('stop');
-    expect(() => k.alongside(x, async () => k.zeros([1]))).toThrow(FreelunchError);
-    expect(k.memory.tensors).toBe(1);
-    x.dispose();
-    expect(() => k.alongside(x, () => k.zeros([1]))).toThrow(DisposedError);
-    expect(k.memory.tensors).toBe(0);
-  });
-});
-
-describe('loadKernels', () => {
-  it.each([null, 0, 1n, 'simd', true, () => 1, [], ['simd'], new Float32Array(2), { constructor: 1 }])(
-    'refuses %o',
-    async (value) => {
-      await expect(loadKernels(value as never)).rejects.toThrow(FreelunchError);
-    },
-  );
-
-  it('refuses options that there are not, and values of the wrong kind', async () => {
-    await expect(loadKernels({ variants: 'simd' } as never)).rejects.toThrow(
-      "loadKernels: 'variants' is not an option; did you mean 'variant'?",
-    );
-    for (const guard of ['yes', 1, null]) {
-      await expect(loadKernels({ guard } as never)).rejects.toThrow(/guard must be true or false/);
-    }
-    for (const maximumBytes of ['1e9', null, 1.5, -1, {}]) {
-      await expect(loadKernels({ maximumBytes } as never)).rejects.toThrow(/maximumBytes must be/);
-    }
-    for (const source of ['x', 1, {}, [1], null]) {
-      await expect(loadKernels({ variant: 'simd', source } as never)).rejects.toThrow(FreelunchError);
-    }
-    for (const baseUrl of ['nowhere', 5, {}, null]) {
-      await expect(loadKernels({ variant: 'simd', baseUrl } as never)).rejects.toThrow(FreelunchError);
-    }
   });
 });
