@@ -70,8 +70,16 @@ export interface DpLocalityRow extends Row {
 const nameOf = (mixer: Mixer) => (mixer === 'sliding-window' ? 'window of m' : mixers[mixer].name);
 const MODULUS = 7;
 
-/** FLOPs that the kernels execute: the counting build of the same source. */
-async function loadCounting(): Promise<{ k: Kernels; flops: () => number }> {
+interface Counting {
+  k: Kernels;
+  /** Executed so far. */
+  flops(): number;
+}
+
+let counting: Promise<Counting> | undefined;
+
+/** The counting build of the kernels' source, loaded once for each thread. */
+async function loadCounting(): Promise<Counting> {
   const source = await readFile(new URL('../../build/counting.wasm', import.meta.url));
   const k = await loadKernels({ variant: 'simd', source });
   const counter = (internalsOf(k).wasm as unknown as { flops: WebAssembly.Global }).flops;
@@ -131,14 +139,15 @@ async function run(
     memoryLate,
   };
   if (!counted) return row;
-  const counting = await loadCounting();
-  using model = plan.build(counting.k);
-  const before = counting.flops();
+  counting ??= loadCounting();
+  const counter = await counting;
+  using model = plan.build(counter.k);
+  const before = counter.flops();
   let index = 0;
   for await (const _ of model.generate(prompt, { maxTokens, signal })) {
     if (++index % 256 === 0) onProgress((passes + index / maxTokens) / (passes + 1), `${label}, counting`);
   }
-  return { ...row, countedFlops: counting.flops() - before };
+  return { ...row, countedFlops: counter.flops() - before };
 }
 
 function plotOf(
