@@ -236,7 +236,7 @@ export const copyCost: Experiment<Config, CostPiece, CostRow> = {
     const allRight = exact.every(({ timed }) => timed.every(({ accuracy }) => accuracy === 1));
     const power = (value: number | null) => (value === null ? '–' : value.toFixed(2));
     const list = (value: (one: (typeof all)[number]) => string) =>
-      exact.map((one) => `${one.name} ${value(one)}`).join(', ');
+      exact.map((one) => `${value(one)} (${one.name})`).join(', ');
     const longest = Math.max(...rows.map(({ length }) => length));
     const longestTimed = Math.max(
       ...rows.filter((row) => row.elapsedMs !== null).map(({ length }) => length),
@@ -324,7 +324,7 @@ export const copyCost: Experiment<Config, CostPiece, CostRow> = {
             'copying T tokens exactly costs on the order of T^2 operations with every mixer; a smaller state costs less and makes errors',
           measured:
             `FLOPs grow with T to the power of ${list(({ flops }) => power(flops))}; measured time with ${list(({ clock }) => power(clock))}; ` +
-            `with ${grouped(config.constantSlots)} slots ${power(constant.flops)}, ${constant.right === null ? 'not run' : `${percent(constant.right)} % right at ${grouped(longestTimed)}`}`,
+            `with ${grouped(config.constantSlots)} slots FLOPs with ${power(constant.flops)}, ${constant.right === null ? 'not run' : `${percent(constant.right)} % right at ${grouped(longestTimed)}`}`,
           agrees: byFormula && allRight ? (byClock ? true : 'partly') : false,
         },
       ],

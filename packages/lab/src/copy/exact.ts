@@ -204,7 +204,7 @@ export const copyExact: Experiment<Config, ExactPiece, ExactRow> = {
           claim: 'C4',
           theory:
             'softmax attention copies with keys of ceil(log2 T) numbers; its error is at most 2 ((1 + exp(-2 beta))^b - 1) of the greatest value',
-          measured: `keys of ${width} for ${grouped(longest)} tokens; error at beta = ${sharpest} ${size(greatest(sharp))}; ${within} of ${softmax.length} points within the bound and float32's rounding`,
+          measured: `keys of ${width} numbers for ${grouped(longest)} tokens; error ${size(greatest(sharp))} at beta = ${sharpest}; ${within} of ${softmax.length} points within the bound and float32's rounding`,
           agrees: within === softmax.length ? true : within >= 0.9 * softmax.length ? 'partly' : false,
         },
       ],
