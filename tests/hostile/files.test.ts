@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { adamW } from '@freelunch/autograd';
 import { cost, type ModelConfig as CostedConfig } from '@freelunch/complexity';
 import { FreelunchError } from '@freelunch/errors';
-import { loadKernels } from '@freelunch/kernels';
+import { loadKernels, type Tensor } from '@freelunch/kernels';
 import { bytesSource, createModel, encodeSafetensors, loadSafetensors } from '@freelunch/models';
 import { random } from '@freelunch/random';
 import {
@@ -19,14 +19,14 @@ import {
   writeSafetensors,
 } from '@freelunch/tasks';
 import { afterAll, describe, expect, it } from 'vitest';
-import { shaped } from '../../packages/lab/src/files/shape.ts';
-import { finishedShape } from '../../packages/lab/src/report/finished.ts';
-import { reportPage } from '../../packages/lab/src/report/findings-page.ts';
-import { RowFile } from '../../packages/lab/src/running/rows.ts';
+import { shaped } from '../../packages/lab/dist/files/shape.js';
+import { finishedShape } from '../../packages/lab/dist/report/finished.js';
+import { reportPage } from '../../packages/lab/dist/report/findings-page.js';
+import { RowFile } from '../../packages/lab/dist/running/rows.js';
 import {
   encodeCheckpoint,
   restoreCheckpoint,
-} from '../../packages/models/src/checkpoints/training-checkpoint.ts';
+} from '../../packages/models/dist/checkpoints/training-checkpoint.js';
 import { fuzz } from './fuzz.ts';
 import { mutateBytes, mutateJson } from './mutate.ts';
 
@@ -66,7 +66,7 @@ const found = async (target: Parameters<typeof fuzz<never>>[0]) => {
 const target = <Input>(of: Parameters<typeof fuzz<Input>>[0]) => of as never;
 
 describe('safetensors', () => {
-  const tensors = new Map([
+  const tensors = new Map<string, Tensor>([
     ['a', k.tensor([1, 2, 3, 4, 5, 6], [2, 3])],
     ['b.weight', k.tensor([7], [1])],
     ['ids', k.tensor([1, 2], [2], 'int32')],
@@ -150,7 +150,7 @@ describe('configs', () => {
           either(async () => {
             const model = createModel(k, config);
             try {
-              k.scope(() => model.forward([[0, 0, 0, 0, 0]]));
+              model.forward([[0, 0, 0, 0, 0]]).dispose();
             } finally {
               model.dispose();
             }
@@ -213,9 +213,9 @@ describe('training checkpoints', () => {
     found(
       target<unknown>({
         name: 'checkpoint progress',
-        make: (rng) => mutateJson(rng, [progress]),
+        make: (rng) => ({ ...progress, ...(mutateJson(rng, [progress]) as object) }),
         show: text,
-        share: 0.5,
+        share: 0.1,
         run: (value) => restored(encodeCheckpoint(model, optimizer, value as never)),
       }),
     ));

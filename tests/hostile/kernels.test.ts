@@ -98,8 +98,15 @@ function hostileArgs(rng: Random, { c, size, op }: (typeof calls)[number]): unkn
         const tensor = args[name];
         if (typeof tensor === 'object' && tensor !== null && 'shape' in tensor) {
           const { shape } = tensor as Tensor;
-          if (Array.isArray(shape))
-            args[name] = k.zeros(shape.map((extent) => Math.max(1, extent + rng.integer(3) - 1)));
+          if (Array.isArray(shape)) {
+            const value = k.zeros(shape.map((extent) => Math.max(1, extent + rng.integer(3) - 1)));
+            Object.defineProperty(args, name, {
+              value,
+              enumerable: true,
+              configurable: true,
+              writable: true,
+            });
+          }
         }
         break;
       }

@@ -8,7 +8,7 @@ const numbers = [0, 1, 2, 7, 8, 63, 64, 127, 128, 255, 256, 65535, 65536, 2 ** 3
 
 /** One to four changes: flips, replaced and repeated and lost spans, wild lengths, pieces of another sample, an early end. */
 export function mutateBytes(rng: Random, samples: readonly Uint8Array[]): Uint8Array {
-  let bytes = pick(rng, samples).slice();
+  let bytes: Uint8Array = pick(rng, samples).slice();
   const changes = 1 + rng.integer(4);
   for (let change = 0; change < changes; change++) {
     const at = rng.integer(bytes.length + 1);
