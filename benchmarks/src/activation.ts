@@ -13,6 +13,11 @@ function erf(x: number): number {
 const sigmoid = (x: number) => 1 / (1 + Math.exp(-x));
 const distribution = (x: number) => (1 + erf(x * Math.SQRT1_2)) / 2;
 
+interface PointwiseFunction {
+  value(x: number): number;
+  slope(x: number): number;
+}
+
 const functions = {
   silu: {
     value: (x: number) => x * sigmoid(x),
@@ -22,10 +27,21 @@ const functions = {
     value: (x: number) => x * distribution(x),
     slope: (x: number) => distribution(x) + (x * Math.exp((-x * x) / 2)) / Math.sqrt(2 * Math.PI),
   },
-};
+  softplus: { value: (x: number) => Math.log1p(Math.exp(x)), slope: sigmoid },
+  logSigmoid: { value: (x: number) => -Math.log1p(Math.exp(-x)), slope: (x: number) => sigmoid(-x) },
+  sigmoid: { value: sigmoid, slope: (x: number) => sigmoid(x) * (1 - sigmoid(x)) },
+  tanh: { value: Math.tanh, slope: (x: number) => 1 - Math.tanh(x) ** 2 },
+  relu: { value: (x: number) => Math.max(0, x), slope: (x: number) => Number(x > 0) },
+  elu1: {
+    value: (x: number) => (x > 0 ? x + 1 : Math.exp(x)),
+    slope: (x: number) => (x > 0 ? 1 : Math.exp(x)),
+  },
+  exp: { value: Math.exp, slope: Math.exp },
+  negate: { value: (x: number) => -x, slope: () => -1 },
+} satisfies Record<string, PointwiseFunction>;
 
-function benchmarks(op: 'silu' | 'gelu'): Benchmark[] {
-  const { value, slope } = functions[op];
+function benchmarks(op: keyof typeof functions): Benchmark[] {
+  const { value, slope }: PointwiseFunction = functions[op];
   return [
     {
       op,
@@ -69,4 +85,37 @@ function benchmarks(op: 'silu' | 'gelu'): Benchmark[] {
   ];
 }
 
-export const activationBenchmarks: Benchmark[] = [...benchmarks('silu'), ...benchmarks('gelu')];
+function binaryBenchmarks(op: 'add' | 'multiply'): Benchmark[] {
+  return [
+    {
+      op,
+      pass: 'forward',
+      shape,
+      quick: false,
+      elements: size,
+      bytes: 12 * size,
+      prepare(k) {
+        const args = { a: filled(k, [size]), b: filled(k, [size]) };
+        return () => k[op](args).dispose();
+      },
+      plain() {
+        const a = values(size);
+        const b = values(size);
+        const y = new Float32Array(size);
+        return op === 'add'
+          ? () => {
+              for (let i = 0; i < size; i++) y[i] = a[i] + b[i];
+            }
+          : () => {
+              for (let i = 0; i < size; i++) y[i] = a[i] * b[i];
+            };
+      },
+    },
+  ];
+}
+
+export const activationBenchmarks: Benchmark[] = [
+  ...(Object.keys(functions) as (keyof typeof functions)[]).flatMap(benchmarks),
+  ...binaryBenchmarks('add'),
+  ...binaryBenchmarks('multiply'),
+];

@@ -120,4 +120,34 @@ export const normBenchmarks: Benchmark[] = [
     },
     plain: () => plainBackward(true),
   },
+  {
+    op: 'gatedRmsNorm',
+    pass: 'forward',
+    shape,
+    quick: false,
+    elements: size,
+    bytes: 12 * size,
+    prepare(k) {
+      const args = { x: filled(k, [rows, dim]), z: filled(k, [rows, dim]), weight: filled(k, [dim]) };
+      return () => k.gatedRmsNorm(args).dispose();
+    },
+  },
+  {
+    op: 'gatedRmsNorm',
+    pass: 'backward',
+    shape,
+    quick: false,
+    elements: size,
+    bytes: 20 * size,
+    prepare(k) {
+      const args = { x: filled(k, [rows, dim]), z: filled(k, [rows, dim]), weight: filled(k, [dim]) };
+      const dy = filled(k, [rows, dim]);
+      return () => {
+        const { dx, dz, dweight } = k.gatedRmsNormBackward({ ...args, dy });
+        dx.dispose();
+        dz.dispose();
+        dweight!.dispose();
+      };
+    },
+  },
 ];

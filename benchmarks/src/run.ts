@@ -12,40 +12,10 @@ import { parseArgs } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import Timer from 'benchmark';
 import { type Kernels, loadKernels, supportedVariants, type Variant } from '@freelunch/kernels';
-import { activationBenchmarks } from './activation.js';
-import { adamWBenchmarks } from './adamw.js';
-import { sgdBenchmarks } from './sgd.js';
 import type { Benchmark } from './benchmark.js';
-import { causalConv1dBenchmarks } from './causal-conv1d.js';
-import { deltaRuleBenchmarks } from './delta-rule.js';
-import { embeddingBenchmarks } from './embedding.js';
-import { linearAttentionBenchmarks } from './linear-attention.js';
-import { lossBenchmarks } from './loss.js';
+import { benchmarks } from './benchmarks.js';
 import { loadMachine, type Machine } from './machine.js';
-import { matmulBenchmarks } from './matmul.js';
-import { normBenchmarks } from './norm.js';
-import { ropeBenchmarks } from './rope.js';
 import { measureScaling, scalingTable } from './scaling.js';
-import { selectiveScanBenchmarks } from './selective-scan.js';
-import { softmaxAttentionBenchmarks } from './softmax-attention.js';
-import { ssdBenchmarks } from './ssd.js';
-
-const benchmarks: Benchmark[] = [
-  ...matmulBenchmarks,
-  ...selectiveScanBenchmarks,
-  ...ssdBenchmarks,
-  ...linearAttentionBenchmarks,
-  ...deltaRuleBenchmarks,
-  ...softmaxAttentionBenchmarks,
-  ...causalConv1dBenchmarks,
-  ...normBenchmarks,
-  ...activationBenchmarks,
-  ...ropeBenchmarks,
-  ...embeddingBenchmarks,
-  ...lossBenchmarks,
-  ...adamWBenchmarks,
-  ...sgdBenchmarks,
-];
 
 const options = {
   full: { type: 'boolean', default: false },
