@@ -9,8 +9,8 @@ import { FileError, FormatError } from '@freelunch/errors';
 import { loadKernels, type Tensor } from '@freelunch/kernels';
 import { afterAll, afterEach, describe, expect, it, vi } from 'vitest';
 import { loadTokenizer } from '../tokenizer.js';
-import { createModel, type ModelConfig } from '../index.js';
-import { configJson, loadPretrained } from './checkpoint.js';
+import { configJson, createModel, type ModelConfig } from '../index.js';
+import { loadPretrained } from './checkpoint.js';
 import { encodeSafetensors } from './safetensors.js';
 
 vi.setConfig({ testTimeout: 60_000 });
