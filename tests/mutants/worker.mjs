@@ -1,0 +1,173 @@
+/**
+ * Judges mutants, one after another: compiles, and runs the tests until one fails. It is started by run.mjs, which ends
+ * it when it falls silent: a kernel that never returns cannot be stopped from within.
+ */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { main as compile } from 'assemblyscript/asc';
+import { runnerImport } from 'vite';
+import { createVitest } from 'vitest/node';
+import { applied } from './mutations.mjs';
+import { familiesOf, kernelTests } from './sandbox.mjs';
+
+const CASE_TESTS = ['reference.test.ts', 'memory.test.ts', 'gradient.test.ts'];
+
+/** Where `relaxed-simd` runs, too, it is not the binary that is changed. */
+const OF_SIMD = '^(?!.*\\brelaxed-simd )';
+
+let sandbox;
+let sources;
+let original;
+let vitest;
+let failure;
+let tests;
+const titles = new Map();
+
+process.on('message', async (message) => {
+  try {
+    if (message.start) await start(message.start);
+    else process.send({ done: await judge(message.mutant) });
+  } catch (error) {
+    process.send({ error: error.stack });
+  }
+});
+process.on('disconnect', () => process.exit());
+
+async function start(given) {
+  ({ sandbox, sources } = given);
+  vitest = await createVitest('test', {
+    config: false,
+    root: join(sandbox, 'tests'),
+    watch: false,
+    pool: 'threads',
+    maxWorkers: 1,
+    bail: 1,
+    testTimeout: 120_000,
+    include: ['**/*.test.ts'],
+    sequence: { sequencer: AsGiven },
+    reporters: [
+      {
+        onTestModuleCollected: beat,
+        onTestModuleEnd(module) {
+          const [error] = module.errors();
+          if (error) failure ??= `${module.relativeModuleId}: ${error.message}`;
+        },
+        onTestCaseResult(test) {
+          beat();
+          const { state, errors } = test.result();
+          if (state === 'failed')
+            failure ??= `${test.module.relativeModuleId}: ${test.fullName}: ${errors[0].message.split('\n')[0]}`;
+        },
+      },
+    ],
+  });
+  await vitest.standalone();
+  tests = kernelTests(sandbox).filter((test) => !CASE_TESTS.includes(test));
+  original = await binaryOf(sources);
+  process.send({ ready: true });
+}
+
+/** Keeps the order in which files were given. */
+class AsGiven {
+  sort(files) {
+    return files;
+  }
+  shard(files) {
+    return files;
+  }
+}
+
+let lastBeat = 0;
+function beat() {
+  if (Date.now() - lastBeat < 500) return;
+  lastBeat = Date.now();
+  process.send({ beat: true });
+}
+
+/** What becomes of a mutant; `undefined` is the unchanged source, of which every test runs. */
+async function judge(mutant) {
+  const file = mutant?.file;
+  const binary = mutant
+    ? await binaryOf({ ...sources, [file]: applied(sources[file], mutant) })
+    : original;
+  if (binary === undefined) return { result: 'does not compile' };
+  if (mutant && Buffer.compare(binary, original) === 0) return { result: 'no change' };
+  writeFileSync(join(sandbox, 'packages/kernels/dist/simd.wasm'), binary);
+
+  for (const [files, pattern] of file ? await stagesOf(file) : [[[...CASE_TESTS, ...tests], OF_SIMD]]) {
+    const by = await firstFailure(files, pattern);
+    if (by !== undefined) return { result: 'noticed', by };
+  }
+  return { result: 'survived' };
+}
+
+/** What to run for a change of a file: its families' cases, their own tests, then all others that run kernels. */
+async function stagesOf(file) {
+  const families = familiesOf(file, sources);
+  // The file's own family first: it is most likely to notice.
+  families.sort((a, b) => Number(file.startsWith(b)) - Number(file.startsWith(a)));
+  const own = tests.filter((test) => families.includes(test.replace('.test.ts', '')));
+  const others = tests.filter((test) => !own.includes(test));
+  return [
+    [CASE_TESTS, await patternOf(families)],
+    [[...own, ...others], OF_SIMD],
+  ];
+}
+
+async function firstFailure(files, pattern) {
+  failure = undefined;
+  vitest.setGlobalTestNamePattern(new RegExp(pattern));
+  const [project] = vitest.projects;
+  const specifications = files.map((file) => project.createSpecification(join(sandbox, 'tests', file)));
+  const { testModules, unhandledErrors } = await vitest.runTestSpecifications(specifications);
+  if (unhandledErrors.length > 0) failure ??= unhandledErrors[0].message;
+  if (testModules.length === 0) throw new Error(`no tests in ${files.join(', ')}`);
+  return failure;
+}
+
+/** The cases of these families; of all, if one of them has none of its name. */
+async function patternOf(families) {
+  const wanted = [];
+  for (const family of families) {
+    const found = await titlesOf(family);
+    if (found === undefined) return OF_SIMD;
+    wanted.push(...found);
+  }
+  const escaped = wanted.map((title) => title.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&'));
+  return `${OF_SIMD}.*\\bsimd (?:${escaped.join('|')}) (?:matches|has|writes) `;
+}
+
+async function titlesOf(family) {
+  if (!titles.has(family)) {
+    const path = join(sandbox, 'tests/cases', `${family}.ts`);
+    const exported = await runnerImport(path).then(
+      ({ module }) => Object.values(module),
+      () => undefined,
+    );
+    titles.set(
+      family,
+      exported
+        ?.filter(Array.isArray)
+        .flat()
+        .flatMap(({ op, title }) => (op === undefined ? [] : [title ?? op])),
+    );
+  }
+  return titles.get(family);
+}
+
+/** Compiles the `simd` binary from sources in memory; -O1 takes a tenth of the real build's time and changes no result. */
+async function binaryOf(files) {
+  let binary;
+  const { error } = await compile(
+    // prettier-ignore
+    ['src/index.ts', '--outFile', 'mutant.wasm', '--runtime', 'stub', '--importMemory', '--noExportMemory', '--noAssert', '-O1', '--enable', 'simd'],
+    {
+      readFile: (name) => files[name.replace(/^.*?src\//, '')] ?? null,
+      writeFile: (_name, contents) => (binary = contents),
+      listFiles: () => [],
+      stderr: { write: () => true },
+    },
+  );
+  beat();
+  return error ? undefined : Buffer.from(binary);
+}
