@@ -42,14 +42,21 @@ export function readSources() {
   );
 }
 
-/** Test files, relative to tests/, that run the compiled kernels: those that import tests/kernels.ts. */
+/**
+ * Test files, relative to tests/, of the compiled kernels: those that import tests/kernels.ts, and no package that is
+ * built on kernels.
+ */
 export function kernelTests(sandbox) {
   const tests = join(sandbox, 'tests');
   return readdirSync(tests, { recursive: true })
     .filter((path) => path.endsWith('.test.ts'))
     .filter((path) => {
-      const imports = readFileSync(join(tests, path), 'utf8').matchAll(/\bfrom '(\.[^']*)'/g);
-      return [...imports].some(([, target]) => join(path, '..', target) === 'kernels.ts');
+      const text = readFileSync(join(tests, path), 'utf8');
+      const imports = Array.from(text.matchAll(/\bfrom '([^']*)'/g), ([, target]) => target);
+      return (
+        imports.some((target) => join(path, '..', target) === 'kernels.ts') &&
+        !imports.some((target) => /^@freelunch\/(autograd|models)$/.test(target))
+      );
     })
     .sort();
 }
@@ -62,16 +69,15 @@ export function familiesOf(file, sources) {
       [...text.matchAll(/\bfrom '(\.[^']*)'/g)].map(([, target]) => resolveImport(path, target, sources)),
     ]),
   );
+  const doors = imports.get('index.ts');
+  if (file === 'index.ts') return doors.map((door) => basename(door, '.ts'));
   const reaches = (path, seen = new Set()) => {
     if (path === file) return true;
     if (seen.has(path)) return false;
     seen.add(path);
     return (imports.get(path) ?? []).some((next) => reaches(next, seen));
   };
-  return imports
-    .get('index.ts')
-    .filter((door) => reaches(door))
-    .map((door) => basename(door, '.ts'));
+  return doors.filter((door) => reaches(door)).map((door) => basename(door, '.ts'));
 }
 
 function resolveImport(from, target, sources) {
