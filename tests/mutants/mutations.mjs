@@ -121,7 +121,8 @@ export function mutantsOf(file, text) {
     if (expression.kind === NodeKind.PropertyAccess && NAMESPACES.has(textOf(expression.expression))) {
       const method = expression.property.text;
       for (const other of METHODS[method] ?? []) replace(expression.property, other, 'method');
-      if (WRAPPERS.has(method) && args.length === 1) replace(node, `(${textOf(args[0])})`, 'function left out');
+      if (WRAPPERS.has(method) && args.length === 1)
+        replace(node, `(${textOf(args[0])})`, 'function left out');
       if (method === 'bitselect') {
         const [a, b, mask] = args.map(textOf);
         replace(node, `v128.bitselect(${b}, ${a}, ${mask})`, 'branches swapped');
@@ -226,7 +227,12 @@ export function mutantsOf(file, text) {
   edits.sort((a, b) => a.start - b.start || a.end - b.end || (a.replacement < b.replacement ? -1 : 1));
   const times = new Map();
   return edits.map((made) => {
-    const mutant = { file, line: text.slice(0, made.start).split('\n').length, ...made, ...change(text, made) };
+    const mutant = {
+      file,
+      line: text.slice(0, made.start).split('\n').length,
+      ...made,
+      ...change(text, made),
+    };
     const { in: name, was, becomes } = mutant;
     const key = `${name}: ${was} => ${becomes}`;
     times.set(key, (times.get(key) ?? 0) + 1);

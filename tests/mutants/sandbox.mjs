@@ -9,8 +9,7 @@ const leftOut = new Set(['browser', 'mutants', 'node_modules', 'packed', 'runtim
 
 /** Fills the empty folder `sandbox`. */
 export function fillSandbox(sandbox) {
-  for (const name of ['package.json', 'tsconfig.base.json'])
-    cpSync(join(root, name), join(sandbox, name));
+  for (const name of ['package.json', 'tsconfig.base.json']) cpSync(join(root, name), join(sandbox, name));
   cpSync(join(root, 'tests'), join(sandbox, 'tests'), {
     recursive: true,
     filter: (path) => !leftOut.has(relative(join(root, 'tests'), path)),
@@ -61,23 +60,28 @@ export function kernelTests(sandbox) {
     .sort();
 }
 
-/** The families whose code a change of `file` can reach: the names of files that index.ts exports. */
-export function familiesOf(file, sources) {
+/** The doors of a file: the names of those that index.ts exports and that import it, at whatever remove. */
+export function doorsOf(file, sources) {
   const imports = new Map(
     Object.entries(sources).map(([path, text]) => [
       path,
-      [...text.matchAll(/\bfrom '(\.[^']*)'/g)].map(([, target]) => resolveImport(path, target, sources)),
+      Array.from(text.matchAll(/\bfrom '(\.[^']*)'/g), ([, target]) => resolveImport(path, target, sources)),
     ]),
   );
-  const doors = imports.get('index.ts');
-  if (file === 'index.ts') return doors.map((door) => basename(door, '.ts'));
   const reaches = (path, seen = new Set()) => {
     if (path === file) return true;
     if (seen.has(path)) return false;
     seen.add(path);
     return (imports.get(path) ?? []).some((next) => reaches(next, seen));
   };
-  return doors.filter((door) => reaches(door)).map((door) => basename(door, '.ts'));
+  const doors = imports.get('index.ts');
+  return doors.filter((door) => file === 'index.ts' || reaches(door)).map((door) => basename(door, '.ts'));
+}
+
+/** The families that have cases: names of files in tests/cases. */
+export function readFamilies(sandbox) {
+  const names = readdirSync(join(sandbox, 'tests/cases')).map((name) => basename(name, '.ts'));
+  return names.filter((name) => name !== 'case' && name !== 'index');
 }
 
 function resolveImport(from, target, sources) {

@@ -8,7 +8,7 @@ import { main as compile } from 'assemblyscript/asc';
 import { runnerImport } from 'vite';
 import { createVitest } from 'vitest/node';
 import { applied } from './mutations.mjs';
-import { familiesOf, kernelTests } from './sandbox.mjs';
+import { doorsOf, kernelTests, readFamilies } from './sandbox.mjs';
 
 const CASE_TESTS = ['reference.test.ts', 'memory.test.ts', 'gradient.test.ts'];
 
@@ -22,7 +22,7 @@ let optimised; // and optimised
 let vitest;
 let failure;
 let tests;
-const titles = new Map();
+let families;
 
 process.on('message', async (message) => {
   try {
@@ -64,6 +64,7 @@ async function start(given) {
   });
   await vitest.standalone();
   tests = kernelTests(sandbox).filter((test) => !CASE_TESTS.includes(test));
+  families = readFamilies(sandbox);
   original = await binaryOf(sources, '-O0');
   process.send({ ready: true });
 }
@@ -110,15 +111,16 @@ const everything = () => [
 
 /** What to run for a change of a file: its families' cases, their own tests, then those of no one family. */
 async function stagesOf(file) {
-  const families = familiesOf(file, sources);
+  const familyOf = (name) => families.find((family) => name === family || name.startsWith(`${family}-`));
+  const found = doorsOf(file, sources).map(familyOf);
+  // A door without cases of its name: any of the families may be behind it.
+  const reached = found.includes(undefined) ? families : [...new Set(found)];
   // The file's own family first: it is most likely to notice.
-  families.sort((a, b) => Number(file.startsWith(b)) - Number(file.startsWith(a)));
-  const doors = familiesOf('index.ts', sources);
-  const familyOf = (test) => doors.find((door) => test === `${door}.test.ts`);
-  const own = tests.filter((test) => families.includes(familyOf(test)));
-  const others = tests.filter((test) => familyOf(test) === undefined);
+  const nearest = [...reached].sort((a, b) => Number(file.startsWith(b)) - Number(file.startsWith(a)));
+  const own = nearest.map((family) => `${family}.test.ts`).filter((test) => tests.includes(test));
+  const others = tests.filter((test) => !families.some((family) => test === `${family}.test.ts`));
   return [
-    [CASE_TESTS, await patternOf(families)],
+    [CASE_TESTS, await patternOf(nearest)],
     [[...own, ...others], OF_SIMD],
   ];
 }
@@ -136,34 +138,17 @@ async function firstFailure(files, pattern) {
   return failure;
 }
 
-/** The cases of these families; of all, if one of them has none of its name. */
-async function patternOf(families) {
-  const wanted = [];
-  for (const family of families) {
-    const found = await titlesOf(family);
-    if (found === undefined) return OF_SIMD;
-    wanted.push(...found);
-  }
-  const escaped = wanted.map((title) => title.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&'));
+/** Names of the tests of these families' cases. */
+async function patternOf(wanted) {
+  const all = (await Promise.all(wanted.map(titlesOf))).flat();
+  const escaped = all.map((title) => title.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&'));
   return `${OF_SIMD}.*\\bsimd (?:${escaped.join('|')}) (?:matches|has|writes) `;
 }
 
 async function titlesOf(family) {
-  if (!titles.has(family)) {
-    const path = join(sandbox, 'tests/cases', `${family}.ts`);
-    const exported = await runnerImport(path).then(
-      ({ module }) => Object.values(module),
-      () => undefined,
-    );
-    titles.set(
-      family,
-      exported
-        ?.filter(Array.isArray)
-        .flat()
-        .flatMap(({ op, title }) => (op === undefined ? [] : [title ?? op])),
-    );
-  }
-  return titles.get(family);
+  const { module } = await runnerImport(join(sandbox, 'tests/cases', `${family}.ts`));
+  const cases = Object.values(module).filter(Array.isArray).flat();
+  return cases.flatMap(({ op, title }) => (op === undefined ? [] : [title ?? op]));
 }
 
 /**
