@@ -23,6 +23,7 @@ let vitest;
 let failure;
 let tests;
 let families;
+const titles = new Map(); // of each family's cases, once read
 
 process.on('message', async (message) => {
   try {
@@ -146,6 +147,11 @@ async function patternOf(wanted) {
 }
 
 async function titlesOf(family) {
+  if (!titles.has(family)) titles.set(family, readTitles(family));
+  return titles.get(family);
+}
+
+async function readTitles(family) {
   const { module } = await runnerImport(join(sandbox, 'tests/cases', `${family}.ts`));
   const cases = Object.values(module).filter(Array.isArray).flat();
   return cases.flatMap(({ op, title }) => (op === undefined ? [] : [title ?? op]));
