@@ -1,45 +1,11 @@
-import type { Array64 } from '@freelunch/kernels/reference';
 import { random } from '@freelunch/random';
 import { describe, expect, it } from 'vitest';
-import {
-  argsOf,
-  type Case,
-  gradientName,
-  type HostArgs,
-  type HostTensor,
-  run,
-  runReference,
-  titleOf,
-  upstream,
-} from './cases/case.ts';
+import { argsOf, gradientName, type HostTensor, run, runReference, titleOf, upstream } from './cases/case.ts';
 import { cases } from './cases/index.ts';
+import { slope } from './finite-differences.ts';
 import { guarded } from './kernels.ts';
 
-const STEP = 1e-5;
 const SAMPLES = 24;
-
-/** Sum of upstream * output over all outputs, with one input moved from `x` by `shift` times `direction`. */
-function objective(
-  c: Case,
-  args: HostArgs,
-  up: Record<string, HostTensor>,
-  name: string,
-  direction: Float64Array,
-  shift: number,
-): number {
-  const x = args[name] as HostTensor;
-  const moved: Array64 = {
-    shape: x.shape,
-    data: Float64Array.from(x.data, (value, i) => value + shift * direction[i]),
-  };
-  const outputs = runReference(c.op, args, { [name]: moved });
-  let total = 0;
-  for (const output of c.backward!.outputs) {
-    const weights = up[gradientName(output)].data;
-    outputs[output].data.forEach((value, i) => (total += value * weights[i]));
-  }
-  return total;
-}
 
 describe.each(guarded)('%s', (_variant, k) => {
   const differentiable = cases.filter((c) => c.backward !== undefined);
@@ -61,13 +27,10 @@ describe.each(guarded)('%s', (_variant, k) => {
 
         // One direction through all elements at once, then some elements alone.
         const direction = Float64Array.from({ length }, () => (rng.integer(2) === 0 ? -1 : 1));
-        const slope = (along: Float64Array) =>
-          (objective(c, args, up, name, along, STEP) - objective(c, args, up, name, along, -STEP)) /
-          (2 * STEP);
         const along = values.reduce((total, value, i) => total + value * direction[i], 0);
         const bound = c.backward!.tolerance * Math.max(scale, 1e-6) * Math.sqrt(length);
         expect(
-          Math.abs(along - slope(direction)),
+          Math.abs(along - slope(c, args, up, name, direction)),
           `${gradientName(name)} along a direction`,
         ).toBeLessThanOrEqual(2 * bound + 1e-9);
 
@@ -76,7 +39,7 @@ describe.each(guarded)('%s', (_variant, k) => {
         for (const i of chosen) {
           const unit = new Float64Array(length);
           unit[i] = 1;
-          const want = slope(unit);
+          const want = slope(c, args, up, name, unit);
           expect(
             Math.abs(values[i] - want),
             `${gradientName(name)}[${i}], wanted ${want}`,

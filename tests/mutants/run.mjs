@@ -12,7 +12,7 @@ import { appendFileSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmS
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { parseArgs } from 'node:util';
-import { random } from '@freelunch/tasks';
+import { random } from '@freelunch/random';
 import { keyOf, mutantsOf } from './mutations.mjs';
 import { fillSandbox, readSources } from './sandbox.mjs';
 

@@ -1,0 +1,175 @@
+import { random } from '@freelunch/random';
+import { describe, expect, it } from 'vitest';
+import {
+  argsOf,
+  type Case,
+  gradientName,
+  run,
+  runReference,
+  type Size,
+  titleOf,
+  upstream,
+} from './cases/case.ts';
+import { cases } from './cases/index.ts';
+import { expectClose } from './compare.ts';
+import { slope } from './finite-differences.ts';
+import { guarded } from './kernels.ts';
+
+// Kernels go through an axis in blocks, vectors and lanes, each with a rest: every length up to past the widest of
+// these takes every way through.
+const LENGTHS = [...Array.from({ length: 18 }, (_, i) => i + 1), 23, 24, 25, 31, 32, 33];
+
+/** Case by title, a size of it, and the axes of which each takes every length in turn. */
+const swept: [title: string, size: Size, axes: string[]][] = [
+  [
+    'selectiveScan',
+    { batch: 1, seqLen: 3, dInner: 3, dState: 3, all: true, softplus: true },
+    ['seqLen', 'dInner', 'dState'],
+  ],
+  [
+    'selectiveScan',
+    { batch: 1, seqLen: 3, dInner: 4, dState: 3, B: 'const', C: 2, softplus: true },
+    ['seqLen', 'dState'],
+  ],
+  ['selectiveScanStep', { batch: 2, dInner: 3, dState: 3, all: true }, ['dInner', 'dState']],
+  [
+    'ssd',
+    { batch: 1, seqLen: 5, nHeads: 2, headDim: 3, nGroups: 1, dState: 3, chunkSize: 4 },
+    ['seqLen', 'headDim', 'dState'],
+  ],
+  ['ssd', { batch: 1, seqLen: 35, nHeads: 1, headDim: 3, nGroups: 1, dState: 3 }, ['chunkSize']],
+  ['ssdStep', { batch: 1, nHeads: 2, headDim: 3, nGroups: 1, dState: 3 }, ['headDim', 'dState']],
+  [
+    'linearAttention',
+    { seqLen: 3, nHeads: 2, dKey: 3, dValue: 3, featureMap: 'elu1', initial: true },
+    ['seqLen', 'dKey', 'dValue'],
+  ],
+  [
+    'linearAttention, normalised',
+    { seqLen: 3, dKey: 3, dValue: 3, normalize: true, featureMap: 'elu1', decay: 'step', initial: true },
+    ['seqLen', 'dKey', 'dValue'],
+  ],
+  [
+    'linearAttention with gate',
+    { seqLen: 3, dKey: 3, dValue: 3, gate: 'mild', initial: true },
+    ['seqLen', 'dKey', 'dValue'],
+  ],
+  [
+    'linearAttention in chunks, normalised',
+    // prettier-ignore
+    { seqLen: 27, dKey: 3, dValue: 3, form: 'chunked', normalize: true, featureMap: 'elu1', decay: 'step', initial: true },
+    ['seqLen', 'dKey', 'dValue'],
+  ],
+  [
+    'linearAttentionStep, normalised',
+    { nHeads: 2, dKey: 3, dValue: 3, featureMap: 'elu1', normalize: true, decay: 'head' },
+    ['dKey', 'dValue'],
+  ],
+  [
+    'gatedDeltaRule',
+    { seqLen: 3, nHeads: 2, dKey: 3, dValue: 3, decay: 'mild', l2Normalize: true, initial: true },
+    ['seqLen', 'dKey', 'dValue'],
+  ],
+  [
+    'gatedDeltaRuleStep',
+    { nHeads: 2, dKey: 3, dValue: 3, decay: 'mild', l2Normalize: true },
+    ['dKey', 'dValue'],
+  ],
+  [
+    'softmaxAttention, full',
+    { qLen: 3, kLen: 5, headDim: 3, valueDim: 3 },
+    ['qLen', 'kLen', 'headDim', 'valueDim'],
+  ],
+  ['softmaxAttention, full', { qLen: 1, kLen: 5, headDim: 3, valueDim: 3 }, ['kLen', 'headDim', 'valueDim']],
+  ['softmaxAttention, causal', { qLen: 3, nHeads: 2, nKvHeads: 1, headDim: 3 }, ['qLen', 'headDim']],
+  [
+    'softmaxAttention, window and ALiBi',
+    { qLen: 34, nHeads: 1, headDim: 3, causal: true, alibi: true },
+    ['window'],
+  ],
+  ['softmaxAttention, sparse', { qLen: 34, headDim: 3 }, ['stride']],
+  [
+    'softmaxAttentionStep',
+    { batch: 2, capacity: 36, nHeads: 2, nKvHeads: 1, headDim: 3, valueDim: 3, length: 5 },
+    ['length', 'headDim', 'valueDim'],
+  ],
+  [
+    'causalConv1d',
+    { batch: 1, seqLen: 5, channels: 3, width: 4, activation: 'silu' },
+    ['seqLen', 'channels'],
+  ],
+  [
+    'causalConv1d',
+    { batch: 1, seqLen: 3, channels: 5, width: 5, activation: 'silu' },
+    ['seqLen', 'channels'],
+  ],
+  ['causalConv1dStep', { batch: 1, channels: 3, width: 4, activation: 'silu' }, ['channels']],
+  ...[false, true].flatMap((transposeA) =>
+    [false, true].map((transposeB): [string, Size, string[]] => [
+      'matmul',
+      { m: 5, n: 6, k: 7, transposeA, transposeB },
+      ['m', 'n', 'k'],
+    ]),
+  ),
+  ['matmul', { m: 1, n: 6, k: 7, bias: true }, ['n', 'k']],
+  ['rmsNorm with weight', { rows: 3, dim: 3 }, ['rows', 'dim']],
+  ['layerNorm with weight, bias', { rows: 3, dim: 3 }, ['rows', 'dim']],
+  ['gatedRmsNorm, norm first, with weight', { rows: 3, dim: 3, groups: 1 }, ['rows', 'dim']],
+  ['gatedRmsNorm, gate first, with weight', { rows: 3, dim: 3, groups: 1 }, ['rows', 'dim']],
+  ['crossEntropy mean', { batch: 1, seqLen: 3, vocabSize: 3 }, ['vocabSize']],
+  ['crossEntropy none', { batch: 1, seqLen: 3, vocabSize: 3 }, ['vocabSize']],
+  ['embedding', { batch: 1, seqLen: 3, vocabSize: 5, dModel: 3 }, ['dModel']],
+  ['rope half', { batch: 1, seqLen: 3, nHeads: 2, headDim: 68 }, ['seqLen', 'rotaryDim']],
+  ['rope interleaved', { batch: 1, seqLen: 3, nHeads: 2, headDim: 68 }, ['seqLen', 'rotaryDim']],
+  ...cases
+    .filter((c) => c.sizes.every((size) => Object.keys(size).join(',') === 'size'))
+    .map((c): [string, Size, string[]] => [titleOf(c), {}, ['size']]),
+];
+
+/** Lengths of an axis: pairs for those that count them. */
+const lengthsOf = (axis: string) => (axis === 'rotaryDim' ? LENGTHS.map((length) => 2 * length) : LENGTHS);
+
+describe.each(guarded)('%s', (_variant, k) => {
+  describe.each(swept.flatMap(([title, size, axes]) => axes.map((axis) => [title, axis, size] as const)))(
+    '%s at every %s',
+    (title, axis, base) => {
+      const c = cases.find((entry) => titleOf(entry) === title)!;
+      const sizes = lengthsOf(axis).map((length) => ({ ...base, [axis]: length }));
+
+      it('matches its definition', () => {
+        for (const size of sizes) {
+          const args = argsOf(c, size);
+          const got = run(k, c.op, args, c.updates);
+          const want = runReference(c.op, args);
+          for (const name of Object.keys(want))
+            expectClose(`${name} at ${axis} = ${size[axis]}`, got[name], want[name], 2 * c.tolerance);
+        }
+      });
+
+      if (c.backward !== undefined) {
+        it('has the gradient of its definition', () => {
+          for (const size of sizes) expectSlopes(c, size, `at ${axis} = ${size[axis]}`);
+        });
+      }
+    },
+  );
+
+  /** The gradient along one direction in which all elements of an input move. */
+  function expectSlopes(c: Case, size: Size, where: string) {
+    const args = argsOf(c, size);
+    const up = upstream(c, size, runReference(c.op, args));
+    const got = run(k, `${c.op}Backward`, { ...args, ...up });
+    for (const name of c.backward!.inputs.filter((input) => args[input] !== undefined)) {
+      const data = got[gradientName(name)].data as Float32Array;
+      const rng = random(3).split(name);
+      const direction = Float64Array.from(data, () => (rng.integer(2) === 0 ? -1 : 1));
+      const along = data.reduce((total, value, i) => total + value * direction[i], 0);
+      const scale = data.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+      const bound = 2 * c.backward!.tolerance * Math.max(scale, 0.1) * Math.sqrt(data.length) + 1e-8;
+      const want = slope(c, args, up, name, direction);
+      expect(Math.abs(along - want), `${gradientName(name)} along a direction ${where}`).toBeLessThanOrEqual(
+        bound,
+      );
+    }
+  }
+});
