@@ -1,4 +1,3 @@
-import { expect } from 'vitest';
 import type { HostTensor } from './cases/case.ts';
 
 /** The largest |got - want| as a share of the largest |want|; infinite if anything is not finite. */
@@ -14,14 +13,17 @@ export function relativeError(got: ArrayLike<number>, want: ArrayLike<number>): 
   return scale === 0 ? error : error / scale;
 }
 
-/** Fails unless the tensor has the wanted shape and its error is within the tolerance. */
+/** Throws unless the tensor has the wanted shape and its error is within the tolerance. */
 export function expectClose(
   name: string,
   got: HostTensor | undefined,
   want: { shape: readonly number[]; data: ArrayLike<number> },
   tolerance: number,
 ): void {
-  expect(got, `${name} is missing`).toBeDefined();
-  expect(got!.shape, `shape of ${name}`).toEqual(want.shape);
-  expect(relativeError(got!.data, want.data), `error of ${name}`).toBeLessThanOrEqual(tolerance);
+  if (got === undefined) throw new Error(`${name} is missing`);
+  if (got.shape.join() !== want.shape.join())
+    throw new Error(`${name} must be [${want.shape.join(', ')}], got [${got.shape.join(', ')}]`);
+  const error = relativeError(got.data, want.data);
+  if (!(error <= tolerance))
+    throw new Error(`${name} has an error of ${error}, at most ${tolerance} is allowed`);
 }

@@ -1,18 +1,7 @@
-import { random } from '@freelunch/random';
-import { describe, expect, it } from 'vitest';
-import {
-  argsOf,
-  type Case,
-  gradientName,
-  run,
-  runReference,
-  type Size,
-  titleOf,
-  upstream,
-} from './cases/case.ts';
+import { describe, it } from 'vitest';
+import { type Size, titleOf } from './cases/case.ts';
 import { cases } from './cases/index.ts';
-import { expectClose } from './compare.ts';
-import { slope } from './finite-differences.ts';
+import { checkGradient, checkReference } from './checks.ts';
 import { guarded } from './kernels.ts';
 
 // Kernels go through an axis in blocks, vectors and lanes, each with a rest: every length up to past the widest of
@@ -137,39 +126,24 @@ describe.each(guarded)('%s', (_variant, k) => {
       const sizes = lengthsOf(axis).map((length) => ({ ...base, [axis]: length }));
 
       it('matches its definition', () => {
-        for (const size of sizes) {
-          const args = argsOf(c, size);
-          const got = run(k, c.op, args, c.updates);
-          const want = runReference(c.op, args);
-          for (const name of Object.keys(want))
-            expectClose(`${name} at ${axis} = ${size[axis]}`, got[name], want[name], 2 * c.tolerance);
-        }
+        for (const size of sizes) at(size[axis], () => checkReference(k, c, size, 2 * c.tolerance));
       });
 
       if (c.backward !== undefined) {
         it('has the gradient of its definition', () => {
-          for (const size of sizes) expectSlopes(c, size, `at ${axis} = ${size[axis]}`);
+          for (const size of sizes)
+            at(size[axis], () => checkGradient(k, c, size, { elements: false, leastScale: 0.1 }));
         });
       }
     },
   );
-
-  /** The gradient along one direction in which all elements of an input move. */
-  function expectSlopes(c: Case, size: Size, where: string) {
-    const args = argsOf(c, size);
-    const up = upstream(c, size, runReference(c.op, args));
-    const got = run(k, `${c.op}Backward`, { ...args, ...up });
-    for (const name of c.backward!.inputs.filter((input) => args[input] !== undefined)) {
-      const data = got[gradientName(name)].data as Float32Array;
-      const rng = random(3).split(name);
-      const direction = Float64Array.from(data, () => (rng.integer(2) === 0 ? -1 : 1));
-      const along = data.reduce((total, value, i) => total + value * direction[i], 0);
-      const scale = data.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
-      const bound = 2 * c.backward!.tolerance * Math.max(scale, 0.1) * Math.sqrt(data.length) + 1e-8;
-      const want = slope(c, args, up, name, direction);
-      expect(Math.abs(along - want), `${gradientName(name)} along a direction ${where}`).toBeLessThanOrEqual(
-        bound,
-      );
-    }
-  }
 });
+
+/** Names the length in the error. */
+function at(length: Size[string], check: () => void): void {
+  try {
+    check();
+  } catch (error) {
+    throw new Error(`at length ${length}: ${(error as Error).message}`, { cause: error });
+  }
+}

@@ -93,6 +93,13 @@ export function run(
     if (fn === undefined) throw new Error(`no kernel ${op}`);
     const result = fn(given);
     if (internalsOf(k).allocator.guard) k.checkGuards();
+    for (const [name, value] of Object.entries(args)) {
+      if (!isTensor(value) || updates.includes(name)) continue;
+      const { data } = given[name] as Tensor;
+      const at = data.findIndex((element, i) => !Object.is(element, value.data[i]));
+      if (at !== -1)
+        throw new Error(`${op}: ${name}[${at}] was changed from ${value.data[at]} to ${data[at]}`);
+    }
     const outputs: Record<string, HostTensor> = {};
     const entries =
       result instanceof TensorClass ? { y: result } : ((result ?? {}) as Record<string, Tensor | undefined>);
