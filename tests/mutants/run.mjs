@@ -2,8 +2,9 @@
  * Mutants of the kernels: changes one operator in assembly/src at random, again and again, and says whether a test
  * notices. What no test notices is either shown to change nothing (equivalents.json) or wants a test.
  *
- *   npm run mutants -- --count 50 --seed 1 [--file loss] [--jobs 2] [--limit 60] [--retry]
+ *   npm run mutants -- --count 50 --seed 1 [--file loss] [--jobs 2] [--limit 15] [--retry]
  *
+ * --limit is in seconds of the processor without a finished test, after which a mutant is taken to run for ever.
  * A second run with the same seed goes on where the first one stopped; --retry judges again what survived or timed out.
  */
 import { fork } from 'node:child_process';
@@ -24,7 +25,7 @@ const { values: options } = parseArgs({
     seed: { type: 'string', default: '0' },
     file: { type: 'string', default: '' },
     jobs: { type: 'string', default: '1' },
-    limit: { type: 'string', default: '60' },
+    limit: { type: 'string', default: '15' },
     retry: { type: 'boolean', default: false },
   },
 });
@@ -137,7 +138,7 @@ function* drawMutants() {
   }
 }
 
-/** A child process and one question at a time to it; silence for `limit` seconds ends it. */
+/** A child process, and one question at a time to it. It ends itself when a kernel does not return. */
 async function startWorker(sandbox) {
   // A changed size of scratch memory must not ask for all that the machine has.
   const child = fork(join(import.meta.dirname, 'worker.mjs'), [], {
@@ -146,44 +147,28 @@ async function startWorker(sandbox) {
   });
   workers.add(child);
   let answer;
-  let timer;
   let errors = '';
-  const settle = (outcome) => {
-    clearTimeout(timer);
-    answer?.(outcome);
-    answer = undefined;
-  };
-  const wait = () => {
-    clearTimeout(timer);
-    timer = setTimeout(() => {
-      end();
-      settle({ result: 'timed out' });
-    }, limit * 1000);
-  };
-  const end = () => {
-    worker.alive = false;
-    workers.delete(child);
-    child.kill('SIGKILL');
-  };
   child.stderr.on('data', (text) => (errors = `${errors}${text}`.slice(-2000)));
   child.on('message', (message) => {
-    if (message.beat) wait();
-    else if (message.error) fail(message.error);
-    else settle(message.done ?? message);
+    if (message.error) fail(message.error);
+    answer(message.done ?? message);
   });
   child.on('exit', (code, signal) => {
     worker.alive = false;
     workers.delete(child);
-    settle({ result: 'noticed', by: `the process ended with ${signal ?? `code ${code}`}` });
+    answer?.(
+      signal === 'SIGALRM'
+        ? { result: 'timed out' }
+        : { result: 'noticed', by: `the process ended with ${signal ?? `code ${code}`}` },
+    );
   });
   const ask = (message) =>
     new Promise((resolve) => {
       answer = resolve;
-      wait();
       child.send(message);
     });
-  const worker = { alive: true, ask, stop: end };
-  const outcome = await ask({ start: { sandbox, sources } });
+  const worker = { alive: true, ask, stop: () => child.kill('SIGKILL') };
+  const outcome = await ask({ start: { sandbox, sources, limit } });
   if (!outcome.ready) fail(`the tests do not start: ${outcome.by ?? outcome.result}\n${errors}`);
   return worker;
 }

@@ -1,34 +1,41 @@
 /**
- * Judges mutants, one after another: compiles, and runs the tests until one fails. It is started by run.mjs, which ends
- * it when it falls silent: a kernel that never returns cannot be stopped from within.
+ * Judges mutants, one after another: compiles, and runs tests until one fails. What every case must pass runs here, on
+ * answers of the reference that are worked out once; what is left goes through vitest. Started by run.mjs.
  */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { Worker } from 'node:worker_threads';
 import { main as compile } from 'assemblyscript/asc';
 import { runnerImport } from 'vite';
 import { createVitest } from 'vitest/node';
 import { applied } from './mutations.mjs';
 import { doorsOf, kernelTests, readFamilies } from './sandbox.mjs';
 
+/** These are run here. */
 const CASE_TESTS = ['reference.test.ts', 'memory.test.ts', 'gradient.test.ts'];
-
 /** Where `relaxed-simd` runs, too, it is not the binary that is changed. */
 const OF_SIMD = '^(?!.*\\brelaxed-simd )';
 
 let sandbox;
 let sources;
-let original; // the unchanged binary, as compiled
-let optimised; // and optimised
+let loadKernels;
+let checks; // tests/checks.ts
+let families; // name -> its cases
+let tests;
+let doors;
 let vitest;
 let failure;
-let tests;
-let families;
-const titles = new Map(); // of each family's cases, once read
+const unchanged = new Map(); // binaries, by how they were compiled
+
+const beats = new Int32Array(new SharedArrayBuffer(4));
+const beat = () => Atomics.add(beats, 0, 1);
 
 process.on('message', async (message) => {
   try {
+    beat();
     if (message.start) await start(message.start);
-    else process.send({ done: await judge(message.mutant) });
+    process.send(message.start ? { ready: true } : { done: await judge(message.mutant) });
   } catch (error) {
     process.send({ error: error.stack });
   }
@@ -37,14 +44,110 @@ process.on('disconnect', () => process.exit());
 
 async function start(given) {
   ({ sandbox, sources } = given);
-  vitest = await createVitest('test', {
+  const watchdog = new Worker(new URL('watchdog.mjs', import.meta.url), {
+    workerData: { beats, limit: given.limit },
+  });
+  watchdog.unref();
+  ({ loadKernels } = await import(pathToFileURL(join(sandbox, 'packages/kernels/dist/index.js'))));
+  ({ module: checks } = await runnerImport(join(sandbox, 'tests/checks.ts')));
+  families = new Map();
+  for (const name of readFamilies(sandbox)) {
+    const { module } = await runnerImport(join(sandbox, 'tests/cases', `${name}.ts`));
+    const found = Object.values(module).filter(Array.isArray).flat();
+    families.set(
+      name,
+      found.filter(({ op }) => op !== undefined),
+    );
+  }
+  tests = kernelTests(sandbox).filter((test) => !CASE_TESTS.includes(test));
+  doors = doorsOf('index.ts', sources);
+}
+
+/** What becomes of a mutant; `undefined` is the unchanged source, of which every test runs. */
+async function judge(mutant) {
+  if (!mutant) {
+    const by = await firstFailure(
+      await binaryOf(sources, doors, '-O0'),
+      [...families.keys()],
+      tests,
+      OF_SIMD,
+    );
+    return by === undefined ? { result: 'survived' } : { result: 'noticed', by };
+  }
+  const changed = { ...sources, [mutant.file]: applied(sources[mutant.file], mutant) };
+  const reached = doorsOf(mutant.file, sources);
+  const binary = await binaryOf(changed, reached, '-O0');
+  if (binary === undefined) return { result: 'does not compile' };
+  if (binary.equals(await unchangedOf(reached, '-O0'))) return { result: 'no change' };
+
+  // A door without cases of its name: any of the families may be behind it.
+  const names = [...families.keys()];
+  const found = reached.map((door) => names.find((name) => door === name || door.startsWith(`${name}-`)));
+  const concerned = found.includes(undefined) ? names : [...new Set(found)];
+  // The file's own family first: it is most likely to notice.
+  concerned.sort((a, b) => Number(mutant.file.startsWith(b)) - Number(mutant.file.startsWith(a)));
+  const own = concerned.map((name) => `${name}.test.ts`).filter((test) => tests.includes(test));
+  const others = tests.filter((test) => !names.some((name) => test === `${name}.test.ts`));
+  let by = await firstFailedCheck(binary, concerned);
+  if (by === undefined) {
+    const whole = await binaryOf(changed, doors, '-O0');
+    by = await firstFailure(whole, [], [...own, ...others], patternOf(concerned));
+  }
+  if (by !== undefined) return { result: 'noticed', by };
+  const optimised = await binaryOf(changed, doors, '-O1');
+  return { result: optimised.equals(await unchangedOf(doors, '-O1')) ? 'no change' : 'survived' };
+}
+
+/** @returns what failed first: a check of the families' cases, or a test in the files */
+async function firstFailure(binary, names, files, pattern) {
+  return (await firstFailedCheck(binary, names)) ?? firstFailedTest(binary, files, pattern);
+}
+
+async function firstFailedCheck(source, names) {
+  const cases = names.flatMap((name) => families.get(name));
+  const k = await loadKernels({ variant: 'simd', source, guard: true });
+  const differentiable = cases.filter((c) => c.backward !== undefined);
+  for (const [check, of] of [
+    ['checkReference', cases],
+    ['checkMemory', cases],
+    ['checkGradient', differentiable],
+  ]) {
+    for (const c of of) {
+      for (const size of c.sizes) {
+        beat();
+        try {
+          checks[check](k, c, size);
+        } catch (error) {
+          return `${check}: ${c.title ?? c.op} at ${JSON.stringify(size)}: ${error.message}`;
+        }
+      }
+    }
+  }
+  return undefined;
+}
+
+async function firstFailedTest(binary, files, pattern) {
+  writeFileSync(join(sandbox, 'packages/kernels/dist/simd.wasm'), binary);
+  vitest ??= await startVitest();
+  failure = undefined;
+  vitest.setGlobalTestNamePattern(new RegExp(pattern));
+  const [project] = vitest.projects;
+  const specifications = files.map((file) => project.createSpecification(join(sandbox, 'tests', file)));
+  const { testModules, unhandledErrors } = await vitest.runTestSpecifications(specifications);
+  if (testModules.length === 0) throw new Error(`no tests in ${files.join(', ')}`);
+  if (unhandledErrors.length > 0) failure ??= unhandledErrors[0].message;
+  return failure;
+}
+
+async function startVitest() {
+  const started = await createVitest('test', {
     config: false,
     root: join(sandbox, 'tests'),
     watch: false,
     pool: 'threads',
     maxWorkers: 1,
     bail: 1,
-    testTimeout: 120_000,
+    testTimeout: 0, // the watchdog's to judge
     include: ['**/*.test.ts'],
     sequence: { sequencer: AsGiven },
     reporters: [
@@ -63,11 +166,8 @@ async function start(given) {
       },
     ],
   });
-  await vitest.standalone();
-  tests = kernelTests(sandbox).filter((test) => !CASE_TESTS.includes(test));
-  families = readFamilies(sandbox);
-  original = await binaryOf(sources, '-O0');
-  process.send({ ready: true });
+  await started.standalone();
+  return started;
 }
 
 /** Keeps the order in which files were given. */
@@ -80,94 +180,34 @@ class AsGiven {
   }
 }
 
-let lastBeat = 0;
-function beat() {
-  if (Date.now() - lastBeat < 500) return;
-  lastBeat = Date.now();
-  process.send({ beat: true });
+/** Tests but for those named after a case of other families. */
+function patternOf(concerned) {
+  const others = [...families].filter(([name]) => !concerned.includes(name)).flatMap(([, cases]) => cases);
+  const titles = others.map(({ op, title }) => (title ?? op).replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&'));
+  return titles.length === 0 ? OF_SIMD : `${OF_SIMD}(?!.*\\bsimd (?:${titles.join('|')}) at every )`;
 }
 
-/** What becomes of a mutant; `undefined` is the unchanged source, of which every test runs. */
-async function judge(mutant) {
-  const changed = mutant && { ...sources, [mutant.file]: applied(sources[mutant.file], mutant) };
-  const binary = mutant ? await binaryOf(changed, '-O0') : original;
-  if (binary === undefined) return { result: 'does not compile' };
-  if (mutant && binary.equals(original)) return { result: 'no change' };
-  writeFileSync(join(sandbox, 'packages/kernels/dist/simd.wasm'), binary);
-
-  for (const [files, pattern] of mutant ? await stagesOf(mutant.file) : everything()) {
-    const by = await firstFailure(files, pattern);
-    if (by !== undefined) return { result: 'noticed', by };
-  }
-  if (!mutant) return { result: 'survived' };
-  optimised ??= await binaryOf(sources, '-O1');
-  const same = (await binaryOf(changed, '-O1')).equals(optimised);
-  return { result: same ? 'no change' : 'survived' };
-}
-
-const everything = () => [
-  [CASE_TESTS, OF_SIMD],
-  [tests, OF_SIMD],
-];
-
-/** What to run for a change of a file: its families' cases, their own tests, then those of no one family. */
-async function stagesOf(file) {
-  const familyOf = (name) => families.find((family) => name === family || name.startsWith(`${family}-`));
-  const found = doorsOf(file, sources).map(familyOf);
-  // A door without cases of its name: any of the families may be behind it.
-  const reached = found.includes(undefined) ? families : [...new Set(found)];
-  // The file's own family first: it is most likely to notice.
-  const nearest = [...reached].sort((a, b) => Number(file.startsWith(b)) - Number(file.startsWith(a)));
-  const own = nearest.map((family) => `${family}.test.ts`).filter((test) => tests.includes(test));
-  const others = tests.filter((test) => !families.some((family) => test === `${family}.test.ts`));
-  return [
-    [CASE_TESTS, await patternOf(nearest)],
-    [[...own, ...others], OF_SIMD],
-  ];
-}
-
-async function firstFailure(files, pattern) {
-  failure = undefined;
-  vitest.setGlobalTestNamePattern(new RegExp(pattern));
-  const [project] = vitest.projects;
-  // The tests of cases share one thread, to save its start: they leave nothing behind in it. Others count on a new one.
-  project.config.isolate = files !== CASE_TESTS;
-  const specifications = files.map((file) => project.createSpecification(join(sandbox, 'tests', file)));
-  const { testModules, unhandledErrors } = await vitest.runTestSpecifications(specifications);
-  if (unhandledErrors.length > 0) failure ??= unhandledErrors[0].message;
-  if (testModules.length === 0) throw new Error(`no tests in ${files.join(', ')}`);
-  return failure;
-}
-
-/** Names of the tests of these families' cases. */
-async function patternOf(wanted) {
-  const all = (await Promise.all(wanted.map(titlesOf))).flat();
-  const escaped = all.map((title) => title.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&'));
-  return `${OF_SIMD}.*\\bsimd (?:${escaped.join('|')}) (?:matches|has|writes) `;
-}
-
-async function titlesOf(family) {
-  if (!titles.has(family)) titles.set(family, readTitles(family));
-  return titles.get(family);
-}
-
-async function readTitles(family) {
-  const { module } = await runnerImport(join(sandbox, 'tests/cases', `${family}.ts`));
-  const cases = Object.values(module).filter(Array.isArray).flat();
-  return cases.flatMap(({ op, title }) => (op === undefined ? [] : [title ?? op]));
+async function unchangedOf(entries, level) {
+  const key = `${entries} ${level}`;
+  if (!unchanged.has(key)) unchanged.set(key, await binaryOf(sources, entries, level));
+  return unchanged.get(key);
 }
 
 /**
- * Compiles the `simd` binary from sources in memory. Without optimisation it takes a twentieth of the real build's time,
- * and computes the same.
+ * Compiles the `simd` binary with the exports of some doors, from sources in memory. Unoptimised, it takes a twentieth of
+ * the real build's time and computes the same.
  */
-async function binaryOf(files, level) {
+async function binaryOf(files, entries, level) {
+  const index = files['index.ts'].replaceAll(/^export \* from '\.\/([^']+)';$/gm, (line, door) =>
+    entries.includes(door) ? line : '',
+  );
+  const given = { ...files, 'index.ts': index };
   let binary;
   const { error } = await compile(
     // prettier-ignore
     ['src/index.ts', '--outFile', 'mutant.wasm', '--runtime', 'stub', '--importMemory', '--noExportMemory', '--noAssert', level, '--enable', 'simd'],
     {
-      readFile: (name) => files[name.replace(/^.*?src\//, '')] ?? null,
+      readFile: (name) => given[name.replace(/^.*?src\//, '')] ?? null,
       writeFile: (_name, contents) => (binary = contents),
       listFiles: () => [],
       stderr: { write: () => true },
