@@ -203,8 +203,8 @@ export function mutantsOf(file, text) {
         const { condition } = node;
         if (condition !== null) {
           replace(condition, 'false', 'condition');
-          if (condition.kind === NodeKind.Binary && condition.right.kind === NodeKind.Identifier)
-            shift(condition.right);
+          const limit = condition.kind === NodeKind.Binary && condition.right;
+          if (limit && limit.kind === NodeKind.Identifier && !isConstant(limit.text)) shift(limit);
         }
         break;
       }

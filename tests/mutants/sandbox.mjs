@@ -43,7 +43,7 @@ export function readSources() {
 
 /**
  * Test files, relative to tests/, of the compiled kernels: those that import tests/kernels.ts, and no package that is
- * built on kernels.
+ * built on kernels; and those that read the binary themselves.
  */
 export function kernelTests(sandbox) {
   const tests = join(sandbox, 'tests');
@@ -53,8 +53,9 @@ export function kernelTests(sandbox) {
       const text = readFileSync(join(tests, path), 'utf8');
       const imports = Array.from(text.matchAll(/\bfrom '([^']*)'/g), ([, target]) => target);
       return (
-        imports.some((target) => join(path, '..', target) === 'kernels.ts') &&
-        !imports.some((target) => /^@freelunch\/(autograd|models)$/.test(target))
+        text.includes('@freelunch/kernels/simd.wasm') ||
+        (imports.some((target) => join(path, '..', target) === 'kernels.ts') &&
+          !imports.some((target) => /^@freelunch\/(autograd|models)$/.test(target)))
       );
     })
     .sort();
