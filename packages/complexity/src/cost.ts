@@ -1,8 +1,8 @@
 import { type ModelConfig, resolveConfig, type ResolvedConfig } from '@freelunch/config';
 import { checkOptions } from '@freelunch/errors';
 import { fail, oneOf, whole } from './check.js';
-import { adamW } from './ops/embedding.js';
-import { crossEntropy, crossEntropyBackward } from './ops/embedding.js';
+import { adamW } from './ops/adamw.js';
+import { crossEntropy, crossEntropyBackward } from './ops/loss.js';
 import { Expression, maximum, product, type Size, sum, type Values } from './expression.js';
 import { block, embed, type Entry, head, type Phase, type Situation, Sizes } from './model.js';
 import {

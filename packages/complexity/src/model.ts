@@ -6,7 +6,8 @@ import { accumulate, activation, copy, type PointwiseOp } from './ops/activation
 import { causalConv1d, causalConv1dBackward, causalConv1dStep } from './ops/causal-conv1d.js';
 import type { ResolvedConfig, ResolvedMixer, ResolvedMlp, ResolvedSoftmaxAttention } from '@freelunch/config';
 import { deltaRule, deltaRuleBackward, deltaRuleStep } from './ops/delta-rule.js';
-import { embedding, embeddingBackward, rope } from './ops/embedding.js';
+import { embedding, embeddingBackward } from './ops/embedding.js';
+import { rope } from './ops/rope.js';
 import { Expression, minimum, product, type Size, sum, variable } from './expression.js';
 import { linearAttention, linearAttentionBackward, linearAttentionStep } from './ops/linear-attention.js';
 import { matmul, matmulBackward } from './ops/matmul.js';
