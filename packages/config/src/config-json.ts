@@ -1,8 +1,8 @@
 /** Reads and writes config.json: Hugging Face's (Transformers 4 and 5), state-spaces', and our own. */
 import { ArgumentError, FormatError, show, UnsupportedError } from '@freelunch/errors';
 import type { Architecture } from './architectures/architecture.js';
-import { freelunch } from './architectures/freelunch.js';
-import { published } from './architectures/index.js';
+import { freelunch, writeFreelunch } from './architectures/freelunch.js';
+import { published, writers } from './architectures/index.js';
 import { formatJson, isObject, type Json, parseJson, plain } from './json.js';
 import type { ModelConfig, ResolvedConfig } from './types.js';
 
@@ -61,11 +61,11 @@ export function readConfig(json: unknown, where: string): { architecture: string
 export function writeConfig(config: ResolvedConfig): Json {
   if (!isObject(config) || !Array.isArray(config.mixers) || !Array.isArray(config.mlps))
     throw new ArgumentError(`writeConfig: config must be what resolveConfig gives, got ${show(config)}`);
-  for (const architecture of published) {
-    const file = architecture.write(config);
+  for (const write of writers) {
+    const file = write(config);
     if (file !== undefined) return file;
   }
-  return freelunch.write(config);
+  return writeFreelunch(config);
 }
 
 /** The text of a model's config.json. */

@@ -1,13 +1,11 @@
 import { isHarmless } from '../harmless.js';
+import type { Json } from '../json.js';
 import { modelOptions } from '../resolve.js';
 import type { ModelConfig, ResolvedConfig } from '../types.js';
-import type { Architecture } from './architecture.js';
-
-const isAlike = (layers: readonly object[]): boolean =>
-  layers.every((layer) => layer === layers[0] || JSON.stringify(layer) === JSON.stringify(layers[0]));
+import { type Architecture, isAlike } from './architecture.js';
 
 /** Our own form, for what no other can say: a config as it is. `resolveConfig` checks what it says. */
-export const freelunch = {
+export const freelunch: Architecture = {
   type: 'freelunch',
   classes: [],
   read(json) {
@@ -17,12 +15,13 @@ export const freelunch = {
     );
     return Object.fromEntries(said) as unknown as ModelConfig;
   },
-  write({ mixers, mlps, ...config }: ResolvedConfig) {
-    const said: ModelConfig = {
-      ...config,
-      mixer: isAlike(mixers) ? mixers[0] : mixers,
-      mlp: isAlike(mlps) ? mlps[0] : mlps,
-    };
-    return { model_type: 'freelunch', ...Object.fromEntries(modelOptions.map((name) => [name, said[name]])) };
-  },
-} satisfies Architecture;
+};
+
+export function writeFreelunch({ mixers, mlps, ...config }: ResolvedConfig): Json {
+  const said: ModelConfig = {
+    ...config,
+    mixer: isAlike(mixers) ? mixers[0] : mixers,
+    mlp: isAlike(mlps) ? mlps[0] : mlps,
+  };
+  return { model_type: 'freelunch', ...Object.fromEntries(modelOptions.map((name) => [name, said[name]])) };
+}

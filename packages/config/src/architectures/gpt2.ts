@@ -1,5 +1,5 @@
 import { flag, harmless, number, only, whole } from '../fields.js';
-import { architecture } from './architecture.js';
+import { architecture, fileOf, type Writer } from './architecture.js';
 
 const geluForms = { gelu_new: 'tanh', gelu_pytorch_tanh: 'tanh', gelu: 'none' } as const;
 
@@ -36,7 +36,11 @@ export const gpt2 = architecture({
     tieEmbeddings: f.tie_word_embeddings,
     naming: 'gpt2',
   }),
-  toFile({ naming, position, dModel, ...config }, { mixer, mlp }) {
+});
+
+export const writeGpt2: Writer = (model) =>
+  fileOf(gpt2, model, ({ mixer, mlp }) => {
+    const { naming, position, dModel, ...config } = model;
     if (naming !== 'gpt2' || position.type !== 'learned') return undefined;
     if (mixer.type !== 'softmax-attention' || mlp.type !== 'gelu') return undefined;
     const { nHeads, nKvHeads, headDim, valueDim, window, sparse } = mixer;
@@ -55,5 +59,4 @@ export const gpt2 = architecture({
       vocab_size: config.vocabSize,
       tie_word_embeddings: config.tieEmbeddings,
     };
-  },
-});
+  });

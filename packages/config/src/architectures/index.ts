@@ -1,13 +1,13 @@
-/** All architectures that config.json can describe. A new one is one file, and one line here. */
-import type { Architecture } from './architecture.js';
+/** All architectures that config.json can describe. A new one is one file, and its name here. */
+import type { Architecture, Writer } from './architecture.js';
 import { falconMamba } from './falcon_mamba.js';
-import { gpt2 } from './gpt2.js';
+import { gpt2, writeGpt2 } from './gpt2.js';
 import { jamba } from './jamba.js';
-import { llama } from './llama.js';
-import { mamba } from './mamba.js';
-import { mamba2 } from './mamba2.js';
+import { llama, writeLlama } from './llama.js';
+import { mamba, writeMamba } from './mamba.js';
+import { mamba2, writeMamba2 } from './mamba2.js';
 import { mambaSsm } from './mamba_ssm.js';
-import { mistral } from './mistral.js';
+import { mistral, writeMistral } from './mistral.js';
 import { mixtral } from './mixtral.js';
 import { qwen2 } from './qwen2.js';
 
@@ -23,3 +23,6 @@ export const published: readonly Architecture[] = [
   qwen2,
   jamba,
 ];
+
+/** Those that can be written, in the order in which they are tried. */
+export const writers: readonly Writer[] = [writeMamba, writeMamba2, writeGpt2, writeLlama, writeMistral];

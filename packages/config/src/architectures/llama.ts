@@ -1,6 +1,6 @@
 import { flag, harmless, number, only, type Place, whole } from '../fields.js';
 import type { MlpConfig, ModelConfig, ResolvedConfig, SoftmaxAttentionConfig } from '../types.js';
-import { architecture, type Uniform } from './architecture.js';
+import { architecture, type Uniform, fileOf, type Writer } from './architecture.js';
 import { position, rotary, type RotaryValues, rotaryFile } from './rotary.js';
 
 /** The fields of Llama and of what descends from it; each descendant has its own defaults for some. */
@@ -87,12 +87,14 @@ export const llama = architecture({
   fields,
   toConfig: (f, place) =>
     llamaConfig(f, place, llamaAttention(f, { bias: f.attention_bias }), { bias: f.mlp_bias }),
-  toFile(config, layer) {
+});
+
+export const writeLlama: Writer = (config) =>
+  fileOf(llama, config, (layer) => {
     const { mixer, mlp } = layer;
     const file = llamaFile(config, layer);
     if (file === undefined || mixer.type !== 'softmax-attention' || mlp.type !== 'swiglu') return undefined;
     return mixer.window === undefined
       ? { ...file, attention_bias: mixer.bias, mlp_bias: mlp.bias }
       : undefined;
-  },
-});
+  });

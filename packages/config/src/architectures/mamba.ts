@@ -1,6 +1,6 @@
 import { empty, type Field, flag, harmless, number, only, type Place, rank, whole } from '../fields.js';
 import type { MambaConfig, ModelConfig, ResolvedConfig } from '../types.js';
-import { architecture, type Uniform } from './architecture.js';
+import { architecture, type Uniform, fileOf, type Writer } from './architecture.js';
 
 /** Step sizes at the start of training. */
 export const initialTimeSteps = {
@@ -91,7 +91,10 @@ export const mamba = architecture({
   classes: ['MambaForCausalLM'],
   fields: mambaFields,
   toConfig: mambaConfig,
-  toFile(config, layer) {
+});
+
+export const writeMamba: Writer = (config) =>
+  fileOf(mamba, config, (layer) => {
     const { mixer } = layer;
     if (mixer.type !== 'mamba' || mixer.innerNorms !== 'none' || !onlyMambas(config, layer)) return undefined;
     return {
@@ -102,5 +105,4 @@ export const mamba = architecture({
       use_conv_bias: mixer.convBias,
       ...mambaFile(config, mixer.dInner),
     };
-  },
-});
+  });

@@ -1,5 +1,5 @@
 import { flag, harmless, number, only, timeStepLimit, whole } from '../fields.js';
-import { architecture } from './architecture.js';
+import { architecture, fileOf, type Writer } from './architecture.js';
 import { initialTimeSteps, mambaFile, onlyMambas } from './mamba.js';
 
 const fields = {
@@ -57,7 +57,10 @@ export const mamba2 = architecture({
       naming: 'mamba',
     };
   },
-  toFile(config, layer) {
+});
+
+export const writeMamba2: Writer = (config) =>
+  fileOf(mamba2, config, (layer) => {
     const { mixer } = layer;
     if (mixer.type !== 'mamba2' || mixer.normBeforeGate || !onlyMambas(config, layer)) return undefined;
     return {
@@ -74,5 +77,4 @@ export const mamba2 = architecture({
       use_conv_bias: mixer.convBias,
       ...mambaFile(config, mixer.dInner),
     };
-  },
-});
+  });

@@ -1,5 +1,5 @@
 import { nullable, only, whole } from '../fields.js';
-import { architecture } from './architecture.js';
+import { architecture, fileOf, type Writer } from './architecture.js';
 import { llamaAttention, llamaConfig, llamaFields, llamaFile } from './llama.js';
 
 const fields = {
@@ -17,12 +17,14 @@ export const mistral = architecture({
   classes: ['MistralForCausalLM'],
   fields,
   toConfig: (f, place) => llamaConfig(f, place, llamaAttention(f, { window: f.sliding_window ?? undefined })),
-  toFile(config, layer) {
+});
+
+export const writeMistral: Writer = (config) =>
+  fileOf(mistral, config, (layer) => {
     const { mixer, mlp } = layer;
     const file = llamaFile(config, layer);
     if (file === undefined || mixer.type !== 'softmax-attention' || mlp.type !== 'swiglu') return undefined;
     return mixer.window === undefined || mixer.bias || mlp.bias
       ? undefined
       : { ...file, sliding_window: mixer.window };
-  },
-});
+  });
