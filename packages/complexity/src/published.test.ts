@@ -92,6 +92,37 @@ describe('published models have as many parameters as was published', () => {
   });
 });
 
+describe('costs follow every field of a config.json that changes them', () => {
+  const stateOf = (json: object, promptLength: number) =>
+    cost(fromHuggingFace(json as Record<string, unknown>), { mode: 'decode', promptLength }).stateBytes;
+
+  it('of Falcon Mamba, where intermediate_size wins over expand and norms have no weights', () => {
+    const falcon = { model_type: 'falcon_mamba', vocab_size: 65024, hidden_size: 4096, intermediate_size: 8192, expand: 16, state_size: 16, conv_kernel: 4, time_step_rank: 256, num_hidden_layers: 64, tie_word_embeddings: false }; // prettier-ignore
+    expect(paramsOf(falcon)).toBe(7_272_665_088);
+    expect(stateOf(falcon, 0)).toBe(39_845_888);
+  });
+
+  it('of Qwen2, whose window lies on the layers from max_window_layers on', () => {
+    const qwen2 = { model_type: 'qwen2', hidden_size: 896, num_hidden_layers: 24, num_attention_heads: 14, num_key_value_heads: 2, use_sliding_window: true, sliding_window: 64 }; // prettier-ignore
+    expect(stateOf({ ...qwen2, max_window_layers: 24 }, 1000)).toBe(24_600_576);
+    expect(stateOf({ ...qwen2, max_window_layers: 21 }, 1000)).toBe(21_722_112);
+    expect(stateOf({ ...qwen2, max_window_layers: 0 }, 1000)).toBe(1_572_864);
+  });
+
+  it.each([
+    [{ pad_vocab_size_multiple: 8, ssm_cfg: { dt_rank: 96, bias: true, conv_bias: false, d_state: 32, expand: 3 } }, 182_422_272],
+    [{ pad_vocab_size_multiple: 16, ssm_cfg: { layer: 'Mamba2' }, d_intermediate: 2048 }, 242_254_272],
+    [{ ssm_cfg: {} }, 129_135_360],
+  ])('of state-spaces with %j', (fields, params) => {
+    expect(paramsOf({ d_model: 768, n_layer: 24, vocab_size: 50277, ...fields })).toBe(params);
+  }); // prettier-ignore
+
+  it('of GPT-2 that only its class tells', () => {
+    const { model_type: _, ...untyped } = gpt2(768, 12, 12);
+    expect(paramsOf({ ...untyped, architectures: ['GPT2LMHeadModel'] })).toBe(124_439_808);
+  });
+});
+
 describe('the tiny checkpoints of the golden vectors have as many parameters as formulas say', () => {
   const tiny = { ...mamba(24, 2), vocab_size: 50, state_size: 8 };
   const tinySecond = {

@@ -1,0 +1,127 @@
+/** Whatever a field of a config holds: an ArgumentError that names it, or a model that computes and has a cost. */
+import { cost } from '@freelunch/complexity';
+import type { ModelConfig } from '@freelunch/config';
+import { ArgumentError, OutOfMemoryError, UnsupportedError } from '@freelunch/errors';
+import { loadKernels } from '@freelunch/kernels';
+import { createModel } from '@freelunch/models';
+import { describe, expect, it } from 'vitest';
+
+const k = await loadKernels();
+const values = [0, -1, 0.5, NaN, Infinity, 1e15, '1', null, [], {}];
+
+const base = { vocabSize: 11, dModel: 8, nLayers: 1 };
+const heads = { nHeads: 2, headDim: 4 };
+/** Configs whose parts have every field that there is. */
+const configs: Record<string, object> = {
+  mamba: {
+    ...base,
+    mixer: { type: 'mamba', dState: 3, dConv: 4, expand: 2, dInner: 16, dtRank: 2, bias: true, convBias: true, innerNorms: 'none', innerNormEps: 1e-5 },
+    mlp: { type: 'relu', dHidden: 5, bias: true, experts: 1, active: 1 },
+    norm: { type: 'rms', eps: 1e-5 },
+    tieEmbeddings: true,
+    naming: 'mamba',
+    seed: 1,
+  },
+  mamba2: {
+    ...base,
+    mixer: { type: 'mamba2', dState: 3, dConv: 4, expand: 2, dInner: 16, headDim: 8, nGroups: 1, chunkSize: 8, bias: true, convBias: true, normBeforeGate: true, dtLimit: [0, 1] },
+    mlp: { type: 'gelu', approximate: 'tanh', dHidden: 5 },
+  },
+  'linear attention': {
+    ...base,
+    mixer: { type: 'linear-attention', ...heads, valueDim: 4, featureMap: 'relu', normalize: true, forget: 'none' },
+    mlp: 'swiglu',
+    norm: 'layer',
+  },
+  'delta rule': { ...base, mixer: { type: 'delta-rule', ...heads, gated: true } },
+  rotary: {
+    ...base,
+    mixer: { type: 'softmax-attention', ...heads, nKvHeads: 1, valueDim: 4, window: 3, bias: true, qkvBias: true, sparse: { pattern: 'fixed', stride: 4, summary: 1 } },
+    position: { type: 'rope', base: 100, rotaryDim: 2, convention: 'half', scaling: undefined },
+  },
+  learned: {
+    ...base,
+    mixer: { type: 'softmax-attention', ...heads, sparse: { pattern: 'strided', stride: 4 } },
+    position: { type: 'learned', maxLength: 64 },
+  },
+  scaled: {
+    ...base,
+    mixer: { type: 'softmax-attention', ...heads },
+    position: { type: 'rope', scaling: { type: 'llama3', factor: 8, lowFreqFactor: 1, highFreqFactor: 4, originalMaxLength: 64 } },
+  },
+  'per layer': {
+    ...base,
+    nLayers: 2,
+    mixer: [{ type: 'mamba' }, { type: 'none' }],
+    mlp: ['none', { type: 'swiglu', dHidden: 5, bias: true, experts: 2, active: 1 }],
+  },
+}; // prettier-ignore
+
+/** The same config with one field, however deep, of another value. */
+function* variants(
+  value: unknown,
+  path: string[] = [],
+): Generator<{ path: string[]; config: (to: unknown) => unknown }> {
+  if (typeof value !== 'object' || value === null) return;
+  for (const [key, item] of Object.entries(value)) {
+    const here = [...path, key];
+    yield {
+      path: here,
+      config: (to) => (Array.isArray(value) ? value.with(Number(key), to) : { ...value, [key]: to }),
+    };
+    for (const { path: deeper, config } of variants(item, here))
+      yield {
+        path: deeper,
+        config: (to) =>
+          Array.isArray(value) ? value.with(Number(key), config(to)) : { ...value, [key]: config(to) },
+      };
+  }
+}
+
+const outcomeOf = (run: () => void): unknown => {
+  try {
+    return run();
+  } catch (error) {
+    return error;
+  }
+};
+
+describe.each(Object.entries(configs))('%s', (_, config) => {
+  const fields = [...variants(config)].map((variant) => [variant.path.join('.'), variant] as const);
+
+  it.each(fields)(
+    'has a field %s whose every value is refused by name, or works',
+    (_name, { path, config: change }) => {
+      for (const value of values) {
+        const changed = change(value) as ModelConfig;
+        const named = (error: unknown) =>
+          path.filter((key) => !/^\d+$/.test(key)).some((key) => (error as Error).message.includes(key));
+        const costed = outcomeOf(() => {
+          for (const mode of ['train', 'prefill', 'decode', 'generate'] as const)
+            for (const kind of ['algorithm', 'kernel'] as const)
+              expect(cost(changed, { mode, kind, promptLength: 9, newTokens: 2 }).flops).toBeGreaterThan(0);
+        });
+        if (costed !== undefined) {
+          expect(costed).toBeInstanceOf(ArgumentError);
+          expect(named(costed), String(costed)).toBe(true);
+        }
+        const made = outcomeOf(() => {
+          using model = createModel(k, changed);
+          expect(model.forward([1, 2, 3]).data.every(Number.isFinite)).toBe(true);
+          using state = model.initialState();
+          expect(model.step(1, state).data.every(Number.isFinite)).toBe(true);
+        });
+        if (made === undefined) expect(costed).toBe(undefined);
+        else if (costed !== undefined) {
+          expect(made).toBeInstanceOf(ArgumentError);
+          expect((made as Error).message.replace('createModel', 'cost')).toBe((costed as Error).message);
+        } else {
+          // Configs say more than models compute, and larger models than memory holds.
+          expect(made instanceof UnsupportedError || made instanceof OutOfMemoryError, String(made)).toBe(
+            true,
+          );
+        }
+      }
+    },
+  );
+});
