@@ -86,7 +86,7 @@ export interface Cost extends Figures<number> {
 }
 
 interface Context {
-  g: Grain;
+  grain: Grain;
   bytes: Record<ElementKind, number>;
   recompute: boolean;
   optimizer: boolean;
@@ -113,7 +113,12 @@ type Draft = { name: string; formulas: Figures<Expression>; children: Draft[] };
 const bytesOf = (elements: Elements, bytes: Context['bytes']): Expression =>
   sum(...elementKinds.map((kind) => product(elements[kind] ?? 0, bytes[kind])));
 
-function leaf(c: Context, name: string, ops: readonly Op[], sizes: Partial<Figures<Expression>> = {}): Draft {
+function leaf(
+  context: Context,
+  name: string,
+  ops: readonly Op[],
+  sizes: Partial<Figures<Expression>> = {},
+): Draft {
   const read = ops.reduce<Elements>((total, { read: part }) => addElements(total, part), {});
   const written = ops.reduce<Elements>((total, { written: part }) => addElements(total, part), {});
   return {
@@ -124,23 +129,26 @@ function leaf(c: Context, name: string, ops: readonly Op[], sizes: Partial<Figur
       macs: sum(...ops.map(({ macs }) => macs)),
       flops: sum(...ops.map(({ flops }) => flops)),
       transcendentals: sum(...ops.map(({ transcendentals }) => transcendentals)),
-      bytesRead: bytesOf(read, c.bytes),
-      bytesWritten: bytesOf(written, c.bytes),
+      bytesRead: bytesOf(read, context.bytes),
+      bytesWritten: bytesOf(written, context.bytes),
       ...sizes,
     },
   };
 }
 
 /** One op: forward, backward and, where its block is recomputed, forward again. */
-function opDraft(c: Context, entry: Entry, again: boolean): Draft {
+function opDraft(context: Context, entry: Entry, again: boolean): Draft {
   const { name, params, forward, backward, outputs, state } = entry;
-  return leaf(c, name, [forward, ...(again ? [forward] : []), ...backward], {
+  return leaf(context, name, [forward, ...(again ? [forward] : []), ...backward], {
     params,
-    stateBytes: product(c.training ? 0 : state, c.bytes.state), // training keeps activations instead
-    activationBytes: product(outputs, c.bytes.activations),
-    weightBytes: product(params, c.bytes.weights),
-    gradientBytes: product(c.training ? params : 0, c.bytes.gradients),
-    optimizerBytes: product(c.training && c.optimizer ? product(2, params) : 0, c.bytes.moments),
+    stateBytes: product(context.training ? 0 : state, context.bytes.state), // training keeps activations instead
+    activationBytes: product(outputs, context.bytes.activations),
+    weightBytes: product(params, context.bytes.weights),
+    gradientBytes: product(context.training ? params : 0, context.bytes.gradients),
+    optimizerBytes: product(
+      context.training && context.optimizer ? product(2, params) : 0,
+      context.bytes.moments,
+    ),
   });
 }
 
@@ -162,9 +170,10 @@ const once = (drafts: readonly Draft[]) => drafts.map((draft) => ({ draft, times
 const camel = (type: string) => type.replace(/(^|-)(\w)/g, (_, __, letter: string) => letter.toUpperCase());
 
 /** One pass of a model: a tree of layers and ops. */
-function pass(c: Context, s: Situation, model: ResolvedConfig, lastOnly: boolean): Draft {
+function pass(context: Context, situation: Situation, model: ResolvedConfig, lastOnly: boolean): Draft {
   const { mixers, mlps } = model;
-  const ops = (entries: readonly Entry[], again = false) => entries.map((entry) => opDraft(c, entry, again));
+  const ops = (entries: readonly Entry[], again = false) =>
+    entries.map((entry) => opDraft(context, entry, again));
   const group = (name: string, drafts: Draft[]) => together(name, drafts, once(drafts));
 
   const kinds = new Map<string, { draft: Draft; layers: number[]; type: string }>();
@@ -172,10 +181,10 @@ function pass(c: Context, s: Situation, model: ResolvedConfig, lastOnly: boolean
     const key = JSON.stringify([mixer, mlps[i]]);
     let kind = kinds.get(key);
     if (kind === undefined) {
-      const parts = block(s, mixer, mlps[i], model);
+      const parts = block(situation, mixer, mlps[i], model);
       const draft = group('', [
-        ...(parts.mixer.length > 0 ? [group(mixer.type, ops(parts.mixer, c.recompute))] : []),
-        ...(parts.mlp.length > 0 ? [group('mlp', ops(parts.mlp, c.recompute))] : []),
+        ...(parts.mixer.length > 0 ? [group(mixer.type, ops(parts.mixer, context.recompute))] : []),
+        ...(parts.mlp.length > 0 ? [group('mlp', ops(parts.mlp, context.recompute))] : []),
       ]);
       kind = { draft, layers: [], type: mixer.type === 'none' ? 'mlp' : mixer.type };
       kinds.set(key, kind);
@@ -183,7 +192,7 @@ function pass(c: Context, s: Situation, model: ResolvedConfig, lastOnly: boolean
     kind.layers.push(i);
   });
   const count = (kind: { layers: number[]; type: string }) =>
-    c.sizes.size(kinds.size === 1 ? 'nLayers' : `n${camel(kind.type)}`, kind.layers.length);
+    context.sizes.size(kinds.size === 1 ? 'nLayers' : `n${camel(kind.type)}`, kind.layers.length);
   const counted = [...kinds.values()].map((kind) => ({ draft: kind.draft, times: count(kind) }));
   const layers = mixers.map((_, i) => {
     const kind = [...kinds.values()].find(({ layers: own }) => own.includes(i))!;
@@ -191,14 +200,14 @@ function pass(c: Context, s: Situation, model: ResolvedConfig, lastOnly: boolean
     return { name: `layers.${i}`, formulas, children };
   });
   const blocks = together('layers', layers, counted);
-  if (c.recompute) {
+  if (context.recompute) {
     // Inputs of the blocks, and the inside of one of them.
     const inputs = product(
       sum(...counted.map(({ times }) => times)),
-      s.batch,
-      s.seqLen,
-      s.dModel,
-      c.bytes.activations,
+      situation.batch,
+      situation.seqLen,
+      situation.dModel,
+      context.bytes.activations,
     );
     const inside = counted
       .map(({ draft }) => draft.formulas.activationBytes)
@@ -207,36 +216,45 @@ function pass(c: Context, s: Situation, model: ResolvedConfig, lastOnly: boolean
   }
 
   const parts = [
-    group('embedding', ops(embed(s, model))),
+    group('embedding', ops(embed(situation, model))),
     blocks,
-    group('head', ops(head(s, model, lastOnly))),
+    group('head', ops(head(situation, model, lastOnly))),
   ];
-  if (c.training) {
-    const rows = s.batch.times(s.seqLen);
-    const vocabSize = c.sizes.size('vocabSize', model.vocabSize);
+  if (context.training) {
+    const rows = situation.batch.times(situation.seqLen);
+    const vocabSize = context.sizes.size('vocabSize', model.vocabSize);
     // The last token of a sequence has none to predict.
-    const shape = { rows, scored: rows.minus(s.batch), vocabSize };
+    const shape = { rows, scored: rows.minus(situation.batch), vocabSize };
     parts.push(
-      leaf(c, 'loss', [crossEntropy(s.g, shape), crossEntropyBackward(s.g, shape)], {
-        activationBytes: product(rows, c.bytes.activations),
-      }),
+      leaf(
+        context,
+        'loss',
+        [crossEntropy(situation.grain, shape), crossEntropyBackward(situation.grain, shape)],
+        {
+          activationBytes: product(rows, context.bytes.activations),
+        },
+      ),
     );
-    if (c.optimizer) {
+    if (context.optimizer) {
       const all = together('', parts, once(parts)).formulas.params;
-      parts.push(leaf(c, 'optimizer', [adamW(s.g, all, parameterTensors(s, model))]));
+      parts.push(
+        leaf(context, 'optimizer', [adamW(situation.grain, all, parameterTensors(situation, model))]),
+      );
     }
   }
   return group('model', parts);
 }
 
 /** Sizes of the tensors of parameters: kernels of the optimiser go through them one by one. */
-function parameterTensors(s: Situation, model: ResolvedConfig): readonly Size[] {
-  if (!s.g.kernel) return [];
+function parameterTensors(situation: Situation, model: ResolvedConfig): readonly Size[] {
+  if (!situation.grain.kernel) return [];
   const layers = model.mixers.flatMap((mixer, i) => {
-    const { mixer: first, mlp } = block(s, mixer, model.mlps[i], model);
+    const { mixer: first, mlp } = block(situation, mixer, model.mlps[i], model);
     return [...first, ...mlp];
   });
-  return [...embed(s, model), ...layers, ...head(s, model, false)].flatMap(({ tensors }) => tensors);
+  return [...embed(situation, model), ...layers, ...head(situation, model, false)].flatMap(
+    ({ tensors }) => tensors,
+  );
 }
 
 function valued(draft: Draft, values: Values): Cost {
@@ -301,33 +319,38 @@ export function cost(config: ModelConfig, options: CostOptions): Cost {
     longest,
   );
   const model = resolveConfig(config, 'cost');
-  const g = grains[kind];
-  const sizes = new Sizes(!g.kernel);
+  const grain = grains[kind];
+  const sizes = new Sizes(!grain.kernel);
   const training = mode === 'train';
-  const c: Context = {
-    g,
+  const context: Context = {
+    grain,
     bytes: elementBytes(options.dtype),
     recompute: training && recompute,
     optimizer: optimizer === 'adamw',
     training,
     sizes,
   };
-  const shared = { g, sizes, batch: sizes.size('batch', batch), dModel: sizes.size('dModel', model.dModel) };
+  const shared = {
+    grain,
+    sizes,
+    batch: sizes.size('batch', batch),
+    dModel: sizes.size('dModel', model.dModel),
+  };
   const run = (phase: Phase, position: number): Draft => {
     const step = phase === 'decode';
-    const s: Situation = {
+    const situation: Situation = {
       ...shared,
       phase,
       seqLen: step ? Expression.of(1) : sizes.size('seqLen', promptLength),
       position: step ? sizes.size('position', position) : zero,
     };
-    return pass(c, s, model, phase === 'prefill' ? !allLogits : step);
+    return pass(context, situation, model, phase === 'prefill' ? !allLogits : step);
   };
   if (mode !== 'generate') return valued(run(mode, promptLength), sizes.values);
 
   const prompt = { ...run('prefill', 0), name: 'prefill' };
   const steps = {
-    ...(g.kernel
+    ...(grain.kernel
       ? stepsOneByOne(run, promptLength, newTokens)
       : stepsTogether(run, sizes, promptLength, newTokens)),
     name: 'decode',

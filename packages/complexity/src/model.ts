@@ -61,7 +61,7 @@ export class Sizes {
 
 export interface Situation {
   phase: Phase;
-  g: Grain;
+  grain: Grain;
   sizes: Sizes;
   batch: Expression;
   /** Tokens of a sequence that are computed together: 1 for a step. */
@@ -74,17 +74,17 @@ export interface Situation {
 /** Collects the ops of a layer. */
 class Layer {
   readonly entries: Entry[] = [];
-  readonly s: Situation;
+  readonly situation: Situation;
   /** Tokens in all. */
   readonly rows: Expression;
 
-  constructor(s: Situation, rows = s.batch.times(s.seqLen)) {
-    this.s = s;
+  constructor(situation: Situation, rows = situation.batch.times(situation.seqLen)) {
+    this.situation = situation;
     this.rows = rows;
   }
 
   get training(): boolean {
-    return this.s.phase === 'train';
+    return this.situation.phase === 'train';
   }
 
   add(
@@ -112,18 +112,21 @@ class Layer {
 
   linear(name: string, n: Size, k: Size, bias = false, transposed = true, rows: Size = this.rows): void {
     const shape = { m: rows, n, k, bias, transposed };
-    const { g } = this.s;
-    this.add(name, matmul(g, shape), {
+    const { grain } = this.situation;
+    this.add(name, matmul(grain, shape), {
       tensors: [product(n, k), ...(bias ? [n] : [])],
-      backward: () => matmulBackward(g, shape),
+      backward: () => matmulBackward(grain, shape),
       outputs: product(rows, n),
     });
   }
 
   /** A function of `size` numbers. */
   pointwise(name: string, fn: PointwiseOp, size: Size): void {
-    const { g } = this.s;
-    this.add(name, activation(g, fn, size), { backward: () => activation(g, fn, size, true), outputs: size });
+    const { grain } = this.situation;
+    this.add(name, activation(grain, fn, size), {
+      backward: () => activation(grain, fn, size, true),
+      outputs: size,
+    });
   }
 
   /** Rows cut into parts of these widths together. */
@@ -140,19 +143,19 @@ class Layer {
 
   norm(name: string, type: ResolvedConfig['norm']['type'], rows: Size = this.rows): void {
     if (type === 'none') return;
-    const { g, dModel } = this.s;
+    const { grain, dModel } = this.situation;
     const shape = { rows, dim: dModel };
     const isRms = type === 'rms';
-    this.add(name, isRms ? rmsNorm(g, shape) : layerNorm(g, shape), {
+    this.add(name, isRms ? rmsNorm(grain, shape) : layerNorm(grain, shape), {
       tensors: isRms ? [dModel] : [dModel, dModel],
-      backward: () => (isRms ? rmsNormBackward(g, shape) : layerNormBackward(g, shape)),
+      backward: () => (isRms ? rmsNormBackward(grain, shape) : layerNormBackward(grain, shape)),
       outputs: product(rows, dModel),
     });
   }
 
   /** The causal convolution with SiLU, or SiLU alone. */
   convolve(channels: Expression, width: number, bias: boolean): void {
-    const { g, batch, seqLen, phase } = this.s;
+    const { grain, batch, seqLen, phase } = this.situation;
     const size = product(this.rows, channels);
     if (width === 0) {
       this.pointwise('silu', 'silu', size);
@@ -167,9 +170,9 @@ class Layer {
       silu: true,
       initialState: phase === 'prefill' && width > 1,
     };
-    this.add('conv1d', phase === 'decode' ? causalConv1dStep(g, shape) : causalConv1d(g, shape), {
+    this.add('conv1d', phase === 'decode' ? causalConv1dStep(grain, shape) : causalConv1d(grain, shape), {
       tensors: [product(channels, width), ...(bias ? [channels] : [])],
-      backward: () => causalConv1dBackward(g, shape),
+      backward: () => causalConv1dBackward(grain, shape),
       outputs: sum(size, phase === 'decode' ? 0 : product(batch, width - 1, channels)),
       state: product(batch, width - 1, channels),
     });
@@ -191,124 +194,128 @@ function addMixer(
   config: Exclude<ResolvedMixer, { type: 'none' }>,
   model: ResolvedConfig,
 ): number {
-  const { s, rows } = layer;
-  const { g, sizes, batch, seqLen, dModel, phase } = s;
+  const { situation, rows } = layer;
+  const { grain, sizes, batch, seqLen, dModel, phase } = situation;
   const initialState = phase === 'prefill';
   const step = phase === 'decode';
   switch (config.type) {
     case 'mamba': {
       const { dConv, bias, convBias, innerNorms } = config;
-      const N = sizes.size('dState', config.dState);
-      const E = sizes.size('dInner', config.dInner);
-      const R = sizes.size('dtRank', config.dtRank);
-      layer.linear('in_proj', product(2, E), dModel, bias);
-      layer.split('split', product(2, E));
-      layer.convolve(E, dConv, convBias);
-      layer.linear('x_proj', sum(R, product(2, N)), E);
-      layer.used('u', 2, product(rows, E));
-      layer.split('select', sum(R, product(2, N)));
+      const dState = sizes.size('dState', config.dState);
+      const dInner = sizes.size('dInner', config.dInner);
+      const dtRank = sizes.size('dtRank', config.dtRank);
+      layer.linear('in_proj', product(2, dInner), dModel, bias);
+      layer.split('split', product(2, dInner));
+      layer.convolve(dInner, dConv, convBias);
+      layer.linear('x_proj', sum(dtRank, product(2, dState)), dInner);
+      layer.used('u', 2, product(rows, dInner));
+      layer.split('select', sum(dtRank, product(2, dState)));
       if (innerNorms !== 'none') {
         for (const [name, dim] of [
-          ['dt', R],
-          ['B', N],
-          ['C', N],
+          ['dt', dtRank],
+          ['B', dState],
+          ['C', dState],
         ] as const) {
           const shape = { rows, dim };
-          layer.add(`${name}_norm`, rmsNorm(g, shape), {
+          layer.add(`${name}_norm`, rmsNorm(grain, shape), {
             tensors: innerNorms === 'weighted' ? [dim] : [],
-            backward: () => rmsNormBackward(g, shape),
+            backward: () => rmsNormBackward(grain, shape),
             outputs: product(rows, dim),
           });
         }
       }
-      layer.linear('dt_proj', E, R);
-      layer.decayRates(product(E, N));
-      const shape = { batch, seqLen, dInner: E, dState: N, initialState };
-      const state = product(batch, E, N);
-      layer.add('scan', step ? selectiveScanStep(g, shape) : selectiveScan(g, shape), {
-        tensors: [product(E, N), E, E], // A_log, D and the bias of dt_proj
-        backward: () => selectiveScanBackward(g, shape),
-        outputs: sum(product(rows, E), step ? 0 : state),
+      layer.linear('dt_proj', dInner, dtRank);
+      layer.decayRates(product(dInner, dState));
+      const shape = { batch, seqLen, dInner, dState, initialState };
+      const state = product(batch, dInner, dState);
+      layer.add('scan', step ? selectiveScanStep(grain, shape) : selectiveScan(grain, shape), {
+        tensors: [product(dInner, dState), dInner, dInner], // A_log, D and the bias of dt_proj
+        backward: () => selectiveScanBackward(grain, shape),
+        outputs: sum(product(rows, dInner), step ? 0 : state),
         state,
       });
-      layer.linear('out_proj', dModel, E, bias);
+      layer.linear('out_proj', dModel, dInner, bias);
       return 1;
     }
     case 'mamba2': {
-      const { dConv, dInner, headDim, nGroups, bias, convBias } = config;
-      const N = sizes.size('dState', config.dState);
-      const E = sizes.size('dInner', dInner);
-      const P = sizes.size('headDim', headDim);
-      const H = sizes.size('nHeads', dInner / headDim);
-      const G = sizes.size('nGroups', nGroups);
-      const mixed = sum(E, product(2, G, N));
-      layer.linear('in_proj', sum(E, mixed, H), dModel, bias);
-      layer.split('split', sum(E, mixed, H));
+      const { dConv, bias, convBias } = config;
+      const dState = sizes.size('dState', config.dState);
+      const dInner = sizes.size('dInner', config.dInner);
+      const headDim = sizes.size('headDim', config.headDim);
+      const nHeads = sizes.size('nHeads', config.dInner / config.headDim);
+      const nGroups = sizes.size('nGroups', config.nGroups);
+      const mixed = sum(dInner, product(2, nGroups, dState));
+      layer.linear('in_proj', sum(dInner, mixed, nHeads), dModel, bias);
+      layer.split('split', sum(dInner, mixed, nHeads));
       layer.convolve(mixed, dConv, convBias);
       layer.split('select', mixed);
-      layer.decayRates(H);
+      layer.decayRates(nHeads);
       const chunkSize =
         config.chunkSize === undefined ? undefined : sizes.size('chunkSize', config.chunkSize);
-      const shape = { batch, seqLen, nHeads: H, headDim: P, nGroups: G, dState: N, chunkSize, initialState };
-      const state = product(batch, E, N);
-      layer.add('ssd', step ? ssdStep(g, shape) : ssd(g, shape), {
-        tensors: [H, H, H], // A_log, D and dt_bias
-        backward: () => ssdBackward(g, shape),
-        outputs: sum(product(rows, E), step ? 0 : state),
+      const shape = { batch, seqLen, nHeads, headDim, nGroups, dState, chunkSize, initialState };
+      const state = product(batch, dInner, dState);
+      layer.add('ssd', step ? ssdStep(grain, shape) : ssd(grain, shape), {
+        tensors: [nHeads, nHeads, nHeads], // A_log, D and dt_bias
+        backward: () => ssdBackward(grain, shape),
+        outputs: sum(product(rows, dInner), step ? 0 : state),
         state,
       });
       const norm = {
         rows,
-        groups: G,
-        dim: nGroups === 1 ? E : sizes.size('groupWidth', dInner / nGroups),
+        groups: nGroups,
+        dim: config.nGroups === 1 ? dInner : sizes.size('groupWidth', config.dInner / config.nGroups),
         normBeforeGate: config.normBeforeGate,
       };
-      layer.add('norm', gatedRmsNorm(g, norm), {
-        tensors: [E],
-        backward: () => gatedRmsNormBackward(g, norm),
-        outputs: product(rows, E),
+      layer.add('norm', gatedRmsNorm(grain, norm), {
+        tensors: [dInner],
+        backward: () => gatedRmsNormBackward(grain, norm),
+        outputs: product(rows, dInner),
       });
-      layer.linear('out_proj', dModel, E, bias);
+      layer.linear('out_proj', dModel, dInner, bias);
       return 1;
     }
     case 'linear-attention': {
       const { featureMap, normalize, forget } = config;
-      const { H, P, V, width, valueWidth } = heads(layer, config);
+      const { nHeads, headDim, valueDim, width, valueWidth } = heads(layer, config);
       layer.linear('q_proj', width, dModel);
       layer.linear('k_proj', width, dModel);
       layer.linear('v_proj', valueWidth, dModel);
-      const gates = forget === 'token' ? H : width;
+      const gates = forget === 'token' ? nHeads : width;
       const gated = forget === 'token' || forget === 'channel';
       if (gated) {
         layer.linear('g_proj', gates, dModel, true);
         layer.pointwise('forget', 'logSigmoid', product(rows, gates));
       }
-      const widths = { headDim: P, valueDim: V };
-      const shape = { batch, seqLen, nHeads: H, ...widths, featureMap, normalize, forget, initialState };
-      const state = product(batch, H, sum(product(P, V), normalize ? P : 0));
-      layer.add('linear_attention', step ? linearAttentionStep(g, shape) : linearAttention(g, shape), {
-        tensors: forget === 'retention' ? [H] : [],
-        backward: () => linearAttentionBackward(g, shape),
-        outputs: sum(product(rows, valueWidth), step ? 0 : state),
-        state,
-      });
+      const widths = { headDim, valueDim };
+      const shape = { batch, seqLen, nHeads, ...widths, featureMap, normalize, forget, initialState };
+      const state = product(batch, nHeads, sum(product(headDim, valueDim), normalize ? headDim : 0));
+      layer.add(
+        'linear_attention',
+        step ? linearAttentionStep(grain, shape) : linearAttention(grain, shape),
+        {
+          tensors: forget === 'retention' ? [nHeads] : [],
+          backward: () => linearAttentionBackward(grain, shape),
+          outputs: sum(product(rows, valueWidth), step ? 0 : state),
+          state,
+        },
+      );
       layer.linear('o_proj', dModel, valueWidth);
       return gated ? 4 : 3;
     }
     case 'delta-rule': {
       const { gated } = config;
-      const { H, P, width } = heads(layer, { ...config, valueDim: config.headDim });
-      layer.linear('b_proj', H, dModel);
-      layer.pointwise('beta', 'sigmoid', product(rows, H));
+      const { nHeads, headDim, width } = heads(layer, { ...config, valueDim: config.headDim });
+      layer.linear('b_proj', nHeads, dModel);
+      layer.pointwise('beta', 'sigmoid', product(rows, nHeads));
       for (const name of ['q_proj', 'k_proj', 'v_proj']) layer.linear(name, width, dModel);
       if (gated) {
-        layer.linear('g_proj', H, dModel, true);
-        layer.pointwise('forget', 'logSigmoid', product(rows, H));
+        layer.linear('g_proj', nHeads, dModel, true);
+        layer.pointwise('forget', 'logSigmoid', product(rows, nHeads));
       }
-      const shape = { batch, seqLen, nHeads: H, headDim: P, gated, initialState };
-      const state = product(batch, H, P, P);
-      layer.add('delta_rule', step ? deltaRuleStep(g, shape) : deltaRule(g, shape), {
-        backward: () => deltaRuleBackward(g, shape),
+      const shape = { batch, seqLen, nHeads, headDim, gated, initialState };
+      const state = product(batch, nHeads, headDim, headDim);
+      layer.add('delta_rule', step ? deltaRuleStep(grain, shape) : deltaRule(grain, shape), {
+        backward: () => deltaRuleBackward(grain, shape),
         outputs: sum(product(rows, width), step ? 0 : state),
         state,
       });
@@ -321,54 +328,59 @@ function addMixer(
 }
 
 function heads(layer: Layer, config: { nHeads: number; headDim: number; valueDim: number }) {
-  const { sizes } = layer.s;
-  const H = sizes.size('nHeads', config.nHeads);
-  const P = sizes.size('headDim', config.headDim);
-  const V = config.valueDim === config.headDim ? P : sizes.size('valueDim', config.valueDim);
-  return { H, P, V, width: H.times(P), valueWidth: H.times(V) };
+  const { sizes } = layer.situation;
+  const nHeads = sizes.size('nHeads', config.nHeads);
+  const headDim = sizes.size('headDim', config.headDim);
+  const valueDim = config.valueDim === config.headDim ? headDim : sizes.size('valueDim', config.valueDim);
+  return { nHeads, headDim, valueDim, width: nHeads.times(headDim), valueWidth: nHeads.times(valueDim) };
 }
 
 function addAttention(layer: Layer, config: ResolvedSoftmaxAttention, model: ResolvedConfig): number {
-  const { s, rows } = layer;
-  const { g, sizes, batch, seqLen, position, dModel, phase } = s;
+  const { situation, rows } = layer;
+  const { grain, sizes, batch, seqLen, position, dModel, phase } = situation;
   const { bias, qkvBias } = config;
   const fused = isFused(model);
-  const { H, P, V, width, valueWidth } = heads(layer, config);
-  const K = config.nKvHeads === config.nHeads ? H : sizes.size('nKvHeads', config.nKvHeads);
-  const kvWidth = K.times(sum(P, V));
+  const { nHeads, headDim, valueDim, width, valueWidth } = heads(layer, config);
+  const nKvHeads = config.nKvHeads === config.nHeads ? nHeads : sizes.size('nKvHeads', config.nKvHeads);
+  const kvWidth = nKvHeads.times(sum(headDim, valueDim));
   if (fused) {
     layer.linear('c_attn', sum(width, kvWidth), dModel, qkvBias, false);
     layer.split('split', sum(width, kvWidth));
   } else {
     layer.linear('q_proj', width, dModel, qkvBias);
-    layer.linear('k_proj', K.times(P), dModel, qkvBias);
-    layer.linear('v_proj', K.times(V), dModel, qkvBias);
+    layer.linear('k_proj', nKvHeads.times(headDim), dModel, qkvBias);
+    layer.linear('v_proj', nKvHeads.times(valueDim), dModel, qkvBias);
   }
   if (model.position.type === 'rope') {
     const { rotaryDim, convention } = model.position;
-    for (const [name, nHeads] of [
-      ['rope.q', H],
-      ['rope.k', K],
+    for (const [name, count] of [
+      ['rope.q', nHeads],
+      ['rope.k', nKvHeads],
     ] as const) {
       const shape = {
         batch,
         seqLen,
-        nHeads,
-        headDim: P,
+        nHeads: count,
+        headDim,
         rotaryDim:
-          rotaryDim === undefined || rotaryDim === config.headDim ? P : sizes.size('rotaryDim', rotaryDim),
+          rotaryDim === undefined || rotaryDim === config.headDim
+            ? headDim
+            : sizes.size('rotaryDim', rotaryDim),
         interleaved: convention === 'interleaved',
       };
-      layer.add(name, rope(g, shape), { backward: () => rope(g, shape), outputs: product(rows, nHeads, P) });
+      layer.add(name, rope(grain, shape), {
+        backward: () => rope(grain, shape),
+        outputs: product(rows, count, headDim),
+      });
     }
   }
   const shape = {
     batch,
     seqLen,
-    nHeads: H,
-    nKvHeads: K,
-    headDim: P,
-    valueDim: V,
+    nHeads,
+    nKvHeads,
+    headDim,
+    valueDim,
     window: config.window === undefined ? undefined : sizes.size('window', config.window),
     sparse: config.sparse,
     stride: config.sparse === undefined ? undefined : sizes.size('stride', config.sparse.stride),
@@ -381,10 +393,10 @@ function addAttention(layer: Layer, config: ResolvedSoftmaxAttention, model: Res
   const step = phase === 'decode';
   layer.add(
     'softmax_attention',
-    step ? softmaxAttentionStep(g, shape, position) : softmaxAttention(g, shape, phase === 'prefill'),
+    step ? softmaxAttentionStep(grain, shape, position) : softmaxAttention(grain, shape, phase === 'prefill'),
     {
-      backward: () => softmaxAttentionBackward(g, shape),
-      outputs: sum(product(rows, valueWidth), step ? 0 : product(batch, H, seqLen)),
+      backward: () => softmaxAttentionBackward(grain, shape),
+      outputs: sum(product(rows, valueWidth), step ? 0 : product(batch, nHeads, seqLen)),
       state: product(batch, held, kvWidth),
     },
   );
@@ -406,8 +418,8 @@ function ofExperts(entry: Entry, count: Expression, rows: Expression): void {
 }
 
 function addMlp(layer: Layer, config: Exclude<ResolvedMlp, { type: 'none' }>, model: ResolvedConfig): number {
-  const { s } = layer;
-  const { sizes, dModel } = s;
+  const { situation } = layer;
+  const { sizes, dModel } = situation;
   const { experts, active, bias } = config;
   const fused = isFused(model);
   const rows = experts === 1 ? layer.rows : layer.rows.times(sizes.size('activeExperts', active));
@@ -420,34 +432,34 @@ function addMlp(layer: Layer, config: Exclude<ResolvedMlp, { type: 'none' }>, mo
     layer.linear(name, n, k, bias, transposed, rows);
     if (experts > 1) ofExperts(layer.entries[layer.entries.length - 1], count, rows);
   };
-  const H = sizes.size('dHidden', config.dHidden);
+  const dHidden = sizes.size('dHidden', config.dHidden);
   if (config.type === 'swiglu') {
-    linear('gate_proj', H, dModel, bias, true);
-    layer.pointwise('silu', 'silu', product(rows, H));
-    linear('up_proj', H, dModel, bias, true);
-    layer.pointwise('gate', 'multiply', product(rows, H));
-    linear('down_proj', dModel, H, bias, true);
+    linear('gate_proj', dHidden, dModel, bias, true);
+    layer.pointwise('silu', 'silu', product(rows, dHidden));
+    linear('up_proj', dHidden, dModel, bias, true);
+    layer.pointwise('gate', 'multiply', product(rows, dHidden));
+    linear('down_proj', dModel, dHidden, bias, true);
     return 2;
   }
-  linear(fused ? 'c_fc' : 'fc1', H, dModel, bias, !fused);
-  if (config.type === 'relu') layer.pointwise('relu', 'relu', product(rows, H));
-  else layer.pointwise('gelu', config.approximate === 'tanh' ? 'geluTanh' : 'gelu', product(rows, H));
-  linear(fused ? 'c_proj' : 'fc2', dModel, H, bias, !fused);
+  linear(fused ? 'c_fc' : 'fc1', dHidden, dModel, bias, !fused);
+  if (config.type === 'relu') layer.pointwise('relu', 'relu', product(rows, dHidden));
+  else layer.pointwise('gelu', config.approximate === 'tanh' ? 'geluTanh' : 'gelu', product(rows, dHidden));
+  linear(fused ? 'c_proj' : 'fc2', dModel, dHidden, bias, !fused);
   return 1;
 }
 
 /** A residual block: a norm, a mixer, an addition, and the same with an MLP; one of them may be absent. */
 export function block(
-  s: Situation,
+  situation: Situation,
   mixer: ResolvedMixer,
   mlp: ResolvedMlp,
   model: ResolvedConfig,
 ): { mixer: Entry[]; mlp: Entry[] } {
   const branch = (add: (layer: Layer) => number): Entry[] => {
-    const layer = new Layer(s);
+    const layer = new Layer(situation);
     layer.norm('norm', model.norm.type);
     const uses = add(layer);
-    const size = product(layer.rows, s.dModel);
+    const size = product(layer.rows, situation.dModel);
     layer.used('x', uses + 1, size); // in the branch, and beside it
     layer.pointwise('residual', 'add', size);
     return layer.entries;
@@ -459,14 +471,14 @@ export function block(
 }
 
 /** What comes before the blocks. */
-export function embed(s: Situation, model: ResolvedConfig): Entry[] {
-  const layer = new Layer(s);
-  const { g, dModel, sizes } = s;
+export function embed(situation: Situation, model: ResolvedConfig): Entry[] {
+  const layer = new Layer(situation);
+  const { grain, dModel, sizes } = situation;
   const size = product(layer.rows, dModel);
   const table = (name: string, rows: Expression) =>
     layer.add(name, embedding(layer.rows, dModel), {
       tensors: [product(rows, dModel)],
-      backward: () => embeddingBackward(g, layer.rows, rows, dModel),
+      backward: () => embeddingBackward(grain, layer.rows, rows, dModel),
       outputs: size,
     });
   table('embedding', sizes.size('vocabSize', model.vocabSize));
@@ -478,20 +490,20 @@ export function embed(s: Situation, model: ResolvedConfig): Entry[] {
 }
 
 /** And after them. @param last of the last position alone */
-export function head(s: Situation, model: ResolvedConfig, last: boolean): Entry[] {
-  const rows = last ? s.batch : s.batch.times(s.seqLen);
-  const layer = new Layer(s, rows);
-  const { dModel, sizes } = s;
-  const V = sizes.size('vocabSize', model.vocabSize);
-  if (last && s.phase !== 'decode')
+export function head(situation: Situation, model: ResolvedConfig, last: boolean): Entry[] {
+  const rows = last ? situation.batch : situation.batch.times(situation.seqLen);
+  const layer = new Layer(situation, rows);
+  const { dModel, sizes } = situation;
+  const vocabSize = sizes.size('vocabSize', model.vocabSize);
+  if (last && situation.phase !== 'decode')
     layer.add('last', copy(product(rows, dModel)), { outputs: product(rows, dModel) });
   layer.norm('norm', model.norm.type);
-  layer.linear('lm_head', V, dModel);
+  layer.linear('lm_head', vocabSize, dModel);
   const entry = layer.entries[layer.entries.length - 1];
   if (model.tieEmbeddings) {
     entry.params = Expression.of(0);
     entry.tensors = [];
-    layer.used('tied', 2, product(V, dModel));
+    layer.used('tied', 2, product(vocabSize, dModel));
   }
   return layer.entries;
 }
