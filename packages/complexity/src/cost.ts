@@ -1,20 +1,30 @@
 import { type ModelConfig, resolveConfig, type ResolvedConfig } from '@freelunch/config';
 import { checkOptions } from '@freelunch/errors';
 import { fail, oneOf, whole } from './check.js';
+import {
+  type Context,
+  type Cost,
+  type Draft,
+  type Figure,
+  figures,
+  type Figures,
+  flows,
+  leaf,
+  mapDraft,
+  once,
+  opDraft,
+  together,
+  valued,
+  zero,
+} from './draft.js';
 import { adamW } from './ops/adamw.js';
 import { crossEntropy, crossEntropyBackward } from './ops/loss.js';
-import { Expression, maximum, product, type Size, sum, type Values } from './expression.js';
+import { Expression, maximum, product, type Size, sum } from './expression.js';
 import { block, embed, type Entry, head, type Phase, type Situation, Sizes } from './model.js';
-import {
-  addElements,
-  type Elements,
-  type ElementKind,
-  elementKinds,
-  type Grain,
-  grains,
-  type Op,
-} from './ops/op.js';
+import { type ElementKind, grains } from './ops/op.js';
 
+export { figures };
+export type { Cost, Figure };
 export type Mode = Phase | 'generate';
 
 /** Bits of an element. */
@@ -52,48 +62,6 @@ export interface CostOptions {
   allLogits?: boolean;
 }
 
-export const figures = [
-  'params',
-  'macs',
-  'flops',
-  'transcendentals',
-  'bytesRead',
-  'bytesWritten',
-  'stateBytes',
-  'activationBytes',
-  'weightBytes',
-  'gradientBytes',
-  'optimizerBytes',
-] as const;
-export type Figure = (typeof figures)[number];
-type Figures<T> = Record<Figure, T>;
-
-/** Figures that add up over time; the others are sizes of what is there at the end. */
-const flows: ReadonlySet<Figure> = new Set([
-  'macs',
-  'flops',
-  'transcendentals',
-  'bytesRead',
-  'bytesWritten',
-] as const);
-
-/** What a part of a model costs, and its parts. A formula at {@link Cost.values} is the number beside it. */
-export interface Cost extends Figures<number> {
-  name: string;
-  formulas: Figures<Expression>;
-  values: Values;
-  children: Cost[];
-}
-
-interface Context {
-  grain: Grain;
-  bytes: Record<ElementKind, number>;
-  recompute: boolean;
-  optimizer: boolean;
-  training: boolean;
-  sizes: Sizes;
-}
-
 /** The longest sequence, or largest batch, that formulas are evaluated at. */
 const LONGEST = 2 ** 40;
 /** And where what kernels execute is counted step by step. */
@@ -103,69 +71,6 @@ const dtypes = Object.keys(dtypeBits) as DType[];
 
 /** The names of {@link CostOptions}. */
 export const costOptions: readonly (keyof CostOptions)[] = ['mode', 'batch', 'promptLength', 'newTokens', 'dtype', 'kind', 'recompute', 'optimizer', 'allLogits']; // prettier-ignore
-
-const zero = Expression.of(0);
-const noFigures = (): Figures<Expression> =>
-  Object.fromEntries(figures.map((figure) => [figure, zero])) as Figures<Expression>;
-
-type Draft = { name: string; formulas: Figures<Expression>; children: Draft[] };
-
-const bytesOf = (elements: Elements, bytes: Context['bytes']): Expression =>
-  sum(...elementKinds.map((kind) => product(elements[kind] ?? 0, bytes[kind])));
-
-function leaf(
-  context: Context,
-  name: string,
-  ops: readonly Op[],
-  sizes: Partial<Figures<Expression>> = {},
-): Draft {
-  const read = ops.reduce<Elements>((total, { read: part }) => addElements(total, part), {});
-  const written = ops.reduce<Elements>((total, { written: part }) => addElements(total, part), {});
-  return {
-    name,
-    children: [],
-    formulas: {
-      ...noFigures(),
-      macs: sum(...ops.map(({ macs }) => macs)),
-      flops: sum(...ops.map(({ flops }) => flops)),
-      transcendentals: sum(...ops.map(({ transcendentals }) => transcendentals)),
-      bytesRead: bytesOf(read, context.bytes),
-      bytesWritten: bytesOf(written, context.bytes),
-      ...sizes,
-    },
-  };
-}
-
-/** One op: forward, backward and, where its block is recomputed, forward again. */
-function opDraft(context: Context, entry: Entry, again: boolean): Draft {
-  const { name, params, forward, backward, outputs, state } = entry;
-  return leaf(context, name, [forward, ...(again ? [forward] : []), ...backward], {
-    params,
-    stateBytes: product(context.training ? 0 : state, context.bytes.state), // training keeps activations instead
-    activationBytes: product(outputs, context.bytes.activations),
-    weightBytes: product(params, context.bytes.weights),
-    gradientBytes: product(context.training ? params : 0, context.bytes.gradients),
-    optimizerBytes: product(
-      context.training && context.optimizer ? product(2, params) : 0,
-      context.bytes.moments,
-    ),
-  });
-}
-
-/** @param times for equal children: how often each counts */
-function together(
-  name: string,
-  children: Draft[],
-  parts: readonly { draft: Draft; times: Expression }[],
-): Draft {
-  const formulas = noFigures();
-  for (const figure of figures) {
-    formulas[figure] = sum(...parts.map(({ draft, times }) => draft.formulas[figure].times(times)));
-  }
-  return { name, children, formulas };
-}
-
-const once = (drafts: readonly Draft[]) => drafts.map((draft) => ({ draft, times: Expression.of(1) }));
 
 const camel = (type: string) => type.replace(/(^|-)(\w)/g, (_, __, letter: string) => letter.toUpperCase());
 
@@ -255,30 +160,6 @@ function parameterTensors(situation: Situation, model: ResolvedConfig): readonly
   return [...embed(situation, model), ...layers, ...head(situation, model, false)].flatMap(
     ({ tensors }) => tensors,
   );
-}
-
-function valued(draft: Draft, values: Values): Cost {
-  const numbers = Object.fromEntries(
-    figures.map((figure) => [figure, draft.formulas[figure].evaluate(values)]),
-  ) as Figures<number>;
-  return {
-    name: draft.name,
-    ...numbers,
-    formulas: draft.formulas,
-    values,
-    children: draft.children.map((child) => valued(child, values)),
-  };
-}
-
-/** The same tree with other formulas. */
-function mapDraft(draft: Draft, change: (formula: Expression, figure: Figure) => Expression): Draft {
-  return {
-    name: draft.name,
-    formulas: Object.fromEntries(
-      figures.map((figure) => [figure, change(draft.formulas[figure], figure)]),
-    ) as Figures<Expression>,
-    children: draft.children.map((child) => mapDraft(child, change)),
-  };
 }
 
 /**

@@ -8,20 +8,21 @@ const resolve = (config: object) => () => resolveConfig(config as ModelConfig, '
 
 describe('resolveConfig', () => {
   it('fills in every default', () => {
+    const mamba = {
+      type: 'mamba',
+      dState: 16,
+      dConv: 4,
+      dInner: 64,
+      dtRank: 2,
+      bias: false,
+      convBias: true,
+      innerNorms: 'none',
+      innerNormEps: 1e-5,
+    };
     expect(resolveConfig({ ...sizes, mixer: { type: 'mamba' } })).toEqual({
       ...sizes,
-      mixers: Array(2).fill({
-        type: 'mamba',
-        dState: 16,
-        dConv: 4,
-        dInner: 64,
-        dtRank: 2,
-        bias: false,
-        convBias: true,
-        innerNorms: 'none',
-        innerNormEps: 1e-5,
-      }),
-      mlps: Array(2).fill({ type: 'none' }),
+      mixers: [mamba, mamba],
+      mlps: [{ type: 'none' }, { type: 'none' }],
       norm: { type: 'rms', eps: 1e-5 },
       position: { type: 'none' },
       tieEmbeddings: true,
