@@ -61,7 +61,7 @@ export function kernelTests(sandbox) {
     .sort();
 }
 
-/** The doors of a file: the names of those that index.ts exports and that import it, at whatever remove. */
+/** The doors of a file: those files that index.ts exports and that import it, at whatever remove; without `.ts`. */
 export function doorsOf(file, sources) {
   const imports = new Map(
     Object.entries(sources).map(([path, text]) => [
@@ -76,7 +76,7 @@ export function doorsOf(file, sources) {
     return (imports.get(path) ?? []).some((next) => reaches(next, seen));
   };
   const doors = imports.get('index.ts');
-  return doors.filter((door) => file === 'index.ts' || reaches(door)).map((door) => basename(door, '.ts'));
+  return doors.filter((door) => file === 'index.ts' || reaches(door)).map((door) => door.replace(/\.ts$/, ''));
 }
 
 /** The families that have cases: names of files in tests/cases. */
