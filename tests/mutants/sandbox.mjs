@@ -76,7 +76,9 @@ export function doorsOf(file, sources) {
     return (imports.get(path) ?? []).some((next) => reaches(next, seen));
   };
   const doors = imports.get('index.ts');
-  return doors.filter((door) => file === 'index.ts' || reaches(door)).map((door) => door.replace(/\.ts$/, ''));
+  return doors
+    .filter((door) => file === 'index.ts' || reaches(door))
+    .map((door) => door.replace(/\.ts$/, ''));
 }
 
 /** The families that have cases: names of files in tests/cases. */
