@@ -22,7 +22,6 @@ import { random } from '@freelunch/random';
 import { describe, expect, it } from 'vitest';
 import { dpModel, dpModelPlan } from './model.js';
 import type { DpModelOptions } from './plan.js';
-import { maximum } from '../program/integers.js';
 
 const k: Kernels = await loadKernels({ variant: 'simd' });
 const mixers = ['softmax-attention', 'linear-attention', 'mamba'] as const;
@@ -213,12 +212,12 @@ it('takes a transition where a table would be too large', async () => {
   });
   expect(() => dpModelPlan(largest, { mixer: 'mamba', size: 8 })).toThrow(/combinations.*give a transition$/);
   const transition = {
-    args: (_: unknown, i: number) => [
+    args: (_, i) => [
       i === 0 ? { number: 0 } : { state: i - 1 },
       { input: i },
       i === 0 ? { number: 0 } : { input: i - 1 },
     ],
-    step: (p, [before, own, other]) => maximum(p, before, maximum(p, own, other.minus(3))),
+    step: (on, [before, own, other]) => on.maximum([before, own, other.minus(3)]),
   } satisfies DpModelOptions<{ numbers: number[] }, number>['transition'];
   expect(await wrongChains(largest, { mixer: 'mamba', size: 8, transition }, 20)).toBe(0);
 });
