@@ -160,13 +160,15 @@ export function ssdBackward(g: Grain, sizes: SsdSizes): Op {
     const chunk = minimum(wanted, seqLen);
     const pairs = product(batch, seqLen, sum(chunk, 1), 1 / 2);
     const heads = product(batch, seqLen, nHeads);
+    const acrossChunks = product(batch, sum(seqLen, product(-1, chunk)), nHeads);
     return op({
       macs: sum(
         product(3, pairs, nGroups, dState), // C.B, and its way back to both
         product(2, pairs, nHeads, headDim), // g.X, and S^T g
         product(pairs, nHeads), // summed over heads
-        // the states again, and five ways by which gradients go through them
-        product(5, heads, headDim, dState),
+        // the states again, and four ways by which gradients go through them: none crosses the outer end of the last
+        // chunk, and none that of the first without an initial state
+        product(5, acrossChunks, headDim, dState),
         product(5, heads, headDim),
         product(heads, dState),
       ),
