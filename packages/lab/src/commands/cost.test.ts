@@ -12,7 +12,7 @@ writeFileSync(join(folder, 'list.json'), '[]');
 writeFileSync(join(folder, 'own.json'), '{"vocabSize":64,"dModel":8,"nLayers":1,"mixer":{"type":"mamba"}}');
 writeFileSync(
   join(folder, 'config.json'),
-  '{"model_type":"mamba","vocab_size":50280,"hidden_size":768,"num_hidden_layers":24,"time_step_limit":[0.0, Infinity]}',
+  '{"model_type":"mamba","vocab_size":50280,"hidden_size":768,"num_hidden_layers":24,"time_step_max":Infinity}',
 );
 
 describe('bad input', () => {
