@@ -98,6 +98,11 @@ export const timeStepLimit: Field<readonly [number, number] | undefined> = (valu
   return least === 0 && most === Infinity ? undefined : [least, most];
 };
 
+/** The same where a model has no such bounds: only those that bound nothing. */
+export const noTimeStepLimit: Field<void> = (value, place) => {
+  if (timeStepLimit(value, place) !== undefined) place.unsupported('[0, Infinity]');
+};
+
 /** The type of each layer, one of these. */
 export const layerTypes =
   <const T extends string>(...types: readonly T[]): Field<readonly T[] | undefined> =>

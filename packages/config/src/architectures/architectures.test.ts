@@ -159,6 +159,10 @@ describe('a field', () => {
     [{ ...llama, partial_rotary_factor: 0.5 }, /partial_rotary_factor must be 1/],
     [{ ...llama, hidden_act: 'gelu' }, /hidden_act must be 'silu' or 'swish'/],
     [{ model_type: 'mamba', d_inner: 5 }, /d_inner must be 1536, as other fields say, got 5/],
+    [
+      { model_type: 'mamba', time_step_limit: [0, 1] },
+      /time_step_limit must be \[0, Infinity\] to be supported, got \[0,1\]/,
+    ],
     [{ model_type: 'mamba', n_layer: 5 }, /n_layer must be 32/],
     [{ model_type: 'mamba2', rms_norm: false }, /rms_norm must be true/],
     [{ model_type: 'gpt2', add_cross_attention: true }, /add_cross_attention must be false/],
@@ -206,6 +210,11 @@ describe('a field', () => {
     expect(fromHuggingFace(json).mixer).toMatchObject({ dtLimit: [0.25, most] });
     const parsed: unknown = parseJson(json, 'config.json');
     expect(readConfig(parsed, 'config.json').config.mixer).toMatchObject({ dtLimit: [0.25, most] });
+  });
+
+  it('of Mamba-2 may stand in a file of Mamba where it says nothing', () => {
+    const mamba = { model_type: 'mamba', hidden_size: 768 };
+    expect(fromHuggingFace({ ...mamba, time_step_limit: [0, Infinity] })).toEqual(fromHuggingFace(mamba));
   });
 
   it.each(['NaN', '-Infinity', 'Infinity'])(

@@ -1,4 +1,15 @@
-import { empty, type Field, flag, harmless, number, only, type Place, rank, whole } from '../fields.js';
+import {
+  empty,
+  type Field,
+  flag,
+  harmless,
+  noTimeStepLimit,
+  number,
+  only,
+  type Place,
+  rank,
+  whole,
+} from '../fields.js';
 import type { MambaConfig, ModelConfig, ResolvedConfig } from '../types.js';
 import { architecture, type Uniform, fileOf, type Writer } from './architecture.js';
 
@@ -20,6 +31,7 @@ export const mambaFields = {
   expand: number(2),
   intermediate_size: whole(), // expand hidden_size if absent; wins over it if not
   time_step_rank: rank,
+  time_step_limit: noTimeStepLimit, // of Mamba-2
   use_bias: flag(false),
   use_conv_bias: flag(true),
   hidden_act: only('silu', 'swish'),
