@@ -156,10 +156,12 @@ async function startWorker(sandbox) {
   child.on('exit', (code, signal) => {
     worker.alive = false;
     workers.delete(child);
+    // A mutant can trap or run for ever; a worker that ends by itself says nothing about it.
+    if (code !== null) fail(`a worker ended with code ${code}: ${errors}`);
     answer?.(
       signal === 'SIGALRM'
         ? { result: 'timed out' }
-        : { result: 'noticed', by: `the process ended with ${signal ?? `code ${code}`}` },
+        : { result: 'noticed', by: `the process ended with ${signal}` },
     );
   });
   const ask = (message) =>
