@@ -1,6 +1,6 @@
 /** Arguments of any kind: a call of a kernel computes, or is refused before anything reaches WASM. */
 import { FreelunchError } from '@freelunch/errors';
-import { type Kernels, loadKernels, type Tensor } from '@freelunch/kernels';
+import { type Kernels, loadKernels, Tensor as TensorClass, type Tensor } from '@freelunch/kernels';
 import { random, type Random } from '@freelunch/random';
 import { describe, expect, it } from 'vitest';
 import { argsOf, isTensor, type Case, type HostTensor } from '../cases/case.ts';
@@ -96,8 +96,8 @@ function hostileArgs(rng: Random, { c, size, op }: (typeof calls)[number]): unkn
       }
       case 2: {
         const tensor = args[name];
-        if (typeof tensor === 'object' && tensor !== null && 'shape' in tensor) {
-          const { shape } = tensor as Tensor;
+        if (tensor instanceof TensorClass) {
+          const { shape } = tensor;
           if (Array.isArray(shape)) {
             const value = k.zeros(shape.map((extent) => Math.max(1, extent + rng.integer(3) - 1)));
             Object.defineProperty(args, name, {

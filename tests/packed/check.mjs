@@ -127,8 +127,8 @@ await check('the installed packages run in Node', () => {
 await check('the freelunch command runs from its tarball', () => {
   writeFileSync(join(folder, 'text.txt'), 'What is kept, and what is lost? '.repeat(4));
   const args = ['copy', 'text.txt', '--lengths', '32', '--states', '16,32', '--json'];
-  const { results } = JSON.parse(run(join(folder, 'node_modules/.bin/freelunch'), args));
-  if (!(results?.length > 0)) throw new Error('no results');
+  const { rows } = JSON.parse(run(join(folder, 'node_modules/.bin/freelunch'), args));
+  if (!(rows?.length > 0)) throw new Error('no rows');
   const freelunch = (...words) => run(join(folder, 'node_modules/.bin/freelunch'), words);
   freelunch('tasks', 'export', 'mqar', '--count', '10', '--out', 'mqar.safetensors');
   if (!freelunch('tasks', 'verify', 'mqar.safetensors').includes('the same'))
