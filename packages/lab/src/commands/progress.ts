@@ -1,6 +1,14 @@
 /** A progress bar on a terminal's one line. Where the stream is no terminal, it writes nothing. */
+import type { EventEmitter } from 'node:events';
 import { printable } from '@freelunch/errors';
-import type { Output } from './terminal.js';
+
+/** What a command needs of the standard output and the standard error. */
+export interface Output extends EventEmitter {
+  isTTY?: boolean;
+  columns?: number;
+  hasColors?(): boolean;
+  write(data: string | Uint8Array): boolean;
+}
 
 export interface ProgressBar {
   show(progress: { done: number; label: string }): void;

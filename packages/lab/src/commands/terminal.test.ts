@@ -1,6 +1,7 @@
 import { EventEmitter } from 'node:events';
 import { expect, it } from 'vitest';
-import { oneLine, type Output, terminalOf } from './terminal.js';
+import type { Output } from './progress.js';
+import { oneLine, terminalOf } from './terminal.js';
 
 function terminal({ columns = 0, isTTY = false, colours = false, env = {} as Record<string, string> } = {}) {
   const written: string[] = [];

@@ -1,16 +1,8 @@
 /** Where a command writes to, and how wide and colourful that is: one rule for all commands. */
-import { type EventEmitter, once } from 'node:events';
+import { once } from 'node:events';
 import { printable } from '@freelunch/errors';
 import { fitted } from '../report/help.js';
-import { type ProgressBar, progressBar } from './progress.js';
-
-/** What a command needs of the standard output and the standard error. */
-export interface Output extends EventEmitter {
-  isTTY?: boolean;
-  columns?: number;
-  hasColors?(): boolean;
-  write(data: string | Uint8Array): boolean;
-}
+import { type Output, type ProgressBar, progressBar } from './progress.js';
 
 export interface Terminal {
   /** Aborted by Ctrl-C, and when the process is asked to end. */

@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll } from 'vitest';
 import { main } from '../../dist/commands/main.js';
-import { type Output, terminalOf } from '../../dist/commands/terminal.js';
+import type { Output } from '../../dist/commands/progress.js';
+import { terminalOf } from '../../dist/commands/terminal.js';
 
 /** Of the process that a user starts. */
 export const cli = fileURLToPath(new URL('../../dist/cli.js', import.meta.url));

@@ -10,10 +10,9 @@
  */
 import type { Random } from '@freelunch/random';
 import type { Size } from '../options.js';
-import type { Transition } from './transition.js';
+import type { Token, Transition } from './transition.js';
 
-/** A token as a definition names it: its text, or a number for the token that reads like it. */
-export type Token = string | number;
+export type { Token } from './transition.js';
 
 export interface DpDefinition<Problem, Value = number, State extends Token = number> {
   name: string;

@@ -2,7 +2,9 @@
  * A step as arithmetic on whole numbers that a network's layers can do exactly: which numbers it needs, in a fixed
  * number and order, and what it makes of them. `step` of a definition computes the same from values and inputs.
  */
-import type { Token } from './definition.js';
+
+/** A token as a definition names it: its text, or a number for the token that reads like it. */
+export type Token = string | number;
 
 /** A number, or an expression that stands for one. */
 export interface Quantity<Q> {
