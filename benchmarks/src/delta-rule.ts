@@ -15,10 +15,11 @@ function args(k: Kernels, seqLen: number) {
     k: filled(k, shape),
     v: filled(k, shape),
     beta: filled(k, [1, seqLen, nHeads], 0, 1),
-    decay: filled(k, [1, seqLen, nHeads], -1, 0),
     l2Normalize: true,
   };
 }
+
+const decay = (k: Kernels, seqLen: number) => filled(k, [1, seqLen, nHeads], -1, 0);
 
 function plainForward(seqLen: number, gated: boolean) {
   const size = seqLen * nHeads * d;
@@ -69,8 +70,9 @@ const forward = (seqLen: number, gated: boolean): Benchmark => ({
   flops: forwardFlops(seqLen),
   prepare(k) {
     const given = args(k, seqLen);
+    const gatedArgs = { ...given, decay: decay(k, seqLen) };
     return () => {
-      const { o, lastState } = gated ? k.gatedDeltaRule(given) : k.deltaRule(given);
+      const { o, lastState } = gated ? k.gatedDeltaRule(gatedArgs) : k.deltaRule(given);
       o.dispose();
       lastState.dispose();
     };
@@ -86,8 +88,9 @@ const backward = (seqLen: number, gated: boolean): Benchmark => ({
   flops: 4 * forwardFlops(seqLen),
   prepare(k) {
     const given = { ...args(k, seqLen), do: filled(k, [1, seqLen, nHeads, d]) };
+    const gatedArgs = { ...given, decay: decay(k, seqLen) };
     return () => {
-      const gradients = gated ? k.gatedDeltaRuleBackward(given) : k.deltaRuleBackward(given);
+      const gradients = gated ? k.gatedDeltaRuleBackward(gatedArgs) : k.deltaRuleBackward(given);
       for (const gradient of Object.values(gradients)) gradient.dispose();
     };
   },

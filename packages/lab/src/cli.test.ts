@@ -107,7 +107,9 @@ describe.skipIf(process.platform === 'win32')('stops at Ctrl-C with exit code 13
 
 describe('the file that npm links', () => {
   const launcher = fileURLToPath(new URL('../bin/freelunch.js', import.meta.url));
-  const run = (file: string) => spawnSync(process.execPath, [file, '--version'], { encoding: 'utf8' });
+  // Node warns on stderr if both variables of colours are set, as nx and whoever starts it may do.
+  const env = { ...process.env, NO_COLOR: undefined, FORCE_COLOR: undefined };
+  const run = (file: string) => spawnSync(process.execPath, [file, '--version'], { encoding: 'utf8', env });
 
   /** A copy of it where nothing is built. @param files  beside the packages, with their content */
   function unbuilt(name: string, files: Record<string, string>): { root: string; file: string } {
