@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { compare, crossing, crossover, order, roofline } from './compare.js';
-import type { ModelConfig } from './config.js';
+import type { ModelConfig } from '@freelunch/config';
 import { cost } from './cost.js';
 
 const shared = { vocabSize: 256, dModel: 64, nLayers: 2 };

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Machine } from './compare.js';
-import type { ModelConfig } from './config.js';
+import type { ModelConfig } from '@freelunch/config';
 import { cost, type Cost } from './cost.js';
 import { fitExponent, fitMachine, fitMachines, predict } from './fit.js';
 

@@ -64,7 +64,7 @@ const stairs = defineDp<{ whole: number[] }>({
 });
 
 /** Values that are written as words, and an answer that is a map of one of them. */
-const weather = defineDp<{ days: string[] }>({
+const weather = defineDp({
   name: 'weather',
   symbols: ['dry', 'wet', 'rain', 'sun', 'yes', 'no'],
   size: [1, 9],
@@ -79,7 +79,7 @@ const weather = defineDp<{ days: string[] }>({
   range: [0, 3],
   encode: (value) => ['dry', 'wet', 'no', 'yes'][value],
   decode: ([text]) => ['dry', 'wet', 'no', 'yes'].indexOf(text),
-} as never) as DpTask<{ days: string[] }, number, string>;
+});
 
 const cases: Record<string, [DpTask<never, number, never>, number]> = Object.fromEntries(
   (

@@ -214,7 +214,7 @@ describe('defineDp', () => {
   });
 
   it('judges values that are texts, and a single step', () => {
-    const last = defineDp<{ word: string[] }, string>({
+    const last = defineDp({
       name: 'last',
       symbols: ['x', 'y'],
       size: [1, 3],
@@ -223,7 +223,7 @@ describe('defineDp', () => {
       states: ({ word }) => word.map((_, i) => i),
       deps: () => [],
       reads: (_, i) => [i],
-      step: (_, _i, _values, [own]) => String(own),
+      step: (_, _i, _values: string[], [own]) => String(own),
       aggregate: (_, values) => values[values.length - 1],
     });
     const sample = last.encode({ word: ['x', 'y'] });

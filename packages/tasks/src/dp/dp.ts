@@ -16,6 +16,10 @@ const LONG = 5000; // a size from which on fewer are tried
 /**
  * The task of a DP problem.
  *
+ * TypeScript infers the types from the definition, top to bottom, so put `random` (the problem) before `states` (their
+ * names, numbers or strings) and both before the rest. If values are not numbers, annotate them once:
+ * `step: (problem, state, values: string[], inputs) => ...`. Given as `defineDp<Problem>`, states and values are numbers.
+ *
  * @throws TaskError if the definition is wrong: an order in which a state comes before one that it needs (a cycle is
  *   named), an unknown state, a value out of range or without tokens, a step that uses what it did not declare. It is
  *   tried on random instances; a value out of range is found on any instance later as well.
