@@ -8,6 +8,7 @@ import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { main } from 'assemblyscript/asc';
+import { common } from './options.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const { values } = parseArgs({
@@ -18,7 +19,7 @@ const { values } = parseArgs({
   },
 });
 
-const common = ['--runtime', 'stub', '--importMemory', '--noAssert', '-O3', '--converge', '--noExportMemory'];
+const optimised = [...common, '-O3', '--converge'];
 const variants = {
   simd: ['--enable', 'simd', '--transform', join(here, 'exports.mjs')],
   'relaxed-simd': ['--enable', 'simd,relaxed-simd'],
@@ -28,7 +29,7 @@ const out = resolve(values.out);
 await mkdir(out, { recursive: true });
 for (const [variant, features] of Object.entries(variants)) {
   const files = ['--outFile', `${variant}.wasm`, ...(values.text ? ['--textFile', `${variant}.wat`] : [])];
-  const { error, stderr } = await main([resolve(here, values.entry), ...files, ...common, ...features], {
+  const { error, stderr } = await main([resolve(here, values.entry), ...files, ...optimised, ...features], {
     stdout: process.stdout,
     writeFile: (name, contents) => writeFile(join(out, name), contents),
   });

@@ -35,6 +35,19 @@ describe.each(guarded)('%s', (_variant, k) => {
     });
   });
 
+  it.each([
+    ['relu', 0],
+    ['elu1', 1],
+  ] as const)('%s has slope %d at 0, where its two sides meet', (op, slope) => {
+    k.scope(() => {
+      // Whole vectors and a rest.
+      const x = k.tensor([0, -0, 0, -0, 0, -0]);
+      const dy = k.tensor([1, 2, 3, 4, 5, 6]);
+      const { dx } = op === 'relu' ? k.reluBackward({ x, dy }) : k.elu1Backward({ x, dy });
+      expect([...dx.data]).toEqual([...dy.data].map((value) => slope * value));
+    });
+  });
+
   it.each(forms)('%s is right at extreme inputs, and its slope is finite', (_title, op, options) => {
     k.scope(() => {
       const x = k.tensor(Float32Array.from(extremes));

@@ -144,6 +144,29 @@ describe.each(guarded)('%s', (_variant, k) => {
     });
   });
 
+  it('takes the slope of relu at 0 as 0', () => {
+    k.scope(() => {
+      // Every query and key has its other numbers above 0, so that a slope of 1 would show; rows of 7 have a rest.
+      const shape = [1, 3, 1, 7];
+      const positive = (zeros: number[]) => {
+        const { data } = uniform(rng, shape, 0.5, 1);
+        for (const i of zeros) data[i] = i % 2 === 0 ? 0 : -0;
+        return k.tensor(data, shape);
+      };
+      const zeros = [0, 3, 6, 8, 13, 14, 19, 20];
+      const rest = positive([]);
+      const backward = (args: { q: Tensor; k: Tensor }) =>
+        k.linearAttentionBackward({ ...args, v: rest, do: rest, featureMap: 'relu' });
+      const { dq } = backward({ q: positive(zeros), k: rest });
+      const { dk } = backward({ q: rest, k: positive(zeros) });
+      for (const gradient of [dq, dk])
+        gradient.data.forEach((value, i) => {
+          if (zeros.includes(i)) expect(value).toBeCloseTo(0, 30);
+          else expect(value).toBeGreaterThan(0);
+        });
+    });
+  });
+
   it.each([
     ['recurrent', -Infinity],
     ['chunked', -Infinity],

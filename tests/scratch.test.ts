@@ -48,3 +48,9 @@ describe.each(exported)('%s', (name, scratchBytes) => {
 it('finds the kernels that need working memory', () => {
   expect(exported.length).toBeGreaterThan(bounded.length);
 });
+
+it('keeps static data away from address 0, which stands for an absent argument', () => {
+  const first = new Uint8Array(memory.buffer).findIndex((byte) => byte !== 0);
+  expect(first).toBeGreaterThanOrEqual(1024);
+  expect(first).toBeLessThan(wasm.heapBase());
+});

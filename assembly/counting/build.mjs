@@ -6,6 +6,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { main } from 'assemblyscript/asc';
+import { common } from '../options.mjs';
 import { kindOf } from './functions.mjs';
 import { instrument } from './instrument.mjs';
 
@@ -18,11 +19,7 @@ const { error, stderr } = await main(
     '--outFile',
     'counting.wasm',
     '--debug',
-    '--runtime',
-    'stub',
-    '--importMemory',
-    '--noExportMemory',
-    '--noAssert',
+    ...common,
     '--enable',
     'simd',
     '--transform',

@@ -2,18 +2,24 @@
  * Judges mutants, one after another: compiles, and runs tests until one fails. What every case must pass runs here, on
  * answers of the reference that are worked out once; what is left goes through vitest. Started by run.mjs.
  */
-import { writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { main as compile } from 'assemblyscript/asc';
 import { runnerImport } from 'vite';
 import { createVitest } from 'vitest/node';
+import { kindOf } from '../../assembly/counting/functions.mjs';
+import { instrument } from '../../assembly/counting/instrument.mjs';
+import { common } from '../../assembly/options.mjs';
 import { applied } from './mutations.mjs';
 import { doorsOf, kernelTests, readFamilies } from './sandbox.mjs';
 
 /** These are run here. */
 const CASE_TESTS = new Set(['reference.test.ts', 'memory.test.ts', 'gradient.test.ts']);
+/** What kernels compute and move, counted: finds work that leaves the results as they are. */
+const COST_TEST = 'complexity/kernels.test.ts';
+const TRANSFORM = join(import.meta.dirname, '../../assembly/counting/transform.mjs');
 /** Where `relaxed-simd` runs, too, it is not the binary that is changed. */
 const OF_SIMD = '^(?!.*\\brelaxed-simd )';
 
@@ -66,12 +72,8 @@ async function start(given) {
 /** What becomes of a mutant; `undefined` is the unchanged source, of which every test runs. */
 async function judge(mutant) {
   if (!mutant) {
-    const by = await firstFailure(
-      await binaryOf(sources, doors, '-O0'),
-      [...families.keys()],
-      tests,
-      OF_SIMD,
-    );
+    let by = await firstFailure(await binaryOf(sources, doors, '-O0'), [...families.keys()], tests, OF_SIMD);
+    by ??= await firstFailedCount(sources);
     return by === undefined ? { result: 'survived' } : { result: 'noticed', by };
   }
   const changed = { ...sources, [mutant.file]: applied(sources[mutant.file], mutant) };
@@ -95,7 +97,9 @@ async function judge(mutant) {
   }
   if (by !== undefined) return { result: 'noticed', by };
   const optimised = await binaryOf(changed, doors, '-O1');
-  return { result: optimised.equals(await unchangedOf(doors, '-O1')) ? 'no change' : 'survived' };
+  if (optimised.equals(await unchangedOf(doors, '-O1'))) return { result: 'no change' };
+  by = await firstFailedCount(changed);
+  return by === undefined ? { result: 'survived' } : { result: 'noticed', by };
 }
 
 /** The family of a door: what `selective-scan` and `selective-scan/step` have in common. */
@@ -128,6 +132,15 @@ async function firstFailedCheck(source, names) {
     }
   }
   return undefined;
+}
+
+/** @returns what failed first of the test that counts what kernels do */
+async function firstFailedCount(files) {
+  const folder = join(sandbox, 'assembly/build');
+  mkdirSync(folder, { recursive: true });
+  const binary = await binaryOf(files, doors, '--debug', '--transform', TRANSFORM);
+  writeFileSync(join(folder, 'counting.wasm'), instrument(binary, kindOf));
+  return firstFailedTest(await binaryOf(files, doors, '-O0'), [COST_TEST], OF_SIMD);
 }
 
 async function firstFailedTest(binary, files, pattern) {
@@ -201,18 +214,19 @@ async function unchangedOf(entries, level) {
  * Compiles the `simd` binary with the exports of some doors, from sources in memory. Unoptimised, it takes a twentieth of
  * the real build's time and computes the same.
  */
-async function binaryOf(files, entries, level) {
+async function binaryOf(files, entries, ...options) {
   const index = files['index.ts'].replaceAll(/^export \* from '\.\/([^']+)';$/gm, (line, door) =>
     entries.includes(door) ? line : '',
   );
   const given = { ...files, 'index.ts': index };
   let binary;
   const { error } = await compile(
-    // prettier-ignore
-    ['src/index.ts', '--outFile', 'mutant.wasm', '--runtime', 'stub', '--importMemory', '--noExportMemory', '--noAssert', level, '--enable', 'simd'],
+    ['src/index.ts', '--outFile', 'mutant.wasm', ...common, '--enable', 'simd', ...options],
     {
       readFile: (name) => given[name.replace(/^.*?src\//, '')] ?? null,
-      writeFile: (_name, contents) => (binary = contents),
+      writeFile: (name, contents) => {
+        if (name.endsWith('.wasm')) binary = contents;
+      },
       listFiles: () => [],
       stderr: { write: () => true },
     },

@@ -8,7 +8,7 @@ import { BLOCK } from '../state/tiles';
 export function deltaRuleForwardScratchBytes(nHeads: i32, dKey: i32, dValue: i32): f64 {
   const key = paddedBytes(dKey),
     value = paddedBytes(dValue);
-  return 2 * (BLOCK + 1) * key + 3 * BLOCK * value + 3 * BLOCK * 4 + 32 + (<f64>nHeads * key * value) / 4;
+  return 2 * ((BLOCK + 1) * key + BLOCK * value) + 3 * BLOCK * 4 + 32 + (<f64>nHeads * key * value) / 4;
 }
 
 // prettier-ignore
@@ -31,8 +31,7 @@ export function deltaRuleForward(
   const keys = queries + <usize>(BLOCK + 1) * keyBytes;
   const values = keys + <usize>(BLOCK + 1) * keyBytes;
   const outputs = values + <usize>BLOCK * valueBytes;
-  const errors = outputs + <usize>BLOCK * valueBytes;
-  const betas = errors + <usize>BLOCK * valueBytes;
+  const betas = outputs + <usize>BLOCK * valueBytes;
   const forgets = betas + ((<usize>BLOCK) << 2);
   const qk = forgets + ((<usize>BLOCK) << 2);
   const forgetRow = qk + ((<usize>BLOCK) << 2);
@@ -61,7 +60,7 @@ export function deltaRuleForward(
         packForgets(forgets, shifted(decay, step << 2), steps, stepStride, forgetRow);
         dots(qk, queries, keys, steps, key);
         for (let lane: usize = 0; lane < valueBytes; lane += 32) {
-          deltaPanel(outputs + lane, errors + lane, state + lane * key, queries, keys, values + lane, betas, forgets, qk, steps, key, valueBytes, 1);
+          deltaPanel(outputs + lane, outputs + lane, state + lane * key, queries, keys, values + lane, betas, forgets, qk, steps, key, valueBytes, 1);
         }
         unpackRows(o + step * valueRow, outputs, 0, steps, valueStride, dValue, IDENTITY, 1);
       }

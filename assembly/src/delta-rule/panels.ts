@@ -31,7 +31,7 @@ export function unpackPanels(target: usize, source: usize, dKey: i32, dValue: i3
 
 /**
  * A panel of the state goes through a block. q and k have one more row, which may hold anything. With ownValues 0
- * the outputs leave out what the step itself writes of v.
+ * the outputs leave out what the step itself writes of v. e may be o, which is written after it, where errors are not wanted.
  */
 // prettier-ignore
 export function deltaPanel(

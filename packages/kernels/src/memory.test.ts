@@ -99,4 +99,13 @@ describe('Allocator', () => {
     const address = allocator.allocate(64);
     expect(new Float32Array(allocator.memory.buffer, address, 16).every(Number.isNaN)).toBe(true);
   });
+
+  it('finds a byte that was written where an absent argument would lie, which reads as NaN', () => {
+    const allocator = make({ guard: true });
+    const { buffer } = allocator.memory;
+    expect(new Float32Array(buffer, 0, 256).every(Number.isNaN)).toBe(true);
+    expect(() => allocator.checkGuards()).not.toThrow();
+    new Uint8Array(buffer)[1023] ^= 1;
+    expect(() => allocator.checkGuards()).toThrow(/wrote to address 1020/);
+  });
 });

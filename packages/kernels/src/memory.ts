@@ -9,6 +9,8 @@ export const PAGE_BYTES = 65536;
 const MOST_PAGES = 65535;
 const ALIGNMENT = 64; // a cache line
 const GUARD_BYTES = 64;
+/** Static data starts here (assembly/options.mjs): nothing lies below, and an absent argument of a kernel is address 0. */
+const NULL_BYTES = 1024;
 const GUARD_WORD = 0x5afe5afe;
 const NAN_WORD = 0x7fc0beef; // a NaN that no kernel makes
 
@@ -28,7 +30,8 @@ interface Span {
  * lines. Memory grows by a quarter at least, and never shrinks.
  *
  * With `guard`, each block has 64 bytes of known words on both sides, and starts as NaN: `checkGuards` finds a
- * kernel that wrote outside its buffers, and an output that was not written stays NaN.
+ * kernel that wrote outside its buffers, and an output that was not written stays NaN. The first bytes of memory are NaN,
+ * too, and must stay so: a kernel that uses an absent argument, address 0, reads NaN or is found.
  */
 export class Allocator {
   readonly memory: WebAssembly.Memory;
@@ -51,6 +54,7 @@ export class Allocator {
     const start = alignUp(heapBase);
     this.#end = Math.min(memory.buffer.byteLength, MOST_PAGES * PAGE_BYTES);
     if (this.#end > start) this.#free.push({ start, bytes: this.#end - start });
+    if (this.guard) this.#nullWords().fill(NAN_WORD);
   }
 
   /** Bytes in blocks that are now in use, rounded up to cache lines. */
@@ -117,6 +121,15 @@ export class Allocator {
   checkGuards(): void {
     if (!this.guard) throw new FreelunchError('checkGuards: the kernels were loaded without guard: true');
     for (const [address, bytes] of this.#blocks) this.#check(address, bytes);
+    const at = this.#nullWords().findIndex((word) => word !== NAN_WORD);
+    if (at !== -1)
+      throw new FreelunchError(
+        `checkGuards: a kernel wrote to address ${4 * at}, where an absent argument would lie`,
+      );
+  }
+
+  #nullWords(): Uint32Array {
+    return new Uint32Array(this.memory.buffer, 0, NULL_BYTES / 4);
   }
 
   #bestFit(bytes: number): Span | undefined {
