@@ -87,7 +87,8 @@ describe('show', () => {
         },
       },
     );
-    for (const value of [circular, throws, { a: 1n }, 'x'.repeat(1e6), Array(1e4).fill(0)])
+    const deep: unknown = JSON.parse('['.repeat(1e5) + ']'.repeat(1e5));
+    for (const value of [circular, throws, deep, { a: 1n }, 'x'.repeat(1e6), Array(1e4).fill(0)])
       expect(show(value).length).toBeLessThanOrEqual(80);
   });
 });

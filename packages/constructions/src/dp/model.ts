@@ -1,5 +1,5 @@
 /**
- * Dynamic programming with chain of thought, by weights that are written down (docs/results.md, D1 to D3).
+ * Dynamic programming with chain of thought, by models with hand-set weights (docs/results.md, D1 to D3).
  *
  *   look-ups   what a step needs stands in known tokens: each argument is copied by a head. The position table says at
  *              each token which codes to read: the schedule
@@ -24,7 +24,7 @@ import { tableTransition } from './table.js';
 /**
  * What {@link dpModel} will build.
  *
- * @throws UnsupportedError naming the look-up that does not fit, or what of the task cannot be written down
+ * @throws UnsupportedError naming the look-up that does not fit, or the part of the task that weights cannot express
  * @throws ArgumentError if an option is out of range
  */
 export function dpModelPlan<Problem, State extends string | number>(

@@ -1,5 +1,5 @@
 /**
- * COPY, solved by weights that are written down: each function stores a sequence of values through one mixer, reads
+ * COPY, solved by hand-set weights: each function stores a sequence of values through one mixer, reads
  * it back, and says beside it why that works or how it fails.
  *
  *   values  v_1 v_2 .. v_T  | reads: pos(1) pos(2) ..

@@ -1,5 +1,5 @@
 /**
- * Arithmetic with chain of thought as a language model with written-down weights, for the texts of the `arithmetic`
+ * Arithmetic with chain of thought as a language model with hand-set weights, for the texts of the `arithmetic`
  * task of @freelunch/tasks in its canonical order: each expression is the last with its leftmost part collapsed.
  *
  *     place   0 1 2 3 4 5 6 7 8  9

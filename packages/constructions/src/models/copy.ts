@@ -1,5 +1,5 @@
 /**
- * COPY as a language model with written-down weights, for the texts of the `copy` task of @freelunch/tasks:
+ * COPY as a language model with hand-set weights, for the texts of the `copy` task of @freelunch/tasks:
  *
  *     tokens  $ v m f s g | v m f s g .
  *     scored  . . . . . . . * * * * * *

@@ -1,5 +1,5 @@
 /**
- * Recall by content as a language model with written-down weights: the token that followed the current one before.
+ * Recall by content as a language model with hand-set weights: the token that followed the current one before.
  *
  *     tokens  k1 v5 k2 v3 k2 .  k1
  *     output  .  .  .  .  v3 .  v5

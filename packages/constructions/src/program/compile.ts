@@ -1,5 +1,5 @@
 /**
- * A {@link Program} as an ordinary model of @freelunch/models: the config, then the weights, written down.
+ * A {@link Program} as an ordinary model of @freelunch/models: the config, then the weights.
  *
  */
 import { ArgumentError, type Kernels } from '@freelunch/kernels';

@@ -1,5 +1,5 @@
 /**
- * Programs on the residual stream: what a model with written-down weights computes, as a list of channels.
+ * Programs on the residual stream: what a model with hand-set weights computes, as a list of channels.
  *
  *   channel    one number a token, in one coordinate of the residual stream, written once
  *   Expr       an affine combination of channels: free, since every weight matrix that reads the stream can hold it
@@ -248,7 +248,7 @@ export class Program {
   }
 
   /**
-   * What the program computes, in double precision: the definition that compiled models are held against.
+   * What the program computes, in double precision: the definition that compiled models are checked against.
    *
    * @returns the channels of each token; 0 where a look-up finds nothing
    * @throws ArgumentError for a token that is not of the vocabulary, and for more of them than there are positions

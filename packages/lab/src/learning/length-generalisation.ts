@@ -148,7 +148,7 @@ function failingText(rows: readonly LengthRow[], test: number, length: number): 
   if (failing === undefined) return 'none';
   const { place, distance, share } = failing;
   const what = place === length ? 'the end mark' : `letter ${place + 1}, distance ${Math.round(distance)}`;
-  return `${what} (${(100 * share.mean).toFixed(0)} %)`;
+  return `${what}: ${percentText(share)}`;
 }
 
 function findings(config: LengthGeneralisationConfig, rows: LengthRow[]): Findings {

@@ -30,11 +30,11 @@ describe('a checkpoint that does not fit', () => {
         '    backbone.layers.1.mixer.D [12]',
         '    backbone.norm_f.weight [6]',
         '  unexpected:',
-        '    "backbone.layers.2.mixer.D" [12]',
-        '    "extra" [1]',
+        "    'backbone.layers.2.mixer.D' [12]",
+        "    'extra' [1]",
         '  not fitting:',
-        '    "backbone.layers.0.norm.weight" must be F32, F16, BF16 or F64, got I32',
-        '    "backbone.layers.0.mixer.D" must be [12], got [3, 4]',
+        "    'backbone.layers.0.norm.weight' must be F32, F16, BF16 or F64, got I32",
+        "    'backbone.layers.0.mixer.D' must be [12], got [3, 4]",
       ].join('\n'),
     );
   });
@@ -111,7 +111,7 @@ describe('a checkpoint that does not fit', () => {
     ],
     ['another kind of file', '{"weight_map":{"a":"config.json"}}', /must lie in a .safetensors file/],
     ['a file that is not there', '{"weight_map":{"a":"b.safetensors"}}', /must hold b\.safetensors/],
-    ['a tensor that is not there', '{"weight_map":{"a":"part.safetensors"}}', /must hold "a"/],
+    ['a tensor that is not there', '{"weight_map":{"a":"part.safetensors"}}', /must hold 'a'/],
   ])('has an index with %s: a FormatError', async (_title, index, message) => {
     using model = createModel(k, mamba);
     const [config, weights] = filesOf(jsonOf(model), model.parameters());

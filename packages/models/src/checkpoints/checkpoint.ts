@@ -18,7 +18,6 @@ import { makeFolder, type StagedFile, stageFile, syncFolder } from '../files/wri
 import { renamingOf } from './architectures/index.js';
 import type { ByteSource } from './byte-source.js';
 import { type Folder, type FolderSource, openFolder, readJson } from './folder.js';
-import { shown } from './json.js';
 import { architectureOf } from '../architecture.js';
 import { checkFunction, checkKernels, checkSignal } from '../check.js';
 import { LanguageModel } from '../language-model.js';
@@ -87,12 +86,12 @@ async function readHeaders(folder: Folder, signal?: AbortSignal): Promise<Shard[
     throw new FormatError(`${folder.name}: must hold model.safetensors or ${name}, got neither (${reasons})`);
   }
   const map = isObject(index) ? index.weight_map : undefined;
-  if (!isObject(map)) throw new FormatError(`${name}: weight_map must be an object, got ${shown(map)}`);
+  if (!isObject(map)) throw new FormatError(`${name}: weight_map must be an object, got ${show(map)}`);
   const promised = new Map<string, string[]>();
   for (const [tensor, file] of Object.entries(map)) {
     // A plain name: the index must not lead out of its folder.
     if (typeof file !== 'string' || !/^[\w-][\w.-]*\.safetensors$/.test(file))
-      throw new FormatError(`${name}: ${shown(tensor)} must lie in a .safetensors file, got ${shown(file)}`);
+      throw new FormatError(`${name}: ${show(tensor)} must lie in a .safetensors file, got ${show(file)}`);
     const tensors = promised.get(file);
     if (tensors === undefined) promised.set(file, [tensor]);
     else tensors.push(tensor);
@@ -103,7 +102,7 @@ async function readHeaders(folder: Folder, signal?: AbortSignal): Promise<Shard[
     const shard = await readShard(file, await openWeights(folder, file), false);
     const absent = tensors.find((tensor) => !shard.header.entries.has(tensor));
     if (absent !== undefined)
-      throw new FormatError(`${file}: must hold ${shown(absent)} as ${name} says, got no such tensor`);
+      throw new FormatError(`${file}: must hold ${show(absent)} as ${name} says, got no such tensor`);
     shards.push(shard);
   }
   return shards;
@@ -146,7 +145,7 @@ function makePlan(
     const parameter = config.tieEmbeddings && renamed === head ? embedding : renamed;
     const spec = wanted.get(parameter);
     if (spec === undefined) {
-      unexpected.push(`${shown(name)} ${shapeText(shape)}`);
+      unexpected.push(`${show(name)} ${shapeText(shape)}`);
       continue;
     }
     const before = found.get(parameter);
@@ -154,11 +153,11 @@ function makePlan(
       found.set(parameter, name);
       targets.set(name, parameter);
     } else if (parameter === embedding && rename(before) !== renamed) copy = name;
-    else wrong.push(`${parameter} must be there once, got ${shown(before)} and ${shown(name)}`);
+    else wrong.push(`${parameter} must be there once, got ${show(before)} and ${show(name)}`);
     if (spec.shape.length !== shape.length || spec.shape.some((extent, i) => extent !== shape[i]))
-      wrong.push(`${shown(name)} must be ${shapeText(spec.shape)}, got ${shapeText(shape)}`);
+      wrong.push(`${show(name)} must be ${shapeText(spec.shape)}, got ${shapeText(shape)}`);
     if (!['F32', 'F16', 'BF16', 'F64'].includes(dtype))
-      wrong.push(`${shown(name)} must be F32, F16, BF16 or F64, got ${dtype}`);
+      wrong.push(`${show(name)} must be F32, F16, BF16 or F64, got ${dtype}`);
   }
   const missing = specs
     .filter(({ name }) => !found.has(name))
@@ -197,7 +196,7 @@ async function readWeights(
         if (parameter !== undefined) await readTensor(opened, entry, parameters.get(parameter)!, options);
         else if (entry.name === copy && !(await equalsTensor(opened, entry, embedding, options))) {
           throw new FormatError(
-            `${opened.name}: head and embedding must be equal where config.json ties them, got others in ${shown(copy)}`,
+            `${opened.name}: head and embedding must be equal where config.json ties them, got others in ${show(copy)}`,
           );
         }
       }

@@ -1,6 +1,5 @@
-import { FormatError } from '@freelunch/kernels';
+import { FormatError, show } from '@freelunch/errors';
 import { endOfString, isObject } from '@freelunch/config';
-import { shown } from './json.js';
 
 /** Element types of safetensors files, with their width in bytes. */
 export const dtypeBytes = {
@@ -82,9 +81,9 @@ export function parseHeader(bytes: Uint8Array, fileBytes: number | undefined, wh
   } catch (error) {
     bad(`header must be JSON: ${(error as Error).message}`);
   }
-  if (!isObject(parsed)) return bad(`header must be a JSON object, got ${shown(parsed)}`);
+  if (!isObject(parsed)) return bad(`header must be a JSON object, got ${show(parsed)}`);
   const twice = duplicateKey(text);
-  if (twice !== undefined) bad(`header must hold each name once, got ${shown(twice)} twice`);
+  if (twice !== undefined) bad(`header must hold each name once, got ${show(twice)} twice`);
 
   const dataOffset = 8 + bytes.length;
   const dataBytes = (fileBytes ?? Infinity) - dataOffset;
@@ -97,14 +96,14 @@ export function parseHeader(bytes: Uint8Array, fileBytes: number | undefined, wh
       metadata = value as Record<string, string>;
       continue;
     }
-    const title = shown(name);
-    if (!isObject(value)) return bad(`${title} must be an object, got ${shown(value)}`);
+    const title = show(name);
+    if (!isObject(value)) return bad(`${title} must be an object, got ${show(value)}`);
     const { dtype, shape, data_offsets: offsets } = value;
     if (typeof dtype !== 'string' || !Object.hasOwn(dtypeBytes, dtype)) {
-      return bad(`${title} must have a dtype of ${Object.keys(dtypeBytes).join(', ')}, got ${shown(dtype)}`);
+      return bad(`${title} must have a dtype of ${Object.keys(dtypeBytes).join(', ')}, got ${show(dtype)}`);
     }
     if (!Array.isArray(shape) || shape.length > MAXIMUM_RANK || !shape.every(isSize))
-      return bad(`${title} must have a shape of at most ${MAXIMUM_RANK} whole numbers, got ${shown(shape)}`);
+      return bad(`${title} must have a shape of at most ${MAXIMUM_RANK} whole numbers, got ${show(shape)}`);
     if (
       !Array.isArray(offsets) ||
       offsets.length !== 2 ||
@@ -113,7 +112,7 @@ export function parseHeader(bytes: Uint8Array, fileBytes: number | undefined, wh
       offsets[1] > dataBytes
     ) {
       return bad(
-        `${title} must have data_offsets [begin, end] within ${dataBytes} bytes, got ${shown(offsets)}`,
+        `${title} must have data_offsets [begin, end] within ${dataBytes} bytes, got ${show(offsets)}`,
       );
     }
     const wanted =
@@ -135,7 +134,7 @@ export function parseHeader(bytes: Uint8Array, fileBytes: number | undefined, wh
   for (const { name, offset, bytes: length } of entries) {
     if (offset !== next)
       bad(
-        `${shown(name)} must begin where the tensor before it ends, at ${next - dataOffset}, got ${offset - dataOffset}`,
+        `${show(name)} must begin where the tensor before it ends, at ${next - dataOffset}, got ${offset - dataOffset}`,
       );
     next += length;
   }

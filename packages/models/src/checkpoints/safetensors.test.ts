@@ -58,7 +58,7 @@ describe('a file that is not what it should be', () => {
     [
       'a name twice',
       fileOf(`{"a":${JSON.stringify(f32([1], 0, 4))},"a":${JSON.stringify(f32([1], 0, 4))}}`, 4),
-      /"a" twice/,
+      /'a' twice/,
     ],
     [
       'a name twice, once escaped',
@@ -66,12 +66,12 @@ describe('a file that is not what it should be', () => {
         `{"a":${JSON.stringify(f32([1], 0, 4))},"\\u0061"${' '.repeat(99)}:${JSON.stringify(f32([1], 0, 4))}}`,
         4,
       ),
-      /"a" twice/,
+      /'a' twice/,
     ],
     [
       'a field twice',
       fileOf('{"a":{"dtype":"F32","dtype":"F16","shape":[1],"data_offsets":[0,4]}}', 4),
-      /"dtype" twice/,
+      /'dtype' twice/,
     ],
     ['lists in lists', fileOf(deep), /must be JSON/],
     ['a tensor of lists in lists', fileOf(`{"a":${deep}${']'.repeat(200_000)}}`), /must be/],
@@ -80,7 +80,7 @@ describe('a file that is not what it should be', () => {
       fileOf(`{"a":{"dtype":"F32","shape":${deep}${']'.repeat(200_000)},"data_offsets":[0,0]}}`),
       /must/,
     ],
-    ['an entry that is null', fileOf({ a: null }), /"a" must be an object/],
+    ['an entry that is null', fileOf({ a: null }), /'a' must be an object/],
     ['no dtype', fileOf({ a: { shape: [1], data_offsets: [0, 4] } }, 4), /dtype/],
     ['a dtype from a prototype', fileOf({ a: { ...f32([1], 0, 4), dtype: 'toString' } }, 4), /dtype/],
     [
@@ -123,10 +123,10 @@ describe('a file that is not what it should be', () => {
     [
       'tensors that overlap',
       fileOf({ a: f32([2], 0, 8), b: f32([1], 4, 8) }, 8),
-      /"b" must begin .* at 8, got 4/,
+      /'b' must begin .* at 8, got 4/,
     ],
     ['two tensors of the same bytes', fileOf({ a: f32([1], 0, 4), b: f32([1], 0, 4) }, 4), /must begin/],
-    ['a hole', fileOf({ a: f32([1], 0, 4), b: f32([1], 8, 12) }, 12), /"b" must begin .* at 4, got 8/],
+    ['a hole', fileOf({ a: f32([1], 0, 4), b: f32([1], 8, 12) }, 12), /'b' must begin .* at 4, got 8/],
     ['data before the first tensor', fileOf({ a: f32([1], 4, 8) }, 8), /must begin/],
     ['data after the last tensor', fileOf({ a: f32([1], 0, 4) }, 8), /data must be 4 bytes/],
     ['data without tensors', fileOf({}, 8), /data must be 0 bytes/],

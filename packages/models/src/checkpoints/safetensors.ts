@@ -11,7 +11,6 @@ import { writeDurably } from '../files/write.js';
 import { type ByteSource, bytesSource } from './byte-source.js';
 import { fromBfloat16, fromFloat16, toBfloat16, toFloat16 } from './half-floats.js';
 import { isObject } from '@freelunch/config';
-import { shown } from './json.js';
 import { refusePlaceholder, TELLING_BYTES } from './placeholder.js';
 import {
   dtypeBytes,
@@ -190,10 +189,10 @@ export async function loadSafetensors(
   const wanted = [...entries.values()].filter((entry) => options.select?.(entry) ?? true);
   for (const { name, dtype, shape } of wanted) {
     if (!['F32', 'F16', 'BF16', 'F64', 'I32'].includes(dtype))
-      throw new FormatError(`${file.name}: ${shown(name)} must be F32, F16, BF16, F64 or I32, got ${dtype}`);
+      throw new FormatError(`${file.name}: ${show(name)} must be F32, F16, BF16, F64 or I32, got ${dtype}`);
     if (shape.includes(0))
       throw new FormatError(
-        `${file.name}: ${shown(name)} must have sizes from 1 up, got [${shape.join(', ')}]`,
+        `${file.name}: ${show(name)} must have sizes from 1 up, got [${shape.join(', ')}]`,
       );
   }
   const tensors = new Map<string, Tensor>();
