@@ -111,12 +111,13 @@ export function siluBackward(dx: usize, dy: usize, x: usize, size: i32): void {
 
 /** With e = e^-|x|, s (1 - s) is e / (1 + e)^2 on both sides, and does not cancel where s is near 1. */
 function siluSlope(x: v128): v128 {
-  const e = exp(f32x4.neg(f32x4.abs(x)));
+  // Garbage for NaN, but never 0.
+  const e = expNegative(f32x4.neg(f32x4.abs(x)));
   const d = f32x4.div(constant(4), f32x4.add(constant(4), e));
   const ed = f32x4.mul(e, d);
   const s = v128.bitselect(d, ed, f32x4.gt(x, constant(0)));
   // Where e is 0, x may be infinite.
-  return madd(v128.and(f32x4.mul(x, ed), f32x4.gt(e, constant(0))), d, s);
+  return madd(v128.and(f32x4.mul(x, ed), f32x4.ne(e, constant(0))), d, s);
 }
 
 /** y = x P(x), P(x) = (1 + erf(x / sqrt(2))) / 2 (Hendrycks & Gimpel 2016, arXiv:1606.08415). */

@@ -30,6 +30,8 @@ export function zeroRows(target: usize, floats: i32): void {
 }
 
 /** x . y of two padded rows. */
+// @ts-ignore: decorator
+@inline
 export function dot(x: usize, y: usize, size: i32): f32 {
   let acc0 = f32x4.splat(0);
   let acc1 = f32x4.splat(0);
@@ -76,6 +78,8 @@ function relu(x: v128): v128 {
 }
 
 /** e^x or x + 1; one of the terms is 1 or 0, so the sum is exact. */
+// @ts-ignore: decorator
+@inline
 function elu1(x: v128): v128 {
   const zero = f32x4.splat(0);
   return f32x4.add(expNegative(f32x4.pmin(x, zero)), f32x4.pmax(x, zero));
