@@ -2,44 +2,77 @@
 import { addScaledRow, dot } from '../matrix/rows';
 import { madd, sum } from '../simd';
 
+/** Runs of the n columns of y that can be computed alone. */
+export function vectorUnits(n: i32, transposed: bool): i32 {
+  return transposed ? max(n >> 2, 1) : (n + 3) >> 2;
+}
+
 /**
- * y += a op(b) for few rows of a. Pieces of b come from memory once and serve all rows from the cache.
+ * y += a op(b) for few rows of a, or y = bias + a op(b) if `starts`; some units of it. Pieces of b come from memory once
+ * and serve all rows from the cache. bias: one for each column, or for each row if `byRow`, where there is one row only;
+ * 0 without one.
  *
  *   y  [rows, n]      a  [rows, k]      b  [k, n], transposed [n, k]
  */
 // prettier-ignore
 export function addVectorProducts(
-  y: usize, a: usize, b: usize, rows: i32, n: i32, k: i32, transposed: bool, scratch: usize,
+  y: usize, a: usize, b: usize, bias: usize, rows: i32, n: i32, k: i32, transposed: bool, starts: bool, byRow: bool,
+  scratch: usize, first: i32, count: i32,
 ): void {
   const rowY = <usize>n << 2;
   const rowA = <usize>k << 2;
+  const end = first + count;
   if (transposed) {
     // Rows a quarter of b apart are four long streams, which the machine fetches ahead; of four neighbours it reads
     // 14 GB/s instead of 33 from memory.
     const quarter = n >> 2;
-    for (let j = 0; j < quarter; j++, y += 4, b += rowA) {
-      for (let i = 0; i < rows; i++) addFourDots(y + <usize>i * rowY, a + <usize>i * rowA, b, k, quarter, scratch);
+    const rest = end >= quarter ? n - quarter * 4 : 0;
+    const from = min(first, quarter);
+    const own = min(end, quarter) - from;
+    if (starts) {
+      for (let q = 0; q < 4; q++) fill(y, bias, rows, rowY, q * quarter + from, own, byRow);
+      fill(y, bias, rows, rowY, quarter * 4, rest, byRow);
     }
-    y += <usize>(quarter * 3) << 2;
-    b += rowA * (quarter * 3);
-    for (let j = quarter * 4; j < n; j++, y += 4, b += rowA) {
+    for (let j = from; j < from + own; j++) {
+      const to = y + (<usize>j << 2);
+      const row = b + rowA * j;
+      for (let i = 0; i < rows; i++) addFourDots(to + <usize>i * rowY, a + <usize>i * rowA, row, k, quarter, scratch);
+    }
+    for (let j = n - rest; j < n; j++) {
       for (let i = 0; i < rows; i++) {
-        const at = y + <usize>i * rowY;
-        store<f32>(at, load<f32>(at) + dot(a + <usize>i * rowA, b, k));
+        const at = y + <usize>i * rowY + (<usize>j << 2);
+        store<f32>(at, load<f32>(at) + dot(a + <usize>i * rowA, b + rowA * j, k));
       }
     }
   } else {
+    const from = first << 2;
+    const width = min(n, end << 2) - from;
+    if (starts) fill(y, bias, rows, rowY, from, width, byRow);
+    y += <usize>from << 2;
+    b += <usize>from << 2;
     let p = 0;
     for (; p + 8 <= k; p += 8) {
-      for (let i = 0; i < rows; i++) addEightRows(y + <usize>i * rowY, a + <usize>i * rowA, b, n);
+      for (let i = 0; i < rows; i++) addEightRows(y + <usize>i * rowY, a + <usize>i * rowA, b, width, rowY);
       a += 32;
       b += rowY * 8;
     }
     for (; p < k; p++) {
-      for (let i = 0; i < rows; i++) addScaledRow(y + <usize>i * rowY, a + <usize>i * rowA, b, n);
+      for (let i = 0; i < rows; i++) addScaledRow(y + <usize>i * rowY, a + <usize>i * rowA, b, width);
       a += 4;
       b += rowY;
     }
+  }
+}
+
+/** Columns of y become bias, or 0 without one. */
+// prettier-ignore
+function fill(y: usize, bias: usize, rows: i32, rowY: usize, from: i32, width: i32, byRow: bool): void {
+  const at = <usize>from << 2;
+  const bytes = <usize>width << 2;
+  for (y += at; rows > 0; rows--, y += rowY) {
+    if (bias == 0) memory.fill(y, 0, bytes);
+    else if (byRow) for (let i: usize = 0; i < bytes; i += 4) store<f32>(y + i, load<f32>(bias));
+    else memory.copy(y, bias + at, bytes);
   }
 }
 
@@ -94,9 +127,8 @@ export function addFourDots(y: usize, x: usize, b: usize, k: i32, apart: i32, sc
   }
 }
 
-/** y += x[0] b[0] + ... + x[7] b[7], rows of b, [8, n]. */
-function addEightRows(y: usize, x: usize, b: usize, n: i32): void {
-  const row = (<usize>n) << 2;
+/** y += x[0] b[0] + ... + x[7] b[7], n columns of rows of b that are `row` bytes apart. */
+function addEightRows(y: usize, x: usize, b: usize, n: i32, row: usize): void {
   const x0 = v128.load32_splat(x);
   const x1 = v128.load32_splat(x, 4);
   const x2 = v128.load32_splat(x, 8);

@@ -2,8 +2,8 @@ import type { Kernels } from '@freelunch/kernels';
 
 /** Kernels that have a backward: `silu`, because there is `siluBackward`. */
 export type Differentiable = {
-  [Op in keyof Kernels]: `${Op & string}Backward` extends keyof Kernels ? Op : never;
-}[keyof Kernels];
+  [Op in keyof Kernels & string]: `${Op}Backward` extends keyof Kernels ? Op : never;
+}[keyof Kernels & string];
 
 export type ArgsOf<Op extends Differentiable> = Kernels[Op] extends (args: infer Args) => unknown
   ? Args

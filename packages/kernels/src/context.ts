@@ -1,5 +1,6 @@
 import { ArgumentError, DisposedError, ShapeError, UnsupportedError, show } from '@freelunch/errors';
 import type { Allocator } from './memory.js';
+import { type Call, callPart, type KernelName, type Pool, type Slices } from './threads/pool.js';
 import type { WasmExports } from './wasm-exports.js';
 import {
   checkShape,
@@ -16,6 +17,36 @@ import {
 /** Which binary computes: `simd` gives the same bits everywhere, `relaxed-simd` is faster where it runs. */
 export type Variant = 'simd' | 'relaxed-simd';
 
+/** How a call of a kernel may be shared among threads. The bits do not depend on who computes which part. */
+export interface Cut {
+  /** Pieces that are independent of each other, as the kernel counts them: any run of them can be computed alone. */
+  units: number;
+  /** About how long the whole call takes on one thread. */
+  nanoseconds: number;
+  /** Parts start at multiples of it; 1 if absent. */
+  align?: number;
+  /**
+   * Units of each part, whatever the number of threads: for kernels whose result depends on it, because they add up
+   * something over the units of a part. Must depend on sizes only.
+   */
+  grain?: number;
+  /** Working memory of one thread, which the kernel takes after `args`. */
+  scratchBytes?: number;
+  /** Parts for each thread, 4 if absent: more even out what differs between them, fewer save what each has to prepare. */
+  partsPerThread?: number;
+  /**
+   * For a kernel that knows nothing of parts, and takes a number of units and addresses of their data instead of
+   * `first` and `count`.
+   */
+  slices?: Slices;
+}
+
+/**
+ * A call that takes less is computed by the caller alone, and no part is made shorter than a quarter: to wake a worker
+ * takes the caller about 5 us.
+ */
+const WORTH_SHARING_NS = 25_000;
+
 /** Tensors made since a scope was opened, of those that still live. */
 type Scope = Set<Tensor>;
 
@@ -31,9 +62,13 @@ export class Context {
   /** Live tensors in the order in which they were made, each with the scope that frees it. */
   readonly #live = new Map<Tensor, Scope | undefined>();
   readonly #owner: TensorOwner;
+  readonly #pool: Pool | undefined;
+  /** Which calls are shared among threads: tests set it to 0, for small calls to be cut too. */
+  worthSharingNs = WORTH_SHARING_NS;
 
-  constructor(wasm: WasmExports, allocator: Allocator, variant: Variant) {
+  constructor(wasm: WasmExports, allocator: Allocator, variant: Variant, pool?: Pool) {
     this.wasm = wasm;
+    this.#pool = pool;
     this.allocator = allocator;
     this.variant = variant;
     this.#owner = {
@@ -193,6 +228,47 @@ export class Context {
     for (const tensor of [...this.#live.keys()].slice(count)) tensor.dispose();
   }
 
+  /** How many threads compute, the calling one among them. */
+  get threads(): number {
+    return this.#pool?.threads ?? 1;
+  }
+
+  /** Who shares the calls, for tests. */
+  get pool(): Pool | undefined {
+    return this.#pool;
+  }
+
+  /** Ends the worker threads, if there are any. The kernels stay usable, on the calling thread. */
+  dispose(): void {
+    this.#pool?.end();
+  }
+
+  /**
+   * Runs a kernel over all its units, on all threads if that is worth it. The kernel takes `args`, its working memory if
+   * it has any, and which units to compute, `first` and `count`, or what `slices` makes of them.
+   */
+  run(name: KernelName, args: readonly number[], cut: Cut): void {
+    const { units, nanoseconds, align = 1, scratchBytes, slices, partsPerThread = 4 } = cut;
+    const threads = nanoseconds < this.worthSharingNs ? 1 : this.threads;
+    let { grain } = cut;
+    if (grain === undefined && threads > 1) {
+      const most = Math.min(threads * partsPerThread, Math.ceil((nanoseconds * 4) / this.worthSharingNs));
+      grain = Math.ceil(units / most / align) * align;
+    }
+    grain ??= units;
+    if (threads > 1 && grain < units) {
+      const job = { units, grain, slices };
+      if (scratchBytes === undefined) return this.#pool!.run(name, args, job);
+      const bytes = Math.ceil(scratchBytes / 64) * 64;
+      return this.scratch(bytes * threads, (address) =>
+        this.#pool!.run(name, args, { ...job, scratch: { address, bytes } }),
+      );
+    }
+    const kernel = this.wasm[name] as unknown as Call;
+    if (scratchBytes === undefined) return callParts(kernel, args, slices, units, grain);
+    this.scratch(scratchBytes, (address) => callParts(kernel, [...args, address], slices, units, grain));
+  }
+
   /** Working memory for one call of a kernel, freed when `use` returns. */
   scratch<T>(bytes: number, use: (address: number) => T): T {
     const address = this.allocator.allocate(bytes);
@@ -202,6 +278,17 @@ export class Context {
       this.allocator.release(address);
     }
   }
+}
+
+function callParts(
+  kernel: Call,
+  args: readonly number[],
+  slices: Slices | undefined,
+  units: number,
+  grain: number,
+): void {
+  for (let first = 0; first < units; first += grain)
+    callPart(kernel, args, slices, first, Math.min(grain, units - first));
 }
 
 function checkDType(where: string, dtype: DType): void {

@@ -4,7 +4,7 @@
  */
 import type { Variant } from './context.js';
 import type { Kernels } from './kernels.js';
-import { chooseVariant, instantiateKernels, type LoadOptions, takeOptions } from './load.js';
+import { chooseVariant, instantiateKernels, type LoadOptions, sharedOptions, takeOptions } from './load.js';
 import { relaxedSimd, simd } from './wasm-bytes.js';
 
 export * from './public.js';
@@ -15,7 +15,7 @@ const binaries: Record<Variant, string> = { simd, 'relaxed-simd': relaxedSimd };
 
 /** Loads the kernels from the bytes within this module. @throws UnsupportedError if the runtime cannot run the variant */
 export async function loadKernels(given: Omit<LoadOptions, 'source' | 'baseUrl'> = {}): Promise<Kernels> {
-  const options = takeOptions(given, ['variant', 'maximumBytes', 'guard']);
+  const options = takeOptions(given, sharedOptions);
   const variant = chooseVariant(options.variant);
   const bytes = Uint8Array.from(atob(binaries[variant]), (character) => character.charCodeAt(0));
   return instantiateKernels(bytes, variant, options);

@@ -3,7 +3,8 @@ import { Context, type Variant } from './context.js';
 import type { WasmExports } from './wasm-exports.js';
 import { ArgumentError, show } from '@freelunch/errors';
 import type { Allocator } from './memory.js';
-import type { Tensor } from './tensor.js';
+import type { Pool } from './threads/pool.js';
+import { disposeSymbol, type Tensor } from './tensor.js';
 import * as selectiveScan from './selective-scan.js';
 import * as ssd from './ssd.js';
 import * as linearAttention from './linear-attention.js';
@@ -61,6 +62,7 @@ export interface Kernels
       Pick<
         Context,
         | 'variant'
+        | 'threads'
         | 'memory'
         | 'tensor'
         | 'zeros'
@@ -69,8 +71,10 @@ export interface Kernels
         | 'alongside'
         | 'resetPeak'
         | 'checkGuards'
+        | 'dispose'
       >
     >,
+    Disposable,
     Bound<typeof selectiveScan>,
     Bound<typeof ssd>,
     Bound<typeof linearAttention>,
@@ -137,16 +141,24 @@ function enter(context: Context, where: string, { run, args }: AnyOp): (given: u
 }
 
 /** Binds every public function to the compiled kernels. */
-export function createKernels(wasm: WasmExports, allocator: Allocator, variant: Variant): Kernels {
-  const context = new Context(wasm, allocator, variant);
+export function createKernels(
+  wasm: WasmExports,
+  allocator: Allocator,
+  variant: Variant,
+  pool?: Pool,
+): Kernels {
+  const context = new Context(wasm, allocator, variant, pool);
   const matrices = new Map(
     Object.entries<AnyOp>(effectiveAttentionOps).map(([mixer, op]) => [
       mixer,
       enter(context, 'effectiveAttention', op),
     ]),
   );
-  const kernels: Record<string, unknown> = {
+  const kernels: Record<string | symbol, unknown> = {
     variant,
+    get threads() {
+      return context.threads;
+    },
     get memory() {
       return context.memory;
     },
@@ -157,6 +169,8 @@ export function createKernels(wasm: WasmExports, allocator: Allocator, variant: 
     alongside: context.alongside.bind(context),
     resetPeak: context.resetPeak.bind(context),
     checkGuards: context.checkGuards.bind(context),
+    dispose: context.dispose.bind(context),
+    [disposeSymbol]: context.dispose.bind(context),
     effectiveAttention(mixer: string, args: unknown) {
       const matrix = matrices.get(mixer);
       if (matrix === undefined) {

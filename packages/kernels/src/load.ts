@@ -5,11 +5,15 @@ import {
   checkOptions,
   FormatError,
   FreelunchError,
+  OutOfMemoryError,
   show,
   UnsupportedError,
 } from '@freelunch/errors';
 import { createKernels, type Kernels } from './kernels.js';
 import { Allocator, PAGE_BYTES } from './memory.js';
+import { Pool } from './threads/pool.js';
+import { MOST_SHARED_PAGES, withSharedMemory } from './threads/shared-memory.js';
+import { countCores, whyNoThreads } from './threads/spawn.js';
 import type { WasmExports } from './wasm-exports.js';
 
 /** A compiled binary, in any form that a runtime can give it in. */
@@ -27,6 +31,20 @@ export interface LoadOptions {
   baseUrl?: string | URL;
   /** Upper limit of the WASM memory in bytes, from 64 KiB up; 4 GiB less 64 KiB if absent. */
   maximumBytes?: number;
+  /**
+   * Threads that compute, the calling one among them: 1 if absent. `'auto'`: as many as there are cores, and 1 where
+   * threads are not to be had. The others are workers, which sleep between calls and end with the process, the page or
+   * `k.dispose()`; a call that gains from them uses them, and gives the same bits whatever their number.
+   *
+   * A page needs cross-origin isolation for it: the headers `Cross-Origin-Opener-Policy: same-origin` and
+   * `Cross-Origin-Embedder-Policy: require-corp`.
+   */
+  threads?: number | 'auto';
+  /**
+   * The address of `@freelunch/kernels/worker.js`, for pages whose policy forbids workers made from text (`worker-src`
+   * without `blob:`).
+   */
+  workerUrl?: string | URL;
   /** Surrounds every block with guard words and fills new ones with NaN: `k.checkGuards()` finds kernels that write outside. Slow. */
   guard?: boolean;
 }
@@ -76,8 +94,38 @@ export function chooseVariant(wanted: 'auto' | Variant = 'auto'): Variant {
   return wanted;
 }
 
+/** More are no use to anybody, and each costs memory of its own. */
+const MOST_THREADS = 256;
+
+/** How many threads there are to be. @throws ArgumentError, UnsupportedError if there can't be as many */
+function chooseThreads(wanted: unknown = 1): number {
+  if (wanted === 1) return 1;
+  const why = whyNoThreads();
+  if (wanted === 'auto') return why === undefined ? Math.min(countCores(), MOST_THREADS) : 1;
+  if (!Number.isInteger(wanted) || (wanted as number) < 1 || (wanted as number) > MOST_THREADS) {
+    throw new ArgumentError(
+      `loadKernels: threads must be 'auto' or a whole number from 1 to ${MOST_THREADS}, got ${show(wanted)}`,
+    );
+  }
+  if (why !== undefined) throw new UnsupportedError(`loadKernels: threads ${show(wanted)}: ${why}`);
+  return wanted as number;
+}
+
 /** What memory starts with, where `maximumBytes` allows it: the first tensors need no growing. */
 const INITIAL_PAGES = 16;
+
+/** Shared memory says when it is made how large it may become. Some devices refuse what is more than they have. */
+function sharedMemory(initial: number, maximumBytes: number): WebAssembly.Memory {
+  for (let maximum = Math.min(MOST_SHARED_PAGES, Math.floor(maximumBytes / PAGE_BYTES)); ;) {
+    try {
+      return new WebAssembly.Memory({ initial, maximum, shared: true });
+    } catch (cause) {
+      maximum >>= 1;
+      if (maximum >= 1024) continue;
+      throw new OutOfMemoryError('loadKernels: no room for shared memory of 64 MiB', { cause });
+    }
+  }
+}
 
 /** A copy of the options of an entry, each read once. @throws ArgumentError for what is no option */
 export function takeOptions<Options extends object>(given: Options, names: readonly string[]): Options {
@@ -85,13 +133,16 @@ export function takeOptions<Options extends object>(given: Options, names: reado
   return { ...given };
 }
 
+/** The options that both entries have. */
+export const sharedOptions = ['variant', 'maximumBytes', 'threads', 'workerUrl', 'guard'] as const;
+
 /** Makes kernels from a compiled binary. Shared by the entries, which differ in where the bytes come from. */
 export async function instantiateKernels(
   source: WasmSource | Promise<WasmSource>,
   variant: Variant,
   options: LoadOptions,
 ): Promise<Kernels> {
-  const { maximumBytes, guard } = options;
+  const { maximumBytes, guard, workerUrl } = options;
   if (guard !== undefined && typeof guard !== 'boolean') {
     throw new ArgumentError(`loadKernels: guard must be true or false, got ${show(guard)}`);
   }
@@ -100,48 +151,107 @@ export async function instantiateKernels(
       `loadKernels: maximumBytes must be a whole number from ${PAGE_BYTES} up, got ${show(maximumBytes)}`,
     );
   }
+  const threads = chooseThreads(options.threads);
   const initial = Math.min(INITIAL_PAGES, Math.floor((maximumBytes ?? Infinity) / PAGE_BYTES));
-  const memory = new WebAssembly.Memory({ initial });
-  let exports: WasmExports;
+  const taken = await take(source);
+  const alone = async (from: WasmSource) => {
+    const memory = new WebAssembly.Memory({ initial });
+    const { exports } = await start(await compile(from), memory);
+    return createKernels(
+      exports,
+      new Allocator(memory, exports.heapBase(), { guard, maximumBytes }),
+      variant,
+    );
+  };
+  if (threads === 1) return alone(taken);
+  const bytes = await bytesOf(taken);
+  const memory = sharedMemory(initial, maximumBytes ?? Infinity);
+  const { module, exports } = await start(await compile(withSharedMemory(bytes)), memory);
+  let pool: Pool;
   try {
-    const module = await compile(await source);
-    ({ exports } = (await instantiate(module, { env: { memory } })) as unknown as { exports: WasmExports });
-  } catch (cause) {
-    if (cause instanceof FreelunchError) throw cause;
-    throw new FormatError(
-      `loadKernels: source must be a binary of these kernels, got one that does not start: ${(cause as Error).message}`,
-      { cause },
-    );
+    pool = await Pool.start(exports, module, memory, threads, workerUrl);
+  } catch (error) {
+    if (options.threads !== 'auto') throw error;
+    return alone(bytes);
   }
-  if (typeof exports.heapBase !== 'function') {
-    throw new FormatError(
-      'loadKernels: source must be a binary of these kernels, got a module without heapBase',
-    );
-  }
-  return createKernels(exports, new Allocator(memory, exports.heapBase(), { guard, maximumBytes }), variant);
+  const allocator = new Allocator(memory, exports.heapBase(), { guard, maximumBytes });
+  return createKernels(exports, allocator, variant, pool);
 }
 
+const notABinary = (why: string, cause?: unknown) =>
+  new FormatError(`loadKernels: source must be a binary of these kernels, got ${why}`, { cause });
+
+const doesNotStart = (cause: unknown) =>
+  cause instanceof FreelunchError
+    ? cause
+    : notABinary(`one that does not start: ${(cause as Error).message}`, cause);
+
+async function take(source: WasmSource | Promise<WasmSource>): Promise<WasmSource> {
+  try {
+    return await source;
+  } catch (cause) {
+    throw doesNotStart(cause);
+  }
+}
+
+/** The kernels in a memory. @throws FormatError if the module is not them */
+async function start(
+  module: WebAssembly.Module,
+  memory: WebAssembly.Memory,
+): Promise<{ module: WebAssembly.Module; exports: WasmExports }> {
+  let exports: WasmExports;
+  try {
+    ({ exports } = (await instantiate(module, { env: { memory } })) as unknown as { exports: WasmExports });
+  } catch (cause) {
+    throw doesNotStart(cause);
+  }
+  if (typeof exports.heapBase !== 'function') throw notABinary('a module without heapBase');
+  return { module, exports };
+}
+
+/** @throws FormatError if it is no binary */
 async function compile(source: WasmSource): Promise<WebAssembly.Module> {
   if (source instanceof WebAssembly.Module) return source;
-  if (typeof Response !== 'undefined' && source instanceof Response) {
-    if (!source.ok)
-      throw new FormatError(`loadKernels: ${source.url} must be a binary, got HTTP status ${source.status}`);
+  try {
     // Streaming compiles while it downloads, but wants the right content type.
-    const streams =
-      typeof WebAssembly.compileStreaming === 'function' &&
-      source.headers.get('content-type') === 'application/wasm';
-    return streams ? WebAssembly.compileStreaming(source) : WebAssembly.compile(await source.arrayBuffer());
+    if (isResponse(source) && streams(source))
+      return await WebAssembly.compileStreaming(checkResponse(source));
+    return await WebAssembly.compile(await bytesOf(source));
+  } catch (cause) {
+    throw doesNotStart(cause);
   }
-  return WebAssembly.compile(source as BufferSource);
+}
+
+const isResponse = (source: WasmSource): source is Response =>
+  typeof Response !== 'undefined' && source instanceof Response;
+
+const streams = (response: Response): boolean =>
+  typeof WebAssembly.compileStreaming === 'function' &&
+  response.headers.get('content-type') === 'application/wasm';
+
+function checkResponse(response: Response): Response {
+  if (response.ok) return response;
+  throw new FormatError(`loadKernels: ${response.url} must be a binary, got HTTP status ${response.status}`);
+}
+
+/** @throws UnsupportedError for a module: its bytes can't be had any more */
+async function bytesOf(source: WasmSource): Promise<Uint8Array<ArrayBuffer>> {
+  if (source instanceof WebAssembly.Module) {
+    throw new UnsupportedError(
+      'loadKernels: with threads, source must be the bytes of a binary, got a module',
+    );
+  }
+  if (isResponse(source)) return new Uint8Array(await checkResponse(source).arrayBuffer());
+  return new Uint8Array(source as ArrayBuffer);
 }
 
 /**
  * Loads the compiled kernels: by fetch where there is a network address, from the file system in Node, Deno and Bun.
  *
- * @throws UnsupportedError if the runtime cannot run the variant, FormatError if the binary is not one
+ * @throws UnsupportedError if the runtime cannot run the variant or has no threads, FormatError if the binary is not one
  */
 export async function loadKernels(given: LoadOptions = {}): Promise<Kernels> {
-  const options = takeOptions(given, ['variant', 'source', 'baseUrl', 'maximumBytes', 'guard']);
+  const options = takeOptions(given, [...sharedOptions, 'source', 'baseUrl']);
   if (options.source !== undefined && (options.variant ?? 'auto') === 'auto') {
     throw new ArgumentError(
       "loadKernels: variant must be 'simd' or 'relaxed-simd' where source is given, got 'auto'",

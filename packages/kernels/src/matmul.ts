@@ -26,15 +26,13 @@ export function matmul(context: Context, args: MatmulArgs): Tensor<'float32'> {
   const { a, b } = args;
   const checked = checkArgs('matmul', context, args);
   const { batch, m, n, k, shared, transposeA, transposeB, bias } = checked;
-  return withScratch(context, m, n, k, (scratch) => {
-    const y = context.empty(withLeading(checked.leading, checked.rows, n));
-    // prettier-ignore
-    context.wasm.matmulForward(
-      y.pointer, a.pointer, b.pointer, bias,
-      batch, m, n, k, m * n, m * k, shared ? 0 : k * n, transposeA, transposeB, scratch,
-    );
-    return y;
-  });
+  const y = context.empty(withLeading(checked.leading, checked.rows, n));
+  // prettier-ignore
+  multiply(
+    context, y.pointer, a.pointer, b.pointer, bias,
+    batch, m, n, k, m * n, m * k, shared ? 0 : k * n, transposeA, transposeB,
+  );
+  return y;
 }
 
 /**
@@ -56,7 +54,6 @@ export function matmulBackward(
     args,
   );
   check.float32('dy', dy, [...leading, 'm', 'n']);
-  const { wasm } = context;
   const strideB = shared ? 0 : k * n;
   const da = context.empty(a.shape);
   const db = context.empty(b.shape);
@@ -64,30 +61,22 @@ export function matmulBackward(
   // da [m, k] = dy op(b)^T, transposed [k, m] = op(b) dy^T
   const rowsDa = transposeA ? k : m;
   const columnsDa = transposeA ? m : k;
-  withScratch(context, rowsDa, columnsDa, n, (scratch) => {
-    const left = transposeA ? b : dy;
-    const right = transposeA ? dy : b;
-    // prettier-ignore
-    wasm.matmulForward(
-        da.pointer, left.pointer, right.pointer, 0,
-        batch, rowsDa, columnsDa, n, m * k, transposeA ? strideB : m * n, transposeA ? m * n : strideB,
-        transposeA && transposeB, transposeA || !transposeB, scratch,
-      );
-  });
+  // prettier-ignore
+  multiply(
+    context, da.pointer, (transposeA ? b : dy).pointer, (transposeA ? dy : b).pointer, 0,
+    batch, rowsDa, columnsDa, n, m * k, transposeA ? strideB : m * n, transposeA ? m * n : strideB,
+    transposeA && transposeB, transposeA || !transposeB,
+  );
   // db [k, n] = op(a)^T dy, transposed [n, k] = dy^T op(a)
   const rowsDb = transposeB ? n : k;
   const columnsDb = transposeB ? k : n;
-  withScratch(context, rowsDb, columnsDb, m, (scratch) => {
-    const left = transposeB ? dy : a;
-    const right = transposeB ? a : dy;
-    // prettier-ignore
-    wasm.matmulForward(
-        db.pointer, left.pointer, right.pointer, 0,
-        batch, rowsDb, columnsDb, m, strideB, transposeB ? m * n : m * k, transposeB ? m * k : m * n,
-        transposeB || !transposeA, transposeA && transposeB, scratch,
-      );
-  });
-  if (dbias) wasm.columnSums(dbias.pointer, dy.pointer, batch * m, n);
+  // prettier-ignore
+  multiply(
+    context, db.pointer, (transposeB ? dy : a).pointer, (transposeB ? a : dy).pointer, 0,
+    batch, rowsDb, columnsDb, m, strideB, transposeB ? m * n : m * k, transposeB ? m * k : m * n,
+    transposeB || !transposeA, transposeA && transposeB,
+  );
+  if (dbias) sumColumns(context, dbias, dy, batch * m, n);
   return dbias ? { da, db, dbias } : { da, db };
 }
 
@@ -126,9 +115,36 @@ function withLeading<T>(leading: readonly number[], rows: T, columns: T): (numbe
   return leading.length === 0 ? [rows, columns] : [...leading, rows, columns];
 }
 
-/** Working memory for a product of an [m, k] by a [k, n] matrix. */
-function withScratch<T>(context: Context, m: number, n: number, k: number, use: (scratch: number) => T): T {
-  return context.scratch(context.wasm.matmulForwardScratchBytes(m, n, k), use);
+/** Nanoseconds per multiplication and addition, of blocks and of a row that is read from memory. */
+const MADD_NS = 0.025;
+const ROW_MADD_NS = 0.1;
+/** Nanoseconds per element that is added up. */
+const SUM_NS = 0.1;
+
+/** The kernel, with its strides in floats: see `assembly/src/matmul.ts`. */
+// prettier-ignore
+function multiply(
+  context: Context, y: number, a: number, b: number, bias: number,
+  batch: number, m: number, n: number, k: number, strideY: number, strideA: number, strideB: number,
+  transposeA: boolean, transposeB: boolean,
+): void {
+  const { wasm } = context;
+  const few = m <= 4 || n <= 4;
+  context.run('matmulForward', [
+    y, a, b, bias, batch, m, n, k, strideY, strideA, strideB, Number(transposeA), Number(transposeB),
+  ], {
+    units: wasm.matmulForwardUnits(batch, m, n, strideY, transposeA, transposeB),
+    nanoseconds: batch * m * n * k * (few ? ROW_MADD_NS : MADD_NS),
+    scratchBytes: wasm.matmulForwardScratchBytes(m, n, k),
+    partsPerThread: few ? 4 : 1, // each part copies all of one factor into panels
+  });
+}
+
+function sumColumns(context: Context, sums: Tensor, x: Tensor, rows: number, n: number): void {
+  context.run('columnSums', [sums.pointer, x.pointer, rows, n], {
+    units: Math.ceil(n / 16),
+    nanoseconds: rows * n * SUM_NS,
+  });
 }
 
 const shared = { a: 'tensor', b: 'tensor', transposeA: 'flag', transposeB: 'flag', bias: 'tensor' } as const;

@@ -33,7 +33,8 @@ export interface TensorOwner {
   onDispose(tensor: Tensor): void;
 }
 
-const disposeSymbol: typeof Symbol.dispose = Symbol.dispose ?? (Symbol.for('Symbol.dispose') as never);
+/** `Symbol.dispose`, in runtimes too that do not have it yet. */
+export const disposeSymbol: typeof Symbol.dispose = Symbol.dispose ?? (Symbol.for('Symbol.dispose') as never);
 const inspectSymbol = Symbol.for('nodejs.util.inspect.custom');
 
 /** Known in this module alone: an address never comes from outside. */
@@ -157,7 +158,8 @@ export class Tensor<D extends DType = DType> implements Disposable {
 
   /**
    * A live view of the elements. Read it anew after every call of a kernel: growing the memory invalidates old views
-   * (their length becomes 0), and `data` then gives a new one.
+   * (their length becomes 0), and `data` then gives a new one. With threads it lies in a `SharedArrayBuffer`, which some
+   * functions of a runtime do not take (`TextDecoder`, `crypto.subtle`): `toArray` gives them a copy.
    * @throws DisposedError
    */
   get data(): TypedArrays[D] {

@@ -1,0 +1,2 @@
+// Written by scripts/bundle-worker.mjs: the text of worker.js.
+export const workerSource: string;
