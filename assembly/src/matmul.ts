@@ -118,10 +118,10 @@ const SUM_COLUMNS: i32 = 16; // a cache line
 export function columnSums(dbias: usize, dy: usize, rows: i32, n: i32, first: i32, count: i32): void {
   const row = (<usize>n) << 2;
   const from = first * SUM_COLUMNS;
-  dbias += <usize>from << 2;
-  dy += <usize>from << 2;
+  dbias += (<usize>from) << 2;
+  dy += (<usize>from) << 2;
   n = min(n - from, count * SUM_COLUMNS);
-  memory.fill(dbias, 0, <usize>n << 2);
+  memory.fill(dbias, 0, (<usize>n) << 2);
   for (let done = 0; done < rows; done += 64) {
     const steps = min(rows - done, 64);
     let j = 0;
