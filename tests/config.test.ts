@@ -1,5 +1,5 @@
 /** Whatever a field of a config holds: an ArgumentError that names it, or a model that computes and has a cost. */
-import { cost } from '@freelunch/complexity';
+import { algorithmGrain, cost, kernelGrain } from '@freelunch/complexity';
 import type { ModelConfig } from '@freelunch/config';
 import { ArgumentError, OutOfMemoryError, UnsupportedError } from '@freelunch/errors';
 import { loadKernels } from '@freelunch/kernels';
@@ -98,8 +98,8 @@ describe.each(Object.entries(configs))('%s', (_, config) => {
           path.filter((key) => !/^\d+$/.test(key)).some((key) => (error as Error).message.includes(key));
         const costed = outcomeOf(() => {
           for (const mode of ['train', 'prefill', 'decode', 'generate'] as const)
-            for (const kind of ['algorithm', 'kernel'] as const)
-              expect(cost(changed, { mode, kind, promptLength: 9, newTokens: 2 }).flops).toBeGreaterThan(0);
+            for (const grain of [algorithmGrain, kernelGrain])
+              expect(cost(changed, { mode, grain, promptLength: 9, newTokens: 2 }).flops).toBeGreaterThan(0);
         });
         if (costed !== undefined) {
           expect(costed).toBeInstanceOf(ArgumentError);

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { type Elements, grains, sum } from '@freelunch/complexity';
+import { type Elements, kernelGrain, sum } from '@freelunch/complexity';
 import { loadKernels, Tensor } from '@freelunch/kernels';
 import { describe, expect, it } from 'vitest';
 import { CountingKernels } from './counting.ts';
@@ -25,7 +25,7 @@ it('computes the same bits as the kernels that do not count', () => {
 });
 
 describe.each(calls)('$name', ({ formula, run, inputs, updated = [], atMost = false, untraceable }) => {
-  const { flops, macs, transcendentals, read, written } = formula(grains.kernel);
+  const { flops, macs, transcendentals, read, written } = formula(kernelGrain);
 
   it('executes as many operations as its formula says', () => {
     const counts = counting.count(run);

@@ -1,6 +1,6 @@
 /** Formulas of whole models against what their kernels execute: prefill, decoding, a step of training. */
 import { createTape } from '@freelunch/autograd';
-import { cost, type CostOptions, type ModelConfig as CostedConfig } from '@freelunch/complexity';
+import { cost, type CostOptions, kernelGrain, type ModelConfig as CostedConfig } from '@freelunch/complexity';
 import { createModel, type LanguageModel, type ModelConfig } from '@freelunch/models';
 import { describe, expect, it } from 'vitest';
 import { type Counts, CountingKernels } from './counting.ts';
@@ -190,7 +190,7 @@ describe.each(Object.entries(models))('%s', (_, { config, atMost = false }) => {
     [1, 200],
   ])('executes what its formula says, batch %i of %i tokens', (batch, seqLen) => {
     for (const [mode, counts] of Object.entries(counted(model, batch, seqLen))) {
-      const formula = cost(config, { ...optionsOf(mode, batch, seqLen), kind: 'kernel' });
+      const formula = cost(config, { ...optionsOf(mode, batch, seqLen), grain: kernelGrain });
       expect(formula.macs, `macs of ${mode}`).toBe(counts.macs);
       for (const figure of ['flops', 'transcendentals'] as const) {
         const message = `${figure} of ${mode}`;
@@ -256,7 +256,7 @@ describe('formulas without tiles', () => {
   it.each(Object.entries(wide))('are within 2 % of the executed FLOPs: %s', (_, config) => {
     for (const promptLength of [240, 480, 600, 960, 1920]) {
       for (const mode of ['prefill', 'train'] as const) {
-        const executed = cost(config, { mode, promptLength, kind: 'kernel' }).flops;
+        const executed = cost(config, { mode, promptLength, grain: kernelGrain }).flops;
         expect(
           Math.abs(cost(config, { mode, promptLength }).flops / executed - 1),
           `${mode} ${promptLength}`,
@@ -273,7 +273,7 @@ describe('formulas without tiles', () => {
         JSON.stringify({ ...config, dModel: 768 }).replaceAll('"nHeads":2', '"nHeads":12'),
       ) as CostedConfig;
       for (const promptLength of [1, 100, 500, 1000, 4000]) {
-        const executed = cost(large, { mode: 'decode', promptLength, kind: 'kernel' }).flops;
+        const executed = cost(large, { mode: 'decode', promptLength, grain: kernelGrain }).flops;
         expect(
           Math.abs(cost(large, { mode: 'decode', promptLength }).flops / executed - 1),
           `${promptLength}`,

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { compare, crossing, crossover, order, roofline } from './compare.js';
 import type { ModelConfig } from '@freelunch/config';
 import { cost } from './cost.js';
+import { kernelGrain } from './ops/kernel/grain.js';
 
 const shared = { vocabSize: 256, dModel: 64, nLayers: 2 };
 const mamba: ModelConfig = { ...shared, mixer: { type: 'mamba' } };
@@ -127,30 +128,30 @@ describe('roofline', () => {
   });
 });
 
-describe("kind: 'kernel'", () => {
-  const options = { figure: 'flops', kind: 'kernel' } as const;
+describe('kernelGrain', () => {
+  const options = { figure: 'flops', grain: kernelGrain } as const;
 
   it('compares what the kernels execute', () => {
     for (const mode of ['train', 'prefill', 'decode'] as const) {
       const { rows } = compare({ mamba, softmax }, [3, 40, 100], { ...options, mode });
       const values = [mamba, softmax].map((config) =>
-        [3, 40, 100].map((promptLength) => cost(config, { mode, promptLength, kind: 'kernel' }).flops),
+        [3, 40, 100].map((promptLength) => cost(config, { mode, promptLength, grain: kernelGrain }).flops),
       );
       expect(rows.map((row) => row.values)).toEqual(values);
     }
     const long = { ...options, mode: 'generate', promptLength: 20 } as const;
     expect(compare({ softmax }, [7], long).rows[0].values).toEqual([
-      cost(softmax, { mode: 'generate', promptLength: 20, newTokens: 7, kind: 'kernel' }).flops,
+      cost(softmax, { mode: 'generate', promptLength: 20, newTokens: 7, grain: kernelGrain }).flops,
     ]);
     expect(compare({ softmax }, [3], { ...long, along: 'batch', newTokens: 7 }).rows[0].values).toEqual([
-      cost(softmax, { mode: 'generate', promptLength: 20, newTokens: 7, batch: 3, kind: 'kernel' }).flops,
+      cost(softmax, { mode: 'generate', promptLength: 20, newTokens: 7, batch: 3, grain: kernelGrain }).flops,
     ]);
   });
 
   it('finds the first length from which on the kernels execute less', () => {
     const { at, cheaper } = crossover(mamba, softmax, { ...options, mode: 'decode' });
     const flops = (config: ModelConfig, promptLength: number) =>
-      cost(config, { mode: 'decode', promptLength, kind: 'kernel' }).flops;
+      cost(config, { mode: 'decode', promptLength, grain: kernelGrain }).flops;
     expect(cheaper).toBe('first');
     expect(flops(mamba, at!)).toBeLessThan(flops(softmax, at!));
     expect(flops(mamba, at! - 1)).toBeGreaterThanOrEqual(flops(softmax, at! - 1));
@@ -160,7 +161,7 @@ describe("kind: 'kernel'", () => {
   it('knows no sizes by name', () => {
     for (const along of ['dState', 'toString', 'newTokens'])
       expect(() => compare({ mamba }, [1], { ...options, mode: 'prefill', along })).toThrow(
-        `compare: along must be seqLen or batch with kind kernel, got '${along}'`,
+        `compare: along must be seqLen or batch to count what kernels execute, got '${along}'`,
       );
   });
 });

@@ -3,6 +3,7 @@ import { checkOptions } from '@freelunch/errors';
 import { fail, oneOf, whole } from './check.js';
 import { cost, type Cost, costOptions, type CostOptions, type Figure, figures } from './cost.js';
 import type { Expression } from './expression.js';
+import { algorithmGrain, grainOf } from './ops/op.js';
 
 /** The leading order of a formula, such as `O(T^2)`: see {@link Expression.order}. */
 export const order = (
@@ -16,7 +17,7 @@ export interface CompareOptions extends Omit<CostOptions, 'promptLength'> {
   figure: Figure;
   /**
    * The variable that differs; if absent `seqLen` in training and prefill, `position` in decoding, `newTokens` in
-   * generation. Any size of a model may be named, such as `dState`, but with the kind `kernel`, which knows no sizes by
+   * generation. Any size of a model may be named, such as `dState`, but with `kernelGrain`, which knows no sizes by
    * name: there it is one of these three, or `batch`.
    */
   along?: string;
@@ -27,7 +28,7 @@ export interface Comparison {
   along: string;
   /** What `along` is, column by column. */
   lengths: readonly number[];
-  /** Formulas and orders are those of the algorithm; values of the kind `kernel` are above them, by what fills up tiles. */
+  /** Formulas and orders are those of the algorithm; values of `kernelGrain` are above them, by what fills up tiles. */
   rows: { name: string; values: number[]; formula: Expression; order: string }[];
 }
 
@@ -61,10 +62,10 @@ function curve(
   const along = wanted ?? (mode === 'generate' ? 'newTokens' : mode === 'decode' ? 'position' : 'seqLen');
   // Sizes of the formula do not matter, but a size of 1 is one of its own.
   const all: CostOptions = { ...options, promptLength: options.promptLength ?? 1024 };
-  const { formulas, values } = cost(config, { ...all, kind: 'algorithm' });
+  const { formulas, values } = cost(config, { ...all, grain: algorithmGrain });
   const formula = formulas[figure];
   const names = Object.keys(values);
-  if (options.kind !== 'kernel')
+  if (!grainOf(where, options.grain).kernel)
     return { names, formula, along, at: (x) => formula.evaluate({ ...values, [along]: x }) };
   const length = mode === 'decode' ? 'position' : 'seqLen';
   const option = new Map<string, keyof CostOptions>([
@@ -76,7 +77,7 @@ function curve(
     fail(
       where,
       'along',
-      `${length}${mode === 'generate' ? ', newTokens' : ''} or batch with kind kernel`,
+      `${length}${mode === 'generate' ? ', newTokens' : ''} or batch to count what kernels execute`,
       along,
     );
   return { names, formula, along, at: (x) => cost(config, { ...all, [option]: x })[figure] };
@@ -119,7 +120,7 @@ export function compare(
 }
 
 export interface CrossoverOptions extends CompareOptions {
-  /** Where to look; 1 to 2^40 if absent, with the kind `kernel`, which is computed anew at each place, 2^16, or 2^9 new tokens. */
+  /** Where to look; 1 to 2^40 if absent, with `kernelGrain`, which is computed anew at each place, 2^16, or 2^9 new tokens. */
   from?: number;
   to?: number;
 }
@@ -143,11 +144,8 @@ export function crossover(first: ModelConfig, second: ModelConfig, options: Cros
   checkOptions('crossover', options, [...compareOptions, 'from', 'to']);
   const [a, b] = [curve('crossover', first, options), curve('crossover', second, options)];
   checkAlong('crossover', [a, b]);
-  const {
-    kind,
-    from,
-    to = kind === 'kernel' ? (a.along === 'newTokens' ? 2 ** 9 : 2 ** 16) : undefined,
-  } = options;
+  const { from, to = options.grain?.kernel ? (a.along === 'newTokens' ? 2 ** 9 : 2 ** 16) : undefined } =
+    options;
   return crossing(a.at, b.at, { from, to });
 }
 

@@ -3,6 +3,8 @@ import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { ModelConfig } from '@freelunch/config';
 import { cost, type Cost, type CostOptions, figures } from './cost.js';
+import { kernelGrain } from './ops/kernel/grain.js';
+import { algorithmGrain } from './ops/op.js';
 
 const mamba: ModelConfig = { vocabSize: 50280, dModel: 768, nLayers: 24, mixer: { type: 'mamba' } };
 const gpt2: ModelConfig = {
@@ -88,17 +90,17 @@ describe('cost', () => {
     'of generating is that of the prompt and of each step: %s',
     (name) => {
       const config = { ...small, mixer: mixers[name](8) };
-      for (const kind of ['algorithm', 'kernel'] as const) {
-        const tree = cost(config, { mode: 'generate', promptLength: 20, newTokens: 30, kind });
-        let { flops, bytesRead } = cost(config, { mode: 'prefill', promptLength: 20, kind });
+      for (const grain of [algorithmGrain, kernelGrain]) {
+        const tree = cost(config, { mode: 'generate', promptLength: 20, newTokens: 30, grain });
+        let { flops, bytesRead } = cost(config, { mode: 'prefill', promptLength: 20, grain });
         for (let position = 20; position < 50; position++) {
-          const step = cost(config, { mode: 'decode', promptLength: position, kind });
+          const step = cost(config, { mode: 'decode', promptLength: position, grain });
           flops += step.flops;
           bytesRead += step.bytesRead;
         }
         expect(tree.flops).toBeCloseTo(flops, 3);
         expect(tree.bytesRead).toBeCloseTo(bytesRead, 3);
-        expect(tree.stateBytes).toBe(cost(config, { mode: 'decode', promptLength: 49, kind }).stateBytes);
+        expect(tree.stateBytes).toBe(cost(config, { mode: 'decode', promptLength: 49, grain }).stateBytes);
       }
     },
   );
@@ -160,8 +162,10 @@ describe('cost', () => {
   });
 
   it('refuses a kind of count that there is none of', () => {
-    const options = { mode: 'decode', promptLength: 9, kind: 'kernels' } as unknown as CostOptions;
-    expect(() => cost(gpt2, options)).toThrow("cost: kind must be 'algorithm' or 'kernel', got 'kernels'");
+    const options = { mode: 'decode', promptLength: 9, grain: 'kernel' } as unknown as CostOptions;
+    expect(() => cost(gpt2, options)).toThrow(
+      "cost: grain must be algorithmGrain or kernelGrain, got 'kernel'",
+    );
   });
 
   it('takes elements as wide as they are', () => {

@@ -21,7 +21,7 @@ import { adamW } from './ops/adamw.js';
 import { crossEntropy, crossEntropyBackward } from './ops/loss.js';
 import { Expression, maximum, product, type Size, sum } from './expression.js';
 import { block, embed, type Entry, head, type Phase, type Situation, Sizes } from './model.js';
-import { type ElementKind, grains } from './ops/op.js';
+import { type ElementKind, type Grain, grainOf } from './ops/op.js';
 
 export { figures };
 export type { Cost, Figure };
@@ -50,10 +50,10 @@ export interface CostOptions {
   /** float32 if absent; one for all, or by what it is for. `optimizer` are the moments. */
   dtype?: DType | Partial<Record<'weights' | 'activations' | 'state' | 'gradients' | 'optimizer', DType>>;
   /**
-   * `algorithm` (default): what the formulas of the ops need, with expressions. `kernel`: what the kernels of this
-   * project execute, whose vectors and tiles are filled up; numbers only.
+   * `algorithmGrain` (default): what the formulas of the ops need, with expressions. `kernelGrain`: what the kernels of
+   * this project execute, whose vectors and tiles are filled up; numbers only.
    */
-  kind?: 'algorithm' | 'kernel';
+  grain?: Grain;
   /** Whether each block is computed again in the backward pass, and only its input kept; false if absent. */
   recompute?: boolean;
   /** The optimiser of `train`; AdamW if absent. */
@@ -70,7 +70,7 @@ const LONGEST_COUNTED = 2 ** 20;
 const dtypes = Object.keys(dtypeBits) as DType[];
 
 /** The names of {@link CostOptions}. */
-export const costOptions: readonly (keyof CostOptions)[] = ['mode', 'batch', 'promptLength', 'newTokens', 'dtype', 'kind', 'recompute', 'optimizer', 'allLogits']; // prettier-ignore
+export const costOptions: readonly (keyof CostOptions)[] = ['mode', 'batch', 'promptLength', 'newTokens', 'dtype', 'grain', 'recompute', 'optimizer', 'allLogits']; // prettier-ignore
 
 const camel = (type: string) => type.replace(/(^|-)(\w)/g, (_, __, letter: string) => letter.toUpperCase());
 
@@ -177,13 +177,13 @@ function parameterTensors(situation: Situation, model: ResolvedConfig): readonly
 export function cost(config: ModelConfig, options: CostOptions): Cost {
   if (options === undefined) fail('cost', 'options', 'an object with mode and promptLength', options);
   checkOptions('cost', options, costOptions);
-  const { kind = 'algorithm', recompute = false, optimizer = 'adamw', allLogits = false } = options;
+  const { recompute = false, optimizer = 'adamw', allLogits = false } = options;
   const mode = oneOf('cost', 'mode', options.mode, ['train', 'prefill', 'decode', 'generate']);
-  oneOf('cost', 'kind', kind, ['algorithm', 'kernel']);
+  const grain = grainOf('cost', options.grain);
   oneOf('cost', 'optimizer', optimizer, ['adamw', 'none']);
   for (const [name, flag] of Object.entries({ recompute, allLogits }))
     if (typeof flag !== 'boolean') fail('cost', name, 'true or false', flag);
-  const longest = kind === 'kernel' ? LONGEST_COUNTED : LONGEST;
+  const longest = grain.kernel ? LONGEST_COUNTED : LONGEST;
   const batch = whole('cost', 'batch', options.batch === undefined ? 1 : options.batch, 1, LONGEST);
   const promptLength = whole(
     'cost',
@@ -200,7 +200,6 @@ export function cost(config: ModelConfig, options: CostOptions): Cost {
     longest,
   );
   const model = resolveConfig(config, 'cost');
-  const grain = grains[kind];
   const sizes = new Sizes(!grain.kernel);
   const training = mode === 'train';
   const context: Context = {

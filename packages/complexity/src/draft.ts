@@ -1,7 +1,7 @@
 /** Trees of formulas: what parts of a model cost, and how they come together. */
 import { Expression, product, sum, type Values } from './expression.js';
 import type { Entry, Sizes } from './model.js';
-import { addElements, type ElementKind, elementKinds, type Elements, type Grain, type Op } from './ops/op.js';
+import { type ElementKind, elementKinds, type Elements, type Grain, type Op, total } from './ops/op.js';
 
 export const figures = [
   'params',
@@ -63,16 +63,15 @@ export function leaf(
   ops: readonly Op[],
   sizes: Partial<Figures<Expression>> = {},
 ): Draft {
-  const read = ops.reduce<Elements>((total, { read: part }) => addElements(total, part), {});
-  const written = ops.reduce<Elements>((total, { written: part }) => addElements(total, part), {});
+  const { macs, flops, transcendentals, read, written } = total(ops);
   return {
     name,
     children: [],
     formulas: {
       ...noFigures(),
-      macs: sum(...ops.map(({ macs }) => macs)),
-      flops: sum(...ops.map(({ flops }) => flops)),
-      transcendentals: sum(...ops.map(({ transcendentals }) => transcendentals)),
+      macs,
+      flops,
+      transcendentals,
       bytesRead: bytesOf(read, context.bytes),
       bytesWritten: bytesOf(written, context.bytes),
       ...sizes,

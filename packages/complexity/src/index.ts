@@ -24,5 +24,6 @@ export type {
 export { ceil, Expression, maximum, minimum, product, sum, variable } from './expression.js';
 export type { Size, Values } from './expression.js';
 export * as ops from './ops/index.js';
-export { grains } from './ops/op.js';
+export { algorithmGrain } from './ops/op.js';
+export { kernelGrain } from './ops/kernel/grain.js';
 export type { Elements, Grain, Op } from './ops/op.js';

@@ -1,5 +1,6 @@
 import { fail } from '../check.js';
-import { ceil, Expression, type Size, sum } from '../expression.js';
+import { Expression, type Size, sum } from '../expression.js';
+import type { AttentionSizes, LinearAttentionSizes, SsdSizes } from './sizes.js';
 
 /** What elements are, for they may be stored in different widths. */
 export const elementKinds = ['weights', 'activations', 'state', 'gradients', 'moments', 'ids'] as const;
@@ -41,11 +42,12 @@ export function op({ macs = 0, other = 0, transcendentals = 0, read = {}, writte
 }
 
 /**
- * How finely sizes count. `algorithm`: what the formula of an op needs. `kernel`: what the kernels execute, whose tiles
- * and vectors are filled up; sizes are numbers there.
+ * How finely sizes count: {@link algorithmGrain} or `kernelGrain`, which is a module apart, so that pages that only need
+ * the formulas do not load what kernels count tile by tile.
  */
 export interface Grain {
-  readonly kernel: boolean;
+  /** What kernels execute where no formula says it, of sizes that are numbers; absent for the algorithm. */
+  readonly kernel?: KernelWork;
   /** x, in kernels rounded up to a multiple of `unit`. */
   round(x: Size, unit: number): Expression;
   /** x, in kernels the whole vectors of it and one more, which is there even if it is empty. */
@@ -54,26 +56,44 @@ export interface Grain {
   extra(x: Size): Expression;
 }
 
-const roundUp = (x: Size, unit: number) => ceil(Expression.of(x).times(1 / unit)).times(unit);
+/** Operations of kernels, without their reads and writes, which are those of the formula. */
+export interface KernelWork {
+  matmul(
+    [m, n, k]: readonly number[],
+    transposed: boolean,
+    leftTransposed: boolean,
+  ): { macs: number; other: number };
+  /** Undefined where the kernel goes step by step. */
+  linearAttentionChunked(sizes: LinearAttentionSizes): Op | undefined;
+  softmaxAttention(sizes: AttentionSizes): Op;
+  softmaxAttentionBackward(sizes: AttentionSizes): Op;
+  softmaxAttentionStep(sizes: AttentionSizes, position: number): Op;
+  ssd(sizes: SsdSizes): Op;
+  ssdRecurrent(sizes: SsdSizes): Op;
+  ssdBackward(sizes: SsdSizes): Op;
+}
 
-export const grains: Record<'algorithm' | 'kernel', Grain> = {
-  algorithm: {
-    kernel: false,
-    round: (x) => Expression.of(x),
-    tail: (x) => Expression.of(x),
-    extra: () => Expression.of(0),
-  },
-  kernel: {
-    kernel: true,
-    round(x, unit) {
-      // Not by way of 1 / unit, which is not exact.
-      const size = Expression.of(x).constant;
-      return size === undefined ? roundUp(x, unit) : Expression.of(Math.ceil(size / unit) * unit);
-    },
-    tail: (x) => grains.kernel.round(Expression.of(x).plus(1), 4),
-    extra: (x) => Expression.of(x),
-  },
+/** What the formula of an op needs, and no more. */
+export const algorithmGrain: Grain = {
+  round: (x) => Expression.of(x),
+  tail: (x) => Expression.of(x),
+  extra: () => Expression.of(0),
 };
+
+/** The grain that an option gives. @throws ArgumentError if it is none */
+export function grainOf(where: string, given: Grain = algorithmGrain): Grain {
+  if (typeof given?.round !== 'function') fail(where, 'grain', 'algorithmGrain or kernelGrain', given);
+  return given;
+}
+
+/** Several ops as one. */
+export const total = (parts: readonly Op[]): Op => ({
+  macs: sum(...parts.map(({ macs }) => macs)),
+  flops: sum(...parts.map(({ flops }) => flops)),
+  transcendentals: sum(...parts.map(({ transcendentals }) => transcendentals)),
+  read: parts.map(({ read }) => read).reduce(addElements, {}),
+  written: parts.map(({ written }) => written).reduce(addElements, {}),
+});
 
 /** A size as a number: in kernels all are. */
 export function numberOf(size: Size): number {

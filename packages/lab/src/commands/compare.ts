@@ -19,6 +19,7 @@ import {
   curveHelp,
   curveOptions,
   figureOf,
+  kindOf,
   largestOf,
   readConfigs,
   situationHelp,
@@ -68,7 +69,7 @@ export async function compareCommand(args: string[], terminal: Terminal): Promis
   const { out } = values;
   const figure = figureOf(values.figure);
   const options = { ...costOptions(values), figure, along: values.along };
-  const lengths = wholeNumbers('--lengths', values.lengths, 1, largestOf(options.kind));
+  const lengths = wholeNumbers('--lengths', values.lengths, 1, largestOf(kindOf(options)));
   if (out !== undefined) await checkOwn(out, 'compare', FILES);
   const named = await readConfigs(positionals, 2);
   const models = Object.fromEntries(named.map(({ name, config }) => [name, config]));
@@ -81,7 +82,7 @@ export async function compareCommand(args: string[], terminal: Terminal): Promis
   const data = {
     ...result,
     mode: options.mode,
-    kind: options.kind,
+    kind: kindOf(options),
     rows: result.rows.map((row) => ({ ...row, formula: String(row.formula) })),
   };
   if (out !== undefined) {
@@ -121,7 +122,7 @@ export async function crossoverCommand(args: string[], terminal: Terminal): Prom
       first: first.name,
       second: second.name,
       mode: options.mode,
-      kind: options.kind,
+      kind: kindOf(options),
       figure,
       along,
       ...result,

@@ -35,7 +35,7 @@ describe('bad input', () => {
     ],
     [
       'crossover gpt2 own.json --kind kernel --along dState',
-      'along must be seqLen or batch with kind kernel',
+      'along must be seqLen or batch to count what kernels execute',
     ],
     ['cost gpt2 --kind kernel --mode generate --new 65537', '--new must be a whole number from 0 to 65536'],
     ['crossover gpt2', 'takes 2 configs, got 1'],

@@ -9,6 +9,7 @@ import {
   commonOptions,
   costEnd,
   costOptions,
+  kindOf,
   readConfigs,
   situationHelp,
   situationOptions,
@@ -48,14 +49,18 @@ export async function costCommand(args: string[], terminal: Terminal): Promise<v
   const options = { ...costOptions(values), recompute: values.recompute };
   const [{ name, config }] = await readConfigs(positionals, 1, 1);
   const tree = checked(() => cost(config, options));
-  if (values.json)
+  if (values.json) {
+    const { mode, grain: _, ...rest } = options;
     return terminal.json({
       model: name,
-      ...options,
+      mode,
+      kind: kindOf(options),
+      ...rest,
       ...plain(tree),
       formulas: formulasOf(tree),
       values: tree.values,
     });
+  }
 
   const header = ['', 'params', 'FLOPs', 'exps', 'bytes', 'state', 'kept'];
   terminal.say(

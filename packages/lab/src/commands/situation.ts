@@ -1,11 +1,13 @@
 /** What the commands on costs have in common: models, and the situation they are in. */
 import {
+  algorithmGrain,
   cost,
   type CostOptions,
   type DType,
   dtypeBits,
   type Figure,
   figures,
+  kernelGrain,
   type Mode,
 } from '@freelunch/complexity';
 import { FreelunchError } from '@freelunch/errors';
@@ -16,6 +18,8 @@ import { flag, helpOption, text } from './shared.js';
 
 export const LARGEST = 2 ** 40;
 const modes: readonly Mode[] = ['train', 'prefill', 'decode', 'generate'];
+const grains = { algorithm: algorithmGrain, kernel: kernelGrain };
+export type Kind = keyof typeof grains;
 const dtypes = Object.keys(dtypeBits) as DType[];
 
 export const situationHelp = `A CONFIG is a JSON file (of @freelunch/models, or a Hugging Face config.json) or
@@ -71,7 +75,7 @@ export function costOptions(values: Situation): CostOptions {
   const largest = largestOf(kind);
   return {
     mode,
-    kind,
+    grain: grains[kind],
     batch: wholeNumber('--batch', values.batch, 1, LARGEST),
     promptLength: wholeNumber('--prompt', values.prompt, mode === 'decode' ? 0 : 1, largest),
     newTokens: wholeNumber('--new', values.new, 0, largest),
@@ -84,7 +88,7 @@ export function checkAlong(
   { along, ...options }: CostOptions & { along?: string },
   models: readonly NamedConfig[],
 ): void {
-  if (along === undefined || options.kind === 'kernel') return;
+  if (along === undefined || kindOf(options) === 'kernel') return;
   const sizes = models.flatMap(({ config }) => Object.keys(checked(() => cost(config, options)).values));
   if (!sizes.includes(along)) throw unknownName('size', along, [...new Set(sizes)].sort());
 }
@@ -92,8 +96,11 @@ export function checkAlong(
 /** @throws InputError */
 export const figureOf = (given: string): Figure => oneOf('--figure', given, figures);
 
+/** What --kind says. */
+export const kindOf = ({ grain }: CostOptions): Kind => (grain === kernelGrain ? 'kernel' : 'algorithm');
+
 /** What kernels execute is counted token by token. */
-export const largestOf = (kind: CostOptions['kind']) => (kind === 'kernel' ? 65536 : LARGEST);
+export const largestOf = (kind: Kind) => (kind === 'kernel' ? 65536 : LARGEST);
 
 const MOST_CONFIGS = 100;
 
@@ -122,4 +129,5 @@ export function checked<T>(run: () => T): T {
 }
 
 /** Mode, and whose figures they are if not the algorithm's. */
-export const titleOf = ({ mode, kind }: CostOptions) => (kind === 'kernel' ? `${mode} by the kernels` : mode);
+export const titleOf = (options: CostOptions) =>
+  kindOf(options) === 'kernel' ? `${options.mode} by the kernels` : options.mode;

@@ -7,6 +7,7 @@ import {
   crossing,
   fitExponent,
   fitMachines,
+  kernelGrain,
   type Machine,
   type ModelConfig,
   predict,
@@ -207,7 +208,7 @@ export const median = (values: readonly number[]): number =>
   [...values].sort((a, b) => a - b)[values.length >> 1] ?? 0;
 
 const executed = (config: ModelConfig, mode: MeasuredMode, promptLength: number): Cost =>
-  cost(config, { mode, promptLength, kind: 'kernel' });
+  cost(config, { mode, promptLength, grain: kernelGrain });
 
 const mixers = new Set(['softmax_attention', 'scan', 'ssd', 'linear_attention', 'delta_rule']);
 

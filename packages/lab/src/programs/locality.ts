@@ -3,7 +3,7 @@
  * by formula, by counting what the kernels execute, and as measured time.
  */
 import { readFile } from 'node:fs/promises';
-import { cost, fitExponent } from '@freelunch/complexity';
+import { cost, fitExponent, kernelGrain } from '@freelunch/complexity';
 import { dpModelPlan } from '@freelunch/constructions';
 import { type Kernels, loadKernels } from '@freelunch/kernels';
 import { internalsOf } from '@freelunch/kernels/internals';
@@ -132,7 +132,7 @@ async function run(
       mode: 'generate',
       promptLength: prompt.length,
       newTokens: maxTokens,
-      kind: 'kernel',
+      grain: kernelGrain,
     }).flops,
     seconds,
     memoryEarly,

@@ -1,0 +1,24 @@
+import { Expression } from '../../expression.js';
+import type { Grain } from '../op.js';
+import { linearAttentionChunked } from './linear-attention.js';
+import { matmul } from './matmul.js';
+import { round } from './round.js';
+import { softmaxAttention, softmaxAttentionBackward, softmaxAttentionStep } from './softmax-attention.js';
+import { ssd, ssdBackward, ssdRecurrent } from './ssd.js';
+
+/** What the kernels of this project execute: tiles and vectors are filled up. Sizes must be numbers. */
+export const kernelGrain: Grain = {
+  kernel: {
+    matmul,
+    linearAttentionChunked,
+    softmaxAttention,
+    softmaxAttentionBackward,
+    softmaxAttentionStep,
+    ssd,
+    ssdRecurrent,
+    ssdBackward,
+  },
+  round,
+  tail: (x) => round(Expression.of(x).plus(1), 4),
+  extra: (x) => Expression.of(x),
+};
