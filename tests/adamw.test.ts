@@ -26,6 +26,31 @@ describe.each(guarded)('%s', (_variant, k) => {
     });
   });
 
+  it('leaves a parameter to its decay once a gradient is too large to be squared, and clipped gradients are not', () => {
+    k.scope(() => {
+      // A whole vector and a rest. (1 - beta2) gradient^2 is 2.5e38, then 3.6e38.
+      const gradients = [5e20, -5e20, 6e20, -6e20, 5e20, -6e20];
+      const options = { learningRate: 0.5, weightDecay: 0.5 };
+      const made = () => ({ parameter: k.tensor(gradients.map(() => 4)), m: k.zeros([6]), v: k.zeros([6]) });
+      const { parameter, m, v } = made();
+      k.adamW({ parameter, m, v, gradient: k.tensor(gradients), step: 1, ...options });
+      expect([...parameter.data]).toEqual([2.5, 3.5, 3, 3, 2.5, 3]);
+      expect([...v.data].map(Number.isFinite)).toEqual([true, true, false, false, true, false]);
+      const gradient = k.tensor(gradients.map(() => 1));
+      k.adamW({ parameter, m, v, gradient, step: 2, ...options });
+      for (const i of [2, 3, 5]) expect([parameter.data[i], v.data[i]]).toEqual([2.25, Infinity]);
+
+      const clipped = k.tensor(gradients);
+      k.clipGradNorm({ tensors: [clipped], maxNorm: 1 });
+      const other = made();
+      k.adamW({ ...other, gradient: clipped, step: 1, ...options });
+      expect([...other.v.data].every(Number.isFinite)).toBe(true);
+      other.parameter.data.forEach((value, i) =>
+        expect(value).toBeCloseTo(gradients[i] > 0 ? 2.5 : 3.5, 6),
+      );
+    });
+  });
+
   it('changes nothing if an argument is refused', () => {
     k.scope(() => {
       const parameter = k.tensor([1, 2]);

@@ -34,6 +34,16 @@ const sequences: Record<string, { read: string[]; written: string[] }> = {
   rope: { read: ['x'], written: [] },
 };
 
+/**
+ * What goes into the state of a linear recurrence: gradients of an earlier step do not depend on it, except where later
+ * outputs are divided by a sum over keys. `exceptions` are gradients that are summed from the end, over all steps.
+ */
+const intoState: Record<string, { inputs: string[]; exceptions: string[] }> = {
+  selectiveScan: { inputs: ['u', 'B'], exceptions: [] },
+  ssd: { inputs: ['x', 'B'], exceptions: [] },
+  linearAttention: { inputs: ['k', 'v'], exceptions: ['ddecay', 'dgate'] },
+};
+
 const hasSteps = (size: Size) => size.seqLen !== undefined || size.qLen !== undefined;
 const sequenceCases = cases.filter(({ op }) => op in sequences);
 /** Ops on sequences that have no output per step: one looks up integers, the other gives one number. */
@@ -162,5 +172,26 @@ describe.each(guarded)('%s', (_variant, k) => {
         }
       }
     });
+
+    if (!(c.op in intoState)) return;
+    const { inputs, exceptions } = intoState[c.op];
+    const sizes = c.sizes.filter(({ normalize }) => normalize !== true);
+    it.skipIf(sizes.length === 0).each(sizes)(
+      'keeps gradients of steps before one whose input is NaN or Infinity, at %o',
+      (size) => {
+        const args = argsOf(c, size);
+        const all = { ...args, ...upstream(c, size, runReference(c.op, args)) };
+        const before = run(k, `${c.op}Backward`, all);
+        const withSteps = new Set(given(args, [...read, ...written]).map(([name]) => gradientName(name)));
+        for (const [input, tensor] of given(args, inputs)) {
+          for (const { step, value } of poisonsOf(tensor)) {
+            const after = run(k, `${c.op}Backward`, { ...all, [input]: poisoned(tensor, step, value) });
+            expectKept(`${input} ${value} at step ${step}`, before, after, (name, _, own) => {
+              return own !== undefined && own < step && withSteps.has(name) && !exceptions.includes(name);
+            });
+          }
+        }
+      },
+    );
   });
 });

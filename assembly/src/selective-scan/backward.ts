@@ -75,12 +75,10 @@ export function selectiveScanBackward(
     const lastCheckpoint = checkpoints + <usize>(chunks - 1) * stateBytes;
     if (initialState === 0) memory.fill(lastCheckpoint, 0, stateBytes);
     else memory.copy(lastCheckpoint, initialState + <usize>b * stateBytes, stateBytes);
-    if (chunks > 1) {
-      scan(
-        0, lastCheckpoint, checkpoints, u, delta, A, B, C, 0, 0, deltaBias, scratch,
-        1, (chunks - 1) * chunkSize, dInner, dState, nGroupsB, nGroupsC, deltaSoftplus, chunkSize,
-      );
-    }
+    scan(
+      0, lastCheckpoint, checkpoints, u, delta, A, B, C, 0, 0, deltaBias, scratch,
+      1, (chunks - 1) * chunkSize, dInner, dState, nGroupsB, nGroupsC, deltaSoftplus, chunkSize,
+    );
     for (let chunk = chunks - 1; chunk >= 0; chunk--) {
       const from = chunk * chunkSize;
       const rows = min(chunkSize, seqLen - from);

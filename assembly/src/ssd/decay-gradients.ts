@@ -8,8 +8,9 @@ import { ROWS } from './products';
  *
  *   S = E CB      T += E M      change[t] = sum_{i >= t > j} S[i][j] M[i][j]
  *
- * change[t] is the gradient of the log decay of step t. It is built up from sums over rows and columns in double
- * precision, whose large common part cancels exactly. M is overwritten by S.
+ * change[t] is the gradient of the log decay of step t. Rows are taken from the last to the first, so that the sums of
+ * the columns hold all i >= t when those of j < t are added up: nothing is taken away again, and what change[t] does not
+ * depend on cannot reach it, not even as NaN. Sums are in double precision. M is overwritten by S.
  */
 export function decayGradients(
   M: usize,
@@ -22,10 +23,12 @@ export function decayGradients(
 ): void {
   const lanes = v128.load(laneIndex);
   memory.fill(change, 0, (<usize>paddedSteps(length)) << 3);
-  for (let i = 0; i < length; i++) {
+  // Until row t is done, change[t] is the sum of column t over the rows done so far.
+  for (let i = length - 1; i >= 0; i--) {
     const row = (<usize>i * ld) << 2;
     const si = v128.load64_splat(s + ((<usize>i) << 3));
     const index = i32x4.splat(i);
+    const before = i32x4.splat(i - 1);
     const end = i - (i % ROWS) + ROWS;
     let low = f64x2.splat(0);
     let high = low;
@@ -39,23 +42,19 @@ export function decayGradients(
       v128.store(T + at, madd(decay, m, v128.load(T + at)));
       v128.store(M + at, S);
       const w = f32x4.mul(S, m);
-      const wLow = f64x2.promote_low_f32x4(w);
-      const wHigh = f64x2.promote_low_f32x4(v128.shuffle<f64>(w, w, 1, 1));
-      low = f64x2.add(low, wLow);
-      high = f64x2.add(high, wHigh);
-      v128.store(column, f64x2.sub(v128.load(column), wLow));
-      v128.store(column, f64x2.sub(v128.load(column, 16), wHigh), 16);
+      const columns = f64x2.add(v128.load(column), f64x2.promote_low_f32x4(w));
+      const columnsHigh = f64x2.add(
+        v128.load(column, 16),
+        f64x2.promote_low_f32x4(v128.shuffle<f64>(w, w, 1, 1)),
+      );
+      v128.store(column, columns);
+      v128.store(column, columnsHigh, 16);
+      const earlier = notAfter(before, j, lanes);
+      low = f64x2.add(low, v128.and(columns, i64x2.extend_low_i32x4_s(earlier)));
+      high = f64x2.add(high, v128.and(columnsHigh, i64x2.extend_high_i32x4_s(earlier)));
     }
     const total = f64x2.add(low, high);
-    const at = change + ((<usize>i) << 3);
-    store<f64>(at, load<f64>(at) + f64x2.extract_lane(total, 0) + f64x2.extract_lane(total, 1));
-  }
-  // So far row sums minus column sums; what is wanted are their sums from each step to the end.
-  let later: f64 = 0;
-  for (let t = length - 1; t >= 0; t--) {
-    const at = change + ((<usize>t) << 3);
-    later += load<f64>(at);
-    store<f64>(at, later);
+    store<f64>(change + ((<usize>i) << 3), f64x2.extract_lane(total, 0) + f64x2.extract_lane(total, 1));
   }
 }
 

@@ -27,6 +27,10 @@ export interface AdamWArgs {
  *
  * Not `decoupled`, it is Adam with L2: `weightDecay parameter` is added to the gradient instead.
  *
+ * As in PyTorch, m and v are float32: where a gradient is so large that `(1 - beta2) gradient^2` exceeds 3.4e38 (5.8e20
+ * with the default beta2), v becomes Infinity and stays it, and that element of the parameter has no further updates
+ * except its decay. Clip gradients by their norm, which is computed in float64, to prevent it.
+ *
  * @param parameter  any shape; changed
  * @param gradient   shaped like `parameter`
  * @param m          running mean of gradients, shaped like `parameter`, zeros before the first step; changed

@@ -186,6 +186,9 @@ export function linearAttention(
  * Gradients of {@link linearAttention}, by three passes of the same recurrence, two of them backwards in time: 3 times
  * the work of the forward pass, and no memory for states. `form` makes no difference here.
  *
+ * `ddecay` and `dgate` of a step are differences of sums over all steps from there to the last: a NaN or Infinity in the
+ * keys or values of one step makes those of earlier steps NaN, too, though they do not depend on it.
+ *
  * @param do               gradient of `o`
  * @param dLastState       gradient of `lastState`
  * @param dLastNormalizer  gradient of `lastNormalizer`; only with `normalize`. At least one of the three is given

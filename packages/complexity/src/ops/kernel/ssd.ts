@@ -111,7 +111,7 @@ export function ssdBackward(sizes: SsdSizes): Op {
     other += H * (decays.other + 2 * channels * l);
     exps += H * (decays.exps + decayElements(l));
     macs += H * (triangleOfTiles(l) * P + decayElements(l));
-    other += H * (5 * decayElements(l) + 5 * l);
+    other += H * (5 * decayElements(l) + 3 * l);
     macs += H * channels * upper;
     if (hasGradient) {
       macs += H * (rows * channels * N + l * channels + rows * wide * P);
