@@ -45,9 +45,7 @@ describe.each(guarded)('%s', (_variant, k) => {
       const other = made();
       k.adamW({ ...other, gradient: clipped, step: 1, ...options });
       expect([...other.v.data].every(Number.isFinite)).toBe(true);
-      other.parameter.data.forEach((value, i) =>
-        expect(value).toBeCloseTo(gradients[i] > 0 ? 2.5 : 3.5, 6),
-      );
+      other.parameter.data.forEach((value, i) => expect(value).toBeCloseTo(gradients[i] > 0 ? 2.5 : 3.5, 6));
     });
   });
 
