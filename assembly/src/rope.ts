@@ -36,28 +36,28 @@ export function ropeBackwardScratchBytes(rotaryDim: i32): f64 {
 
 // prettier-ignore
 export function ropeForward(
-  y: usize, x: usize, positions: usize, scratch: usize,
+  y: usize, x: usize, positions: usize,
   batch: i32, seqLen: i32, nHeads: i32, headDim: i32, rotaryDim: i32,
-  offset: i32, base: f64, interleaved: bool,
+  offset: i32, base: f64, interleaved: bool, scratch: usize,
 ): void {
-  rotate(y, x, positions, scratch, batch, seqLen, nHeads, headDim, rotaryDim, offset, base, interleaved, 1);
+  rotate(y, x, positions, batch, seqLen, nHeads, headDim, rotaryDim, offset, base, interleaved, scratch, 1);
 }
 
 /** The transpose of a rotation is the rotation back. */
 // prettier-ignore
 export function ropeBackward(
-  dx: usize, dy: usize, positions: usize, scratch: usize,
+  dx: usize, dy: usize, positions: usize,
   batch: i32, seqLen: i32, nHeads: i32, headDim: i32, rotaryDim: i32,
-  offset: i32, base: f64, interleaved: bool,
+  offset: i32, base: f64, interleaved: bool, scratch: usize,
 ): void {
-  rotate(dx, dy, positions, scratch, batch, seqLen, nHeads, headDim, rotaryDim, offset, base, interleaved, -1);
+  rotate(dx, dy, positions, batch, seqLen, nHeads, headDim, rotaryDim, offset, base, interleaved, scratch, -1);
 }
 
 // prettier-ignore
 function rotate(
-  y: usize, x: usize, positions: usize, scratch: usize,
+  y: usize, x: usize, positions: usize,
   batch: i32, seqLen: i32, nHeads: i32, headDim: i32, rotaryDim: i32,
-  offset: i32, base: f64, interleaved: bool, direction: f64,
+  offset: i32, base: f64, interleaved: bool, scratch: usize, direction: f64,
 ): void {
   const pairs = rotaryDim >> 1;
   const array = paddedPairs(rotaryDim) << 3; // bytes of an array of float64

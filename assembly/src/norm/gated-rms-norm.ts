@@ -10,7 +10,6 @@ import {
   ones,
   squareSum,
   startColumnSums,
-  writeColumnSums,
   zeros,
 } from './sums';
 import { GATE_FIRST, NORM_FIRST, wideRowBackward, wideRowForward } from './wide-rows';
@@ -70,7 +69,7 @@ export function gatedRmsNormBackwardScratchBytes(groups: i32, dim: i32): f64 {
  */
 // prettier-ignore
 export function gatedRmsNormBackward(
-  dx: usize, dz: usize, dweight: usize, scratch: usize,
+  dx: usize, dz: usize, scratch: usize,
   dy: usize, x: usize, z: usize, weight: usize,
   rows: i32, groups: i32, dim: i32, eps: f64, normBeforeGate: bool,
 ): void {
@@ -88,7 +87,6 @@ export function gatedRmsNormBackward(
     }
     if (t % BLOCK == 0 || t == rows) foldColumnSums(scratch, columns);
   }
-  if (dweight) writeColumnSums(dweight, scratch, columns);
 }
 
 // prettier-ignore

@@ -9,7 +9,6 @@ import {
   ones,
   rowSum,
   startColumnSums,
-  writeColumnSums,
   zeros,
 } from './sums';
 import { CENTRED, wideRowBackward, wideRowForward } from './wide-rows';
@@ -70,7 +69,7 @@ export function layerNormBackwardScratchBytes(dim: i32): f64 {
  */
 // prettier-ignore
 export function layerNormBackward(
-  dx: usize, dweight: usize, dbias: usize, scratch: usize,
+  dx: usize, scratch: usize,
   dy: usize, x: usize, weight: usize,
   rows: i32, dim: i32, eps: f64,
 ): void {
@@ -130,6 +129,4 @@ export function layerNormBackward(
       foldColumnSums(biasScratch, dim);
     }
   }
-  if (dweight) writeColumnSums(dweight, scratch, dim);
-  if (dbias) writeColumnSums(dbias, biasScratch, dim);
 }

@@ -8,7 +8,6 @@ import {
   ones,
   squareSum,
   startColumnSums,
-  writeColumnSums,
   zeros,
 } from './sums';
 import { wideRowBackward, wideRowForward } from './wide-rows';
@@ -44,7 +43,7 @@ export function rmsNormBackwardScratchBytes(dim: i32): f64 {
 /** With g = dy w: dx = r (g - x r^2 mean(g x)), dweight = sum over rows of dy x r. */
 // prettier-ignore
 export function rmsNormBackward(
-  dx: usize, dweight: usize, scratch: usize,
+  dx: usize, scratch: usize,
   dy: usize, x: usize, weight: usize,
   rows: i32, dim: i32, eps: f64,
 ): void {
@@ -90,5 +89,4 @@ export function rmsNormBackward(
     }
     if (t % BLOCK == 0 || t == rows) foldColumnSums(scratch, dim);
   }
-  if (dweight) writeColumnSums(dweight, scratch, dim);
 }

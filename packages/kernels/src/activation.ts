@@ -1,7 +1,9 @@
 import { op } from './arguments.js';
 import { Check } from './check.js';
 import type { Context } from './context.js';
+import { EXP_NS, MOVE_NS, runElements } from './slices.js';
 import type { Tensor } from './tensor.js';
+import type { KernelName } from './threads/pool.js';
 
 interface Input {
   x: Tensor;
@@ -18,12 +20,13 @@ interface Pair {
 function forward(
   k: Context,
   name: string,
-  kernel: (y: number, x: number, size: number) => void,
+  kernel: KernelName,
   x: Tensor,
+  nsPerElement = EXP_NS,
 ): Tensor<'float32'> {
   new Check(name, k).rank('x', x);
   const y = k.empty(x.shape);
-  kernel(y.pointer, x.pointer, x.size);
+  runElements(k, kernel, [y.pointer, x.pointer], x.size, nsPerElement);
   return y;
 }
 
@@ -31,14 +34,15 @@ function forward(
 function backward(
   k: Context,
   name: string,
-  kernel: (dx: number, dy: number, x: number, size: number) => void,
+  kernel: KernelName,
   { x, dy }: InputAndUpstream,
+  nsPerElement = EXP_NS,
 ): { dx: Tensor<'float32'> } {
   const check = new Check(name, k);
   check.rank('x', x);
   check.float32('dy', dy, x.shape);
   const dx = k.empty(x.shape);
-  kernel(dx.pointer, dy.pointer, x.pointer, x.size);
+  runElements(k, kernel, [dx.pointer, dy.pointer, x.pointer], x.size, nsPerElement);
   return { dx };
 }
 
@@ -57,7 +61,7 @@ function checkPair(check: Check, { a, b }: Pair): void {
 export function add(k: Context, { a, b }: Pair): Tensor<'float32'> {
   checkPair(new Check('add', k), { a, b });
   const y = k.empty(a.shape);
-  k.wasm.addForward(y.pointer, a.pointer, b.pointer, a.size);
+  runElements(k, 'addForward', [y.pointer, a.pointer, b.pointer], a.size, MOVE_NS);
   return y;
 }
 
@@ -86,7 +90,7 @@ export function addBackward(
 export function multiply(k: Context, { a, b }: Pair): Tensor<'float32'> {
   checkPair(new Check('multiply', k), { a, b });
   const y = k.empty(a.shape);
-  k.wasm.multiplyForward(y.pointer, a.pointer, b.pointer, a.size);
+  runElements(k, 'multiplyForward', [y.pointer, a.pointer, b.pointer], a.size, MOVE_NS);
   return y;
 }
 
@@ -100,8 +104,8 @@ export function multiplyBackward(
   check.float32('dy', dy, a.shape);
   const da = k.empty(a.shape);
   const db = k.empty(a.shape);
-  k.wasm.multiplyForward(da.pointer, dy.pointer, b.pointer, a.size);
-  k.wasm.multiplyForward(db.pointer, dy.pointer, a.pointer, a.size);
+  runElements(k, 'multiplyForward', [da.pointer, dy.pointer, b.pointer], a.size, MOVE_NS);
+  runElements(k, 'multiplyForward', [db.pointer, dy.pointer, a.pointer], a.size, MOVE_NS);
   return { da, db };
 }
 
@@ -112,17 +116,17 @@ export function multiplyBackward(
  * @returns shaped like `x`
  */
 export function exp(k: Context, { x }: Input): Tensor<'float32'> {
-  return forward(k, 'exp', k.wasm.expForward, x);
+  return forward(k, 'exp', 'expForward', x);
 }
 
 /** Gradient of {@link exp}: `dx = dy e^x`. */
 export function expBackward(k: Context, args: InputAndUpstream): { dx: Tensor<'float32'> } {
-  return backward(k, 'expBackward', k.wasm.expBackward, args);
+  return backward(k, 'expBackward', 'expBackward', args);
 }
 
 /** `y = -x`, any shape. */
 export function negate(k: Context, { x }: Input): Tensor<'float32'> {
-  return forward(k, 'negate', k.wasm.negateForward, x);
+  return forward(k, 'negate', 'negateForward', x, MOVE_NS);
 }
 
 /** Gradient of {@link negate}: `dx = -dy`. */
@@ -130,7 +134,7 @@ export function negateBackward(k: Context, { x, dy }: InputAndUpstream): { dx: T
   const check = new Check('negateBackward', k);
   check.rank('x', x);
   check.float32('dy', dy, x.shape);
-  return { dx: forward(k, 'negateBackward', k.wasm.negateForward, dy) };
+  return { dx: forward(k, 'negateBackward', 'negateForward', dy, MOVE_NS) };
 }
 
 /**
@@ -141,7 +145,7 @@ export function negateBackward(k: Context, { x, dy }: InputAndUpstream): { dx: T
  * @see Hendrycks & Gimpel 2016, https://arxiv.org/abs/1606.08415
  */
 export function silu(k: Context, { x }: Input): Tensor<'float32'> {
-  return forward(k, 'silu', k.wasm.siluForward, x);
+  return forward(k, 'silu', 'siluForward', x);
 }
 
 /**
@@ -153,7 +157,7 @@ export function silu(k: Context, { x }: Input): Tensor<'float32'> {
  * @throws ShapeError if `dy` is not shaped like `x`
  */
 export function siluBackward(k: Context, args: InputAndUpstream): { dx: Tensor<'float32'> } {
-  return backward(k, 'siluBackward', k.wasm.siluBackward, args);
+  return backward(k, 'siluBackward', 'siluBackward', args);
 }
 
 /** Options of {@link gelu}. */
@@ -174,7 +178,7 @@ const geluForms = ['none', 'tanh'] as const;
  */
 export function gelu(k: Context, { x, approximate = 'none' }: Input & GeluOptions): Tensor<'float32'> {
   new Check('gelu', k).oneOf('approximate', approximate, geluForms);
-  return forward(k, 'gelu', approximate === 'none' ? k.wasm.geluForward : k.wasm.geluTanhForward, x);
+  return forward(k, 'gelu', approximate === 'none' ? 'geluForward' : 'geluTanhForward', x);
 }
 
 /** Gradient of {@link gelu}: arguments as there, and `dy` shaped like `x`. */
@@ -183,7 +187,7 @@ export function geluBackward(
   { x, dy, approximate = 'none' }: InputAndUpstream & GeluOptions,
 ): { dx: Tensor<'float32'> } {
   new Check('geluBackward', k).oneOf('approximate', approximate, geluForms);
-  return backward(k, 'geluBackward', approximate === 'none' ? k.wasm.geluBackward : k.wasm.geluTanhBackward, {
+  return backward(k, 'geluBackward', approximate === 'none' ? 'geluBackward' : 'geluTanhBackward', {
     x,
     dy,
   });
@@ -191,52 +195,52 @@ export function geluBackward(
 
 /** `y = ln(1 + e^x)`, any shape, without overflow. */
 export function softplus(k: Context, { x }: Input): Tensor<'float32'> {
-  return forward(k, 'softplus', k.wasm.softplusForward, x);
+  return forward(k, 'softplus', 'softplusForward', x);
 }
 
 /** Gradient of {@link softplus}: `dx = dy sigmoid(x)`. */
 export function softplusBackward(k: Context, args: InputAndUpstream): { dx: Tensor<'float32'> } {
-  return backward(k, 'softplusBackward', k.wasm.softplusBackward, args);
+  return backward(k, 'softplusBackward', 'softplusBackward', args);
 }
 
 /** `y = ln(sigmoid(x))`, any shape, without underflow. */
 export function logSigmoid(k: Context, { x }: Input): Tensor<'float32'> {
-  return forward(k, 'logSigmoid', k.wasm.logSigmoidForward, x);
+  return forward(k, 'logSigmoid', 'logSigmoidForward', x);
 }
 
 /** Gradient of {@link logSigmoid}: `dx = dy sigmoid(-x)`. */
 export function logSigmoidBackward(k: Context, args: InputAndUpstream): { dx: Tensor<'float32'> } {
-  return backward(k, 'logSigmoidBackward', k.wasm.logSigmoidBackward, args);
+  return backward(k, 'logSigmoidBackward', 'logSigmoidBackward', args);
 }
 
 /** `y = 1 / (1 + e^-x)`, any shape. */
 export function sigmoid(k: Context, { x }: Input): Tensor<'float32'> {
-  return forward(k, 'sigmoid', k.wasm.sigmoidForward, x);
+  return forward(k, 'sigmoid', 'sigmoidForward', x);
 }
 
 /** Gradient of {@link sigmoid}: `dx = dy sigmoid(x) (1 - sigmoid(x))`. */
 export function sigmoidBackward(k: Context, args: InputAndUpstream): { dx: Tensor<'float32'> } {
-  return backward(k, 'sigmoidBackward', k.wasm.sigmoidBackward, args);
+  return backward(k, 'sigmoidBackward', 'sigmoidBackward', args);
 }
 
 /** `y = tanh(x)`, any shape. */
 export function tanh(k: Context, { x }: Input): Tensor<'float32'> {
-  return forward(k, 'tanh', k.wasm.tanhForward, x);
+  return forward(k, 'tanh', 'tanhForward', x);
 }
 
 /** Gradient of {@link tanh}: `dx = dy (1 - tanh(x)^2)`. */
 export function tanhBackward(k: Context, args: InputAndUpstream): { dx: Tensor<'float32'> } {
-  return backward(k, 'tanhBackward', k.wasm.tanhBackward, args);
+  return backward(k, 'tanhBackward', 'tanhBackward', args);
 }
 
 /** `y = max(x, 0)`, any shape. */
 export function relu(k: Context, { x }: Input): Tensor<'float32'> {
-  return forward(k, 'relu', k.wasm.reluForward, x);
+  return forward(k, 'relu', 'reluForward', x, MOVE_NS);
 }
 
 /** Gradient of {@link relu}: `dx = dy` where `x > 0`, else 0. */
 export function reluBackward(k: Context, args: InputAndUpstream): { dx: Tensor<'float32'> } {
-  return backward(k, 'reluBackward', k.wasm.reluBackward, args);
+  return backward(k, 'reluBackward', 'reluBackward', args, MOVE_NS);
 }
 
 /**
@@ -245,12 +249,12 @@ export function reluBackward(k: Context, args: InputAndUpstream): { dx: Tensor<'
  * @see Katharopoulos et al. 2020, eq. 7, https://arxiv.org/abs/2006.16236
  */
 export function elu1(k: Context, { x }: Input): Tensor<'float32'> {
-  return forward(k, 'elu1', k.wasm.elu1Forward, x);
+  return forward(k, 'elu1', 'elu1Forward', x);
 }
 
 /** Gradient of {@link elu1}: `dx = dy min(e^x, 1)`. */
 export function elu1Backward(k: Context, args: InputAndUpstream): { dx: Tensor<'float32'> } {
-  return backward(k, 'elu1Backward', k.wasm.elu1Backward, args);
+  return backward(k, 'elu1Backward', 'elu1Backward', args);
 }
 
 const input = { x: 'tensor' } as const;

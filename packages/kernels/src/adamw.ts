@@ -1,6 +1,7 @@
 import { op } from './arguments.js';
 import { Check } from './check.js';
 import type { Context } from './context.js';
+import { MOVE_NS, runElements } from './slices.js';
 import type { Tensor } from './tensor.js';
 
 /** Arguments of {@link adamW}. */
@@ -72,12 +73,8 @@ export function adamW(
   check.factor('beta2', beta2);
   check.number('eps', eps, 1e-30);
   check.number('weightDecay', weightDecay, 0);
-  k.wasm.adamWStep(
-    parameter.pointer,
-    m.pointer,
-    v.pointer,
-    gradient.pointer,
-    parameter.size,
+  const addresses = [parameter.pointer, m.pointer, v.pointer, gradient.pointer];
+  runElements(k, 'adamWStep', addresses, parameter.size, 3 * MOVE_NS, [
     step,
     learningRate,
     beta1,
@@ -85,7 +82,7 @@ export function adamW(
     eps,
     decoupled ? weightDecay : 0,
     decoupled ? 0 : weightDecay,
-  );
+  ]);
 }
 
 function checkTensors(check: Check, tensors: readonly Tensor[]): void {
@@ -124,7 +121,8 @@ export function clipGradNorm(
   const before = norm(k, tensors);
   const factor = maxNorm / (before + 1e-6);
   if (Number.isFinite(before) && factor < 1) {
-    for (const tensor of tensors) k.wasm.scaleInPlace(tensor.pointer, tensor.size, factor);
+    for (const tensor of tensors)
+      runElements(k, 'scaleInPlace', [tensor.pointer], tensor.size, MOVE_NS, [factor]);
   }
   return before;
 }

@@ -265,6 +265,7 @@ export class Context {
       );
     }
     const kernel = this.wasm[name] as unknown as Call;
+    if (slices !== undefined && scratchBytes === undefined && grain >= units) return kernel(...args);
     if (scratchBytes === undefined) return callParts(kernel, args, slices, units, grain);
     this.scratch(scratchBytes, (address) => callParts(kernel, [...args, address], slices, units, grain));
   }

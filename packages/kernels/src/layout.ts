@@ -1,6 +1,7 @@
 import { op } from './arguments.js';
 import { Check } from './check.js';
 import type { Context } from './context.js';
+import { MOVE_NS, runElements } from './slices.js';
 import type { Tensor } from './tensor.js';
 
 /**
@@ -26,7 +27,7 @@ export function split(
   let column = 0;
   return sizes.map((size) => {
     const part = k.empty([...x.shape.slice(0, -1), size]);
-    k.wasm.copyColumns(part.pointer, x.pointer + column * 4, rows, size, size, width);
+    copyColumns(k, part.pointer, x.pointer + column * 4, rows, size, size, width);
     column += size;
     return part;
   });
@@ -52,7 +53,7 @@ export function concat(k: Context, { parts }: { parts: readonly Tensor[] }): Ten
   let column = 0;
   for (const part of parts) {
     const size = part.shape.at(-1)!;
-    k.wasm.copyColumns(y.pointer + column * 4, part.pointer, part.size / size, size, width, size);
+    copyColumns(k, y.pointer + column * 4, part.pointer, part.size / size, size, width, size);
     column += size;
   }
   return y;
@@ -67,7 +68,24 @@ export function accumulate(k: Context, { target, source }: { target: Tensor; sou
   const check = new Check('accumulate', k);
   check.rank('target', target);
   check.float32('source', source, target.shape);
-  k.wasm.accumulateForward(target.pointer, source.pointer, target.size);
+  runElements(k, 'accumulateForward', [target.pointer, source.pointer], target.size, MOVE_NS);
+}
+
+/** Copies columns of rows; the addresses are those of the first row's first column, widths in elements. */
+function copyColumns(
+  k: Context,
+  target: number,
+  source: number,
+  rows: number,
+  columns: number,
+  targetWidth: number,
+  sourceWidth: number,
+): void {
+  k.run('copyColumns', [target, source, rows, columns, targetWidth, sourceWidth], {
+    units: rows,
+    nanoseconds: rows * columns * MOVE_NS,
+    slices: { countAt: 2, steps: [targetWidth * 4, sourceWidth * 4] },
+  });
 }
 
 /** What becomes `k.*`, with the arguments of each. */

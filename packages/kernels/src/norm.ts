@@ -1,7 +1,9 @@
 import { op } from './arguments.js';
 import { Check } from './check.js';
 import type { Context } from './context.js';
+import { MOVE_NS } from './slices.js';
 import type { Tensor } from './tensor.js';
+import type { KernelName } from './threads/pool.js';
 
 /** Arguments of {@link rmsNorm}. */
 export interface RmsNormArgs {
@@ -25,6 +27,76 @@ export interface GatedRmsNormArgs extends RmsNormArgs {
 /** A gradient for an input that may be absent. */
 function emptyLike(k: Context, tensor: Tensor | undefined): Tensor<'float32'> | undefined {
   return tensor && k.empty(tensor.shape);
+}
+
+/** Nanoseconds per element of a pass over rows; a gate takes an exponential. */
+const ROW_NS = 2 * MOVE_NS;
+const GATED_NS = 2;
+
+/** Rows in each of the runs whose gradients of weight and bias are added up apart: by sizes only, so are the bits. */
+const rowsInRun = (rows: number) => Math.max(256, Math.ceil(rows / 16 / 32) * 32);
+
+/**
+ * A pass over rows: `kernel(...addresses, ...shared, rows, ...rest)`.
+ *
+ * @param arrays  addresses of arrays with rows of `rowBytes`
+ * @param shared  addresses of what is the same for all rows
+ */
+function runRows(
+  k: Context,
+  kernel: KernelName,
+  arrays: readonly number[],
+  shared: readonly number[],
+  rows: number,
+  rowBytes: number,
+  nsPerElement: number,
+  rest: readonly number[],
+): void {
+  k.run(kernel, [...arrays, ...shared, rows, ...rest], {
+    units: rows,
+    nanoseconds: (rows * rowBytes * nsPerElement) / 4,
+    slices: { countAt: arrays.length + shared.length, steps: arrays.map(() => rowBytes) },
+  });
+}
+
+/** Gradients that are sums over rows, [dim] each, in the order in which the kernel leaves them. */
+type ColumnSums = readonly (Tensor | undefined)[];
+
+/**
+ * A backward pass: `kernel(...outputs, scratch, ...inputs, weight, rows, ...rest)`. It leaves sums of float64 over its rows
+ * in scratch, `sums.length` times the same number of bytes; they are added up run by run.
+ */
+function runRowsBackward(
+  k: Context,
+  kernel: KernelName,
+  outputs: readonly number[],
+  inputs: readonly number[],
+  weight: number,
+  rows: number,
+  dim: number,
+  nsPerElement: number,
+  rest: readonly number[],
+  runBytes: number,
+  sums: ColumnSums,
+): void {
+  const grain = rowsInRun(rows);
+  const runs = Math.ceil(rows / grain);
+  k.scratch(runBytes * runs, (scratch) => {
+    const across = (addresses: readonly number[]) => addresses.map(() => dim * 4);
+    k.run(kernel, [...outputs, scratch, ...inputs, weight, rows, ...rest], {
+      units: rows,
+      grain,
+      nanoseconds: rows * dim * nsPerElement,
+      slices: {
+        countAt: outputs.length + inputs.length + 2,
+        steps: [...across(outputs), runBytes / grain, ...across(inputs)],
+      },
+    });
+    sums.forEach((gradient, i) => {
+      const totals = scratch + (i * runBytes) / sums.length;
+      if (gradient) k.wasm.writeColumnSums(gradient.pointer, totals, dim, runs, runBytes);
+    });
+  });
 }
 
 /** Checks what all norms share, and binds `dim`. @returns number of rows */
@@ -52,7 +124,9 @@ export function rmsNorm(k: Context, args: RmsNormArgs): Tensor<'float32'> {
   const rows = checkRows(check, args);
   const { x, weight, eps = 1e-5 } = args;
   const y = k.empty(x.shape);
-  k.wasm.rmsNormForward(y.pointer, x.pointer, weight?.pointer ?? 0, rows, check.sizes.dim, eps);
+  const { dim } = check.sizes;
+  const weights = [weight?.pointer ?? 0];
+  runRows(k, 'rmsNormForward', [y.pointer, x.pointer], weights, rows, dim * 4, ROW_NS, [dim, eps]);
   return y;
 }
 
@@ -71,19 +145,11 @@ export function rmsNormBackward(
   check.float32('dy', dy, x.shape);
   const { dim } = check.sizes;
   const outputs = { dx: k.empty(x.shape), dweight: emptyLike(k, weight) };
-  k.scratch(k.wasm.rmsNormBackwardScratchBytes(dim), (scratch) => {
-    k.wasm.rmsNormBackward(
-      outputs.dx.pointer,
-      outputs.dweight?.pointer ?? 0,
-      scratch,
-      dy.pointer,
-      x.pointer,
-      weight?.pointer ?? 0,
-      rows,
-      dim,
-      eps,
-    );
-  });
+  // prettier-ignore
+  runRowsBackward(
+    k, 'rmsNormBackward', [outputs.dx.pointer], [dy.pointer, x.pointer], weight?.pointer ?? 0, rows, dim, 2 * ROW_NS,
+    [dim, eps], k.wasm.rmsNormBackwardScratchBytes(dim), [outputs.dweight],
+  );
   return outputs;
 }
 
@@ -104,15 +170,9 @@ export function layerNorm(k: Context, args: LayerNormArgs): Tensor<'float32'> {
   const { x, weight, bias, eps = 1e-5 } = args;
   check.optional('bias', bias, ['dim']);
   const y = k.empty(x.shape);
-  k.wasm.layerNormForward(
-    y.pointer,
-    x.pointer,
-    weight?.pointer ?? 0,
-    bias?.pointer ?? 0,
-    rows,
-    check.sizes.dim,
-    eps,
-  );
+  const { dim } = check.sizes;
+  const weights = [weight?.pointer ?? 0, bias?.pointer ?? 0];
+  runRows(k, 'layerNormForward', [y.pointer, x.pointer], weights, rows, dim * 4, ROW_NS, [dim, eps]);
   return y;
 }
 
@@ -132,20 +192,11 @@ export function layerNormBackward(
   check.float32('dy', dy, x.shape);
   const { dim } = check.sizes;
   const outputs = { dx: k.empty(x.shape), dweight: emptyLike(k, weight), dbias: emptyLike(k, bias) };
-  k.scratch(k.wasm.layerNormBackwardScratchBytes(dim), (scratch) => {
-    k.wasm.layerNormBackward(
-      outputs.dx.pointer,
-      outputs.dweight?.pointer ?? 0,
-      outputs.dbias?.pointer ?? 0,
-      scratch,
-      dy.pointer,
-      x.pointer,
-      weight?.pointer ?? 0,
-      rows,
-      dim,
-      eps,
-    );
-  });
+  // prettier-ignore
+  runRowsBackward(
+    k, 'layerNormBackward', [outputs.dx.pointer], [dy.pointer, x.pointer], weight?.pointer ?? 0, rows, dim, 2 * ROW_NS,
+    [dim, eps], k.wasm.layerNormBackwardScratchBytes(dim), [outputs.dweight, outputs.dbias],
+  );
   return outputs;
 }
 
@@ -178,17 +229,10 @@ export function gatedRmsNorm(k: Context, args: GatedRmsNormArgs): Tensor<'float3
   const { rows, width } = checkGated(new Check('gatedRmsNorm', k), args);
   const { x, z, weight, eps = 1e-5, groups = 1, normBeforeGate = false } = args;
   const y = k.empty(x.shape);
-  k.wasm.gatedRmsNormForward(
-    y.pointer,
-    x.pointer,
-    z.pointer,
-    weight?.pointer ?? 0,
-    rows,
-    groups,
-    width,
-    eps,
-    normBeforeGate,
-  );
+  const arrays = [y.pointer, x.pointer, z.pointer];
+  const weights = [weight?.pointer ?? 0];
+  const rest = [groups, width, eps, Number(normBeforeGate)];
+  runRows(k, 'gatedRmsNormForward', arrays, weights, rows, groups * width * 4, GATED_NS, rest);
   return y;
 }
 
@@ -206,23 +250,12 @@ export function gatedRmsNormBackward(
   const { x, z, weight, dy, eps = 1e-5, groups = 1, normBeforeGate = false } = args;
   check.float32('dy', dy, x.shape);
   const outputs = { dx: k.empty(x.shape), dz: k.empty(x.shape), dweight: emptyLike(k, weight) };
-  k.scratch(k.wasm.gatedRmsNormBackwardScratchBytes(groups, width), (scratch) => {
-    k.wasm.gatedRmsNormBackward(
-      outputs.dx.pointer,
-      outputs.dz.pointer,
-      outputs.dweight?.pointer ?? 0,
-      scratch,
-      dy.pointer,
-      x.pointer,
-      z.pointer,
-      weight?.pointer ?? 0,
-      rows,
-      groups,
-      width,
-      eps,
-      normBeforeGate,
-    );
-  });
+  // prettier-ignore
+  runRowsBackward(
+    k, 'gatedRmsNormBackward', [outputs.dx.pointer, outputs.dz.pointer], [dy.pointer, x.pointer, z.pointer],
+    weight?.pointer ?? 0, rows, groups * width, 2 * GATED_NS, [groups, width, eps, Number(normBeforeGate)],
+    k.wasm.gatedRmsNormBackwardScratchBytes(groups, width), [outputs.dweight],
+  );
   return outputs;
 }
 

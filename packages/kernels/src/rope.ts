@@ -13,6 +13,8 @@ export interface RopeOptions {
   positions?: Tensor;
 }
 
+const NS_PER_ELEMENT = 0.5;
+
 const conventions = ['half', 'interleaved'] as const;
 
 /** Checks, allocates and calls: both passes have the same arguments, under other names. */
@@ -40,21 +42,17 @@ function rotate(
   const start = offset ?? 0;
   check.integer('offset', start, 0);
   const y = k.empty(x.shape);
-  k.scratch(k.wasm[`${kernel}ScratchBytes`](rotated), (scratch) => {
-    k.wasm[kernel](
-      y.pointer,
-      x.pointer,
-      positions?.pointer ?? 0,
-      scratch,
-      batch,
-      seqLen,
-      nHeads,
-      headDim,
-      rotated,
-      start,
-      base,
-      convention === 'interleaved',
-    );
+  // prettier-ignore
+  const args = [
+    y.pointer, x.pointer, positions?.pointer ?? 0, batch, seqLen, nHeads, headDim, rotated, start, base,
+    Number(convention === 'interleaved'),
+  ];
+  const sequence = seqLen * nHeads * headDim * 4;
+  k.run(kernel, args, {
+    units: batch,
+    nanoseconds: x.size * NS_PER_ELEMENT,
+    scratchBytes: k.wasm[`${kernel}ScratchBytes`](rotated),
+    slices: { countAt: 3, steps: [sequence, sequence] },
   });
   return y;
 }

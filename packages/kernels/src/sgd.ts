@@ -1,6 +1,7 @@
 import { op } from './arguments.js';
 import { Check } from './check.js';
 import type { Context } from './context.js';
+import { MOVE_NS, runElements } from './slices.js';
 import type { Tensor } from './tensor.js';
 
 /** Arguments of {@link sgd}. */
@@ -40,15 +41,11 @@ export function sgd(
   check.factor('momentum', momentum);
   if (momentum > 0 && kept === 0) check.argument('velocity', 'given with momentum', velocity);
   check.number('weightDecay', weightDecay, 0);
-  k.wasm.sgdStep(
-    parameter.pointer,
-    kept,
-    gradient.pointer,
-    parameter.size,
+  runElements(k, 'sgdStep', [parameter.pointer, kept, gradient.pointer], parameter.size, MOVE_NS, [
     learningRate,
     momentum,
     weightDecay,
-  );
+  ]);
 }
 
 /** What becomes `k.*`, with the arguments of each. */
