@@ -95,7 +95,7 @@ describe('every public function', () => {
       'alongside',
       'effectiveAttention',
     ];
-    const expected = Object.keys(k).filter((name) => ![...others, 'resetPeak', 'checkGuards'].includes(name));
+    const expected = Object.keys(k).filter((name) => ![...others, 'resetPeak', 'checkGuards', 'dispose', 'threads'].includes(name));
     expect(names.toSorted()).toEqual(expected.toSorted());
   });
 
