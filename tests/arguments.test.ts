@@ -95,7 +95,9 @@ describe('every public function', () => {
       'alongside',
       'effectiveAttention',
     ];
-    const expected = Object.keys(k).filter((name) => ![...others, 'resetPeak', 'checkGuards', 'dispose', 'threads'].includes(name));
+    const expected = Object.keys(k).filter(
+      (name) => ![...others, 'resetPeak', 'checkGuards', 'dispose', 'threads'].includes(name),
+    );
     expect(names.toSorted()).toEqual(expected.toSorted());
   });
 

@@ -1,15 +1,6 @@
 /** Root mean square norm, forward and backward; see ../norm. */
 import { loadTail, madd, nmadd, storeTail, sum } from '../simd';
-import {
-  BLOCK,
-  columnSumBytes,
-  fits,
-  foldColumnSums,
-  ones,
-  squareSum,
-  startColumnSums,
-  zeros,
-} from './sums';
+import { BLOCK, columnSumBytes, fits, foldColumnSums, ones, squareSum, startColumnSums, zeros } from './sums';
 import { wideRowBackward, wideRowForward } from './wide-rows';
 
 export function rmsNormForward(y: usize, x: usize, weight: usize, rows: i32, dim: i32, eps: f64): void {

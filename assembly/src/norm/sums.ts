@@ -88,7 +88,8 @@ export function foldColumnSums(scratch: usize, columns: i32): void {
 /** Adds up the totals that `parts` runs of rows left, `apart` bytes from each other, and writes them as float32. */
 export function writeColumnSums(target: usize, totals: usize, columns: i32, parts: i32, apart: usize): void {
   for (; columns > 0; columns -= 4, target += 16, totals += 32) {
-    let low = v128.load(totals), high = v128.load(totals, 16);
+    let low = v128.load(totals),
+      high = v128.load(totals, 16);
     for (let i = 1; i < parts; i++) {
       const at = totals + <usize>i * apart;
       low = f64x2.add(low, v128.load(at));
@@ -97,7 +98,26 @@ export function writeColumnSums(target: usize, totals: usize, columns: i32, part
     const narrow = f32x4.demote_f64x2_zero(low);
     storeTail(
       target,
-      i8x16.shuffle(narrow, f32x4.demote_f64x2_zero(high), 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23),
+      i8x16.shuffle(
+        narrow,
+        f32x4.demote_f64x2_zero(high),
+        0,
+        1,
+        2,
+        3,
+        4,
+        5,
+        6,
+        7,
+        16,
+        17,
+        18,
+        19,
+        20,
+        21,
+        22,
+        23,
+      ),
       columns,
     );
   }
