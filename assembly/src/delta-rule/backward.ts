@@ -35,8 +35,8 @@ export function deltaRuleBackward(
   dq: usize, dk: usize, dv: usize, dBeta: usize, dDecay: usize, dInitialState: usize,
   dO: usize, dLastState: usize,
   q: usize, k: usize, v: usize, beta: usize, decay: usize, initialState: usize,
-  scratch: usize, batch: i32, seqLen: i32, nHeads: i32, dKey: i32, dValue: i32,
-  l2Normalize: i32, scale: f32, eps: f32,
+  batch: i32, seqLen: i32, nHeads: i32, dKey: i32, dValue: i32,
+  l2Normalize: i32, scale: f32, eps: f32, scratch: usize, first: i32, count: i32,
 ): void {
   const key = padded(dKey);
   const value = padded(dValue);
@@ -59,7 +59,7 @@ export function deltaRuleBackward(
   const betas = written + <usize>BLOCK * valueBytes;
   const qk = betas + ((<usize>BLOCK) << 2);
   const forgets = qk + ((<usize>BLOCK) << 2);
-  const heads = forgets + ((<usize>BLOCK) << 2);
+  const headsOfCall = forgets + ((<usize>BLOCK) << 2);
   // Of every head, at these offsets:
   const stateBytes = <usize>key * valueBytes;
   const stateAt: usize = 64; // after the sum of the decay's gradient, f64: panels of S, then of P
@@ -69,9 +69,14 @@ export function deltaRuleBackward(
   const slopesAt = errorsAt + <usize>seqLen * valueBytes; // w of every step
   const productsAt = slopesAt + <usize>seqLen * valueBytes; // by step: o . do, without the step's own value
   const headBytes = (productsAt + ((<usize>seqLen) << 2) + 63) & ~63;
-  for (let b = 0; b < batch; b++) {
+  for (let b = first / nHeads, h0 = first % nHeads; count > 0; b++, h0 = 0) {
+    const endHead = min(nHeads, h0 + count);
+    count -= endHead - h0;
+    const keyHeads = <usize>(endHead - h0) * keyRow;
+    const valueHeads = <usize>(endHead - h0) * valueRow;
+    const heads = headsOfCall - <usize>h0 * headBytes;
     // Forwards: e.
-    for (let h = 0; h < nHeads; h++) {
+    for (let h = h0; h < endHead; h++) {
       const head = heads + <usize>h * headBytes;
       const stateOffset = (<usize>b * <usize>nHeads + <usize>h) * <usize>dKey * valueRow;
       packPanels(head + stateAt, shifted(initialState, stateOffset), dKey, dValue);
@@ -79,15 +84,14 @@ export function deltaRuleBackward(
     for (let t = 0, steps = 0; t < seqLen; t += steps) {
       steps = seqLen - t < BLOCK ? seqLen - t : BLOCK;
       if (dDecay != 0 && t + steps == seqLen && steps > 1) steps--; // the last step comes alone
-      const from = (<usize>b * <usize>seqLen + <usize>t) * <usize>nHeads;
-      const rows = <usize>steps * <usize>nHeads;
-      touch(q + from * keyRow, rows * keyRow, queries);
-      touch(k + from * keyRow, rows * keyRow, queries);
-      touch(v + from * valueRow, rows * valueRow, queries);
-      if (dO != 0) touch(dO + from * valueRow, rows * valueRow, queries);
-      for (let h = 0; h < nHeads; h++) {
+      const from = (<usize>b * <usize>seqLen + <usize>t) * <usize>nHeads + <usize>h0;
+      touch(q + from * keyRow, steps, keyStride, keyHeads, queries);
+      touch(k + from * keyRow, steps, keyStride, keyHeads, queries);
+      touch(v + from * valueRow, steps, valueStride, valueHeads, queries);
+      touch(shifted(dO, from * valueRow), steps, valueStride, valueHeads, queries);
+      for (let h = h0; h < endHead; h++) {
         const head = heads + <usize>h * headBytes;
-        const step = from + <usize>h;
+        const step = from + <usize>(h - h0);
         packKeys(queries, q + step * keyRow, steps, keyStride, dKey, l2Normalize, eps, scale);
         packKeys(keys, k + step * keyRow, steps, keyStride, dKey, l2Normalize, eps, 1);
         packRows(values, v + step * valueRow, steps, valueStride, dValue, IDENTITY, 1);
@@ -108,7 +112,7 @@ export function deltaRuleBackward(
     }
 
     // Backwards: w, and with it dv, dBeta and dDecay.
-    for (let h = 0; h < nHeads; h++) {
+    for (let h = h0; h < endHead; h++) {
       const head = heads + <usize>h * headBytes;
       const stateOffset = (<usize>b * <usize>nHeads + <usize>h) * <usize>dKey * valueRow;
       store<f64>(head, 0);
@@ -118,16 +122,15 @@ export function deltaRuleBackward(
       steps = end < BLOCK ? end : BLOCK;
       if (dDecay != 0 && end == seqLen) steps = 1;
       const t = end - steps;
-      const from = (<usize>b * <usize>seqLen + <usize>t) * <usize>nHeads;
-      const rows = <usize>steps * <usize>nHeads;
-      touch(q + from * keyRow, rows * keyRow, queries);
-      touch(k + from * keyRow, rows * keyRow, queries);
-      touch(v + from * valueRow, rows * valueRow, queries);
-      if (dO != 0) touch(dO + from * valueRow, rows * valueRow, queries);
-      touch(dv + from * valueRow, rows * valueRow, queries);
-      for (let h = 0; h < nHeads; h++) {
+      const from = (<usize>b * <usize>seqLen + <usize>t) * <usize>nHeads + <usize>h0;
+      touch(q + from * keyRow, steps, keyStride, keyHeads, queries);
+      touch(k + from * keyRow, steps, keyStride, keyHeads, queries);
+      touch(v + from * valueRow, steps, valueStride, valueHeads, queries);
+      touch(shifted(dO, from * valueRow), steps, valueStride, valueHeads, queries);
+      touch(dv + from * valueRow, steps, valueStride, valueHeads, queries);
+      for (let h = h0; h < endHead; h++) {
         const head = heads + <usize>h * headBytes;
-        const step = from + <usize>h;
+        const step = from + <usize>(h - h0);
         packKeys(queries, q + step * keyRow, steps, keyStride, dKey, l2Normalize, eps, scale);
         packKeys(keys + keyBytes, k + step * keyRow, steps, keyStride, dKey, l2Normalize, eps, 1);
         packUpstream(upstream, dO, step, steps, valueStride, dValue);
@@ -160,7 +163,7 @@ export function deltaRuleBackward(
       }
     }
     if (dInitialState != 0) {
-      for (let h = 0; h < nHeads; h++) {
+      for (let h = h0; h < endHead; h++) {
         const head = heads + <usize>h * headBytes;
         const stateOffset = (<usize>b * <usize>nHeads + <usize>h) * <usize>dKey * valueRow;
         packForgets(forgets, shifted(decay, (<usize>b * <usize>seqLen * <usize>nHeads + <usize>h) << 2), 1, 0, forgetRow);
@@ -172,24 +175,23 @@ export function deltaRuleBackward(
     }
 
     // Forwards, S transposed: dq, and what dk has from dv.
-    for (let h = 0; h < nHeads; h++) {
+    for (let h = h0; h < endHead; h++) {
       const head = heads + <usize>h * headBytes;
       const stateOffset = (<usize>b * <usize>nHeads + <usize>h) * <usize>dKey * valueRow;
       packTransposed(head + transposedAt, shifted(initialState, stateOffset), dKey, dValue);
     }
     for (let t = 0; t < seqLen; t += BLOCK) {
       const steps = seqLen - t < BLOCK ? seqLen - t : BLOCK;
-      const from = (<usize>b * <usize>seqLen + <usize>t) * <usize>nHeads;
-      const rows = <usize>steps * <usize>nHeads;
-      touch(q + from * keyRow, rows * keyRow, queries);
-      touch(k + from * keyRow, rows * keyRow, queries);
-      if (dO != 0) touch(dO + from * valueRow, rows * valueRow, queries);
-      touch(dv + from * valueRow, rows * valueRow, queries);
-      touch(dq + from * keyRow, rows * keyRow, queries);
-      touch(dk + from * keyRow, rows * keyRow, queries);
-      for (let h = 0; h < nHeads; h++) {
+      const from = (<usize>b * <usize>seqLen + <usize>t) * <usize>nHeads + <usize>h0;
+      touch(q + from * keyRow, steps, keyStride, keyHeads, queries);
+      touch(k + from * keyRow, steps, keyStride, keyHeads, queries);
+      touch(shifted(dO, from * valueRow), steps, valueStride, valueHeads, queries);
+      touch(dv + from * valueRow, steps, valueStride, valueHeads, queries);
+      touch(dq + from * keyRow, steps, keyStride, keyHeads, queries);
+      touch(dk + from * keyRow, steps, keyStride, keyHeads, queries);
+      for (let h = h0; h < endHead; h++) {
         const head = heads + <usize>h * headBytes;
-        const step = from + <usize>h;
+        const step = from + <usize>(h - h0);
         packKeys(keys, k + step * keyRow, steps, keyStride, dKey, l2Normalize, eps, 1);
         packUpstream(upstream, dO, step, steps, valueStride, dValue);
         packNumbers(betas, beta + (step << 2), steps, stepStride);
@@ -210,7 +212,7 @@ export function deltaRuleBackward(
     }
 
     // Backwards, P transposed: the rest of dk.
-    for (let h = 0; h < nHeads; h++) {
+    for (let h = h0; h < endHead; h++) {
       const head = heads + <usize>h * headBytes;
       const stateOffset = (<usize>b * <usize>nHeads + <usize>h) * <usize>dKey * valueRow;
       packTransposed(head + transposedAt, shifted(dLastState, stateOffset), dKey, dValue);
@@ -218,16 +220,15 @@ export function deltaRuleBackward(
     for (let end = seqLen, steps = 0; end > 0; end -= steps) {
       steps = end < BLOCK ? end : BLOCK;
       const t = end - steps;
-      const from = (<usize>b * <usize>seqLen + <usize>t) * <usize>nHeads;
-      const rows = <usize>steps * <usize>nHeads;
-      touch(q + from * keyRow, rows * keyRow, queries);
-      touch(k + from * keyRow, rows * keyRow, queries);
-      if (dO != 0) touch(dO + from * valueRow, rows * valueRow, queries);
-      touch(dv + from * valueRow, rows * valueRow, queries);
-      touch(dk + from * keyRow, rows * keyRow, queries);
-      for (let h = 0; h < nHeads; h++) {
+      const from = (<usize>b * <usize>seqLen + <usize>t) * <usize>nHeads + <usize>h0;
+      touch(q + from * keyRow, steps, keyStride, keyHeads, queries);
+      touch(k + from * keyRow, steps, keyStride, keyHeads, queries);
+      touch(shifted(dO, from * valueRow), steps, valueStride, valueHeads, queries);
+      touch(dv + from * valueRow, steps, valueStride, valueHeads, queries);
+      touch(dk + from * keyRow, steps, keyStride, keyHeads, queries);
+      for (let h = h0; h < endHead; h++) {
         const head = heads + <usize>h * headBytes;
-        const step = from + <usize>h;
+        const step = from + <usize>(h - h0);
         packKeys(queries, q + step * keyRow, steps, keyStride, dKey, l2Normalize, eps, scale);
         packKeys(keys, k + step * keyRow, steps, keyStride, dKey, l2Normalize, eps, 1);
         packUpstream(upstream, dO, step, steps, valueStride, dValue);

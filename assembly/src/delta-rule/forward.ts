@@ -15,8 +15,8 @@ export function deltaRuleForwardScratchBytes(nHeads: i32, dKey: i32, dValue: i32
 export function deltaRuleForward(
   o: usize, lastState: usize,
   q: usize, k: usize, v: usize, beta: usize, decay: usize, initialState: usize,
-  scratch: usize, batch: i32, seqLen: i32, nHeads: i32, dKey: i32, dValue: i32,
-  l2Normalize: i32, scale: f32, eps: f32,
+  batch: i32, seqLen: i32, nHeads: i32, dKey: i32, dValue: i32,
+  l2Normalize: i32, scale: f32, eps: f32, scratch: usize, first: i32, count: i32,
 ): void {
   const key = padded(dKey);
   const value = padded(dValue);
@@ -35,23 +35,27 @@ export function deltaRuleForward(
   const forgets = betas + ((<usize>BLOCK) << 2);
   const qk = forgets + ((<usize>BLOCK) << 2);
   const forgetRow = qk + ((<usize>BLOCK) << 2);
-  const states = forgetRow + 32; // of every head
+  const statesOfCall = forgetRow + 32; // of every head
   const stateBytes = <usize>key * valueBytes;
-  for (let b = 0; b < batch; b++) {
+  for (let b = first / nHeads, h0 = first % nHeads; count > 0; b++, h0 = 0) {
+    const end = min(nHeads, h0 + count);
+    count -= end - h0;
+    const keyHeads = <usize>(end - h0) * keyRow;
+    const valueHeads = <usize>(end - h0) * valueRow;
+    const states = statesOfCall - <usize>h0 * stateBytes;
     const head = <usize>b * <usize>nHeads;
-    for (let h: usize = 0; h < <usize>nHeads; h++) {
+    for (let h = <usize>h0; h < <usize>end; h++) {
       packPanels(states + h * stateBytes, shifted(initialState, (head + h) * <usize>dKey * valueRow), dKey, dValue);
     }
     for (let t = 0; t < seqLen; t += BLOCK) {
       const steps = seqLen - t < BLOCK ? seqLen - t : BLOCK;
-      const from = (<usize>b * <usize>seqLen + <usize>t) * <usize>nHeads;
-      const rows = <usize>steps * <usize>nHeads;
-      touch(q + from * keyRow, rows * keyRow, queries);
-      touch(k + from * keyRow, rows * keyRow, queries);
-      touch(v + from * valueRow, rows * valueRow, queries);
-      touch(o + from * valueRow, rows * valueRow, queries);
-      for (let h = 0; h < nHeads; h++) {
-        const step = from + <usize>h;
+      const from = (<usize>b * <usize>seqLen + <usize>t) * <usize>nHeads + <usize>h0;
+      touch(q + from * keyRow, steps, keyStride, keyHeads, queries);
+      touch(k + from * keyRow, steps, keyStride, keyHeads, queries);
+      touch(v + from * valueRow, steps, valueStride, valueHeads, queries);
+      touch(o + from * valueRow, steps, valueStride, valueHeads, queries);
+      for (let h = h0; h < end; h++) {
+        const step = from + <usize>(h - h0);
         const state = states + <usize>h * stateBytes;
         packKeys(queries, q + step * keyRow, steps, keyStride, dKey, l2Normalize, eps, scale);
         packKeys(keys, k + step * keyRow, steps, keyStride, dKey, l2Normalize, eps, 1);
@@ -65,7 +69,7 @@ export function deltaRuleForward(
         unpackRows(o + step * valueRow, outputs, 0, steps, valueStride, dValue, IDENTITY, 1);
       }
     }
-    for (let h: usize = 0; h < <usize>nHeads; h++) {
+    for (let h = <usize>h0; h < <usize>end; h++) {
       unpackPanels(lastState + (head + h) * <usize>dKey * valueRow, states + h * stateBytes, dKey, dValue);
     }
   }
@@ -75,20 +79,21 @@ export function deltaRuleStepScratchBytes(dKey: i32): f64 {
   return 2 * paddedBytes(dKey);
 }
 
-/** One step of every head: the state is updated in place. Shapes without seqLen. */
+/** One step of some heads, counted over the batch: the state is updated in place. Shapes without seqLen. */
 // prettier-ignore
 export function deltaRuleStep(
   o: usize, state: usize,
   q: usize, k: usize, v: usize, beta: usize, decay: usize,
-  scratch: usize, batch: i32, nHeads: i32, dKey: i32, dValue: i32,
-  l2Normalize: i32, scale: f32, eps: f32,
+  dKey: i32, dValue: i32, l2Normalize: i32, scale: f32, eps: f32, scratch: usize, first: i32, count: i32,
 ): void {
   const keyRow = (<usize>dKey) << 2;
   const valueRow = (<usize>dValue) << 2;
   const query = scratch;
   const key = query + ((<usize>padded(dKey)) << 2);
   const keyEnd = key + keyRow;
-  for (let head = 0; head < batch * nHeads; head++) {
+  const from = <usize>first;
+  o += from * valueRow; v += from * valueRow; q += from * keyRow; k += from * keyRow; state += from * keyRow * dValue;
+  for (let head = first; head < first + count; head++) {
     packKeys(query, q, 1, 0, dKey, l2Normalize, eps, scale);
     packForgets(key, shifted(decay, (<usize>head) << 2), 1, 0, key);
     const f = v128.load32_splat(key);

@@ -111,8 +111,8 @@ export function linearAttentionBackward(
   dq: usize, dk: usize, dv: usize, dDecay: usize, dGate: usize, dInitialState: usize, dInitialNormalizer: usize,
   dO: usize, dLastState: usize, dLastNormalizer: usize,
   q: usize, k: usize, v: usize, decay: usize, gate: usize, initialState: usize, initialNormalizer: usize,
-  scratch: usize, batch: i32, seqLen: i32, nHeads: i32, dKey: i32, dValue: i32,
-  featureMap: i32, normalize: i32, decayPerStep: i32, scale: f32, eps: f32,
+  batch: i32, seqLen: i32, nHeads: i32, dKey: i32, dValue: i32,
+  featureMap: i32, normalize: i32, decayPerStep: i32, scale: f32, eps: f32, scratch: usize, first: i32, count: i32,
 ): void {
   const key = padded(dKey);
   const value = padded(dValue);
@@ -131,7 +131,7 @@ export function linearAttentionBackward(
   const upstream = values + <usize>BLOCK * valueBytes;
   const valueOut = upstream + <usize>BLOCK * valueBytes;
   const forgets = valueOut + <usize>BLOCK * valueBytes;
-  const heads = forgets + <usize>(BLOCK + 1) * keyBytes;
+  const headsOfCall = forgets + <usize>(BLOCK + 1) * keyBytes;
   // Of every head, at these offsets:
   const stateBytes = <usize>key * valueBytes;
   // first of all, f64, one a key channel: suffix sums of the gate's gradient
@@ -150,8 +150,13 @@ export function linearAttentionBackward(
   const headBytes = (ownsAt + ((<usize>seqLen) << 2) + 63) & ~63;
   const hasForget = decay != 0 || gate != 0;
   const hasLast = hasForget && (dLastState != 0 || dLastNormalizer != 0);
-  for (let b = 0; b < batch; b++) {
-    for (let h = 0; h < nHeads; h++) {
+  for (let b = first / nHeads, h0 = first % nHeads; count > 0; b++, h0 = 0) {
+    const endHead = min(nHeads, h0 + count);
+    count -= endHead - h0;
+    const keyHeads = <usize>(endHead - h0) * keyRow;
+    const valueHeads = <usize>(endHead - h0) * valueRow;
+    const heads = headsOfCall - <usize>h0 * headBytes;
+    for (let h = h0; h < endHead; h++) {
       const head = heads + <usize>h * headBytes;
       const index = <usize>(b * nHeads + h);
       const stateOffset = index * <usize>dKey * valueRow;
@@ -166,14 +171,13 @@ export function linearAttentionBackward(
     for (let t = 0, steps = 0; t < seqLen; t += steps) {
       steps = seqLen - t < BLOCK ? seqLen - t : BLOCK;
       if (hasLast && t + steps == seqLen && steps > 1) steps--; // the last step comes alone
-      const from = (<usize>b * <usize>seqLen + <usize>t) * <usize>nHeads;
-      const rows = <usize>steps * <usize>nHeads;
-      touch(q + from * keyRow, rows * keyRow, queries);
-      touch(k + from * keyRow, rows * keyRow, queries);
-      touch(v + from * valueRow, rows * valueRow, queries);
-      if (dO != 0) touch(dO + from * valueRow, rows * valueRow, queries);
-      touch(dq + from * keyRow, rows * keyRow, queries);
-      for (let h = 0; h < nHeads; h++) {
+      const from = (<usize>b * <usize>seqLen + <usize>t) * <usize>nHeads + <usize>h0;
+      touch(q + from * keyRow, steps, keyStride, keyHeads, queries);
+      touch(k + from * keyRow, steps, keyStride, keyHeads, queries);
+      touch(v + from * valueRow, steps, valueStride, valueHeads, queries);
+      touch(shifted(dO, from * valueRow), steps, valueStride, valueHeads, queries);
+      touch(dq + from * keyRow, steps, keyStride, keyHeads, queries);
+      for (let h = h0; h < endHead; h++) {
         const head = heads + <usize>h * headBytes;
         const step = (<usize>b * <usize>seqLen + <usize>t) * <usize>nHeads + <usize>h;
         const keyOffset = step * keyRow;
@@ -220,7 +224,7 @@ export function linearAttentionBackward(
     }
 
     if (hasLast) {
-      for (let h = 0; h < nHeads; h++) {
+      for (let h = h0; h < endHead; h++) {
         const head = heads + <usize>h * headBytes;
         store<f64>(head + decaySumAt, <f64>rowSum(head + lastRowAt, key));
         accumulate(head, head + lastRowAt, key);
@@ -229,15 +233,14 @@ export function linearAttentionBackward(
     for (let end = seqLen, steps = 0; end > 0; end -= steps) {
       steps = end < BLOCK ? end : BLOCK;
       const t = end - steps;
-      const from = (<usize>b * <usize>seqLen + <usize>t) * <usize>nHeads;
-      const rows = <usize>steps * <usize>nHeads;
-      touch(q + from * keyRow, rows * keyRow, queries);
-      touch(k + from * keyRow, rows * keyRow, queries);
-      touch(v + from * valueRow, rows * valueRow, queries);
-      if (dO != 0) touch(dO + from * valueRow, rows * valueRow, queries);
-      touch(dk + from * keyRow, rows * keyRow, queries);
-      touch(dv + from * valueRow, rows * valueRow, queries);
-      for (let h = 0; h < nHeads; h++) {
+      const from = (<usize>b * <usize>seqLen + <usize>t) * <usize>nHeads + <usize>h0;
+      touch(q + from * keyRow, steps, keyStride, keyHeads, queries);
+      touch(k + from * keyRow, steps, keyStride, keyHeads, queries);
+      touch(v + from * valueRow, steps, valueStride, valueHeads, queries);
+      touch(shifted(dO, from * valueRow), steps, valueStride, valueHeads, queries);
+      touch(dk + from * keyRow, steps, keyStride, keyHeads, queries);
+      touch(dv + from * valueRow, steps, valueStride, valueHeads, queries);
+      for (let h = h0; h < endHead; h++) {
         const head = heads + <usize>h * headBytes;
         const step = (<usize>b * <usize>seqLen + <usize>t) * <usize>nHeads + <usize>h;
         const keyOffset = step * keyRow;
@@ -293,13 +296,11 @@ export function linearAttentionBackward(
       }
     }
 
-    for (let h = 0; h < nHeads; h++) {
+    for (let h = h0; h < endHead; h++) {
       const head = heads + <usize>h * headBytes;
       const index = <usize>(b * nHeads + h);
       if (dDecay != 0 && !decayPerStep) {
-        const total = dDecay + ((<usize>h) << 2);
-        const headSum = load<f64>(head + headSumAt);
-        store<f32>(total, <f32>(b == 0 ? headSum : headSum + <f64>load<f32>(total)));
+        store<f32>(dDecay + (index << 2), <f32>load<f64>(head + headSumAt));
       }
       if (dInitialState == 0 && dInitialNormalizer == 0) continue;
       const firstStep = <usize>b * <usize>seqLen * <usize>nHeads + <usize>h;

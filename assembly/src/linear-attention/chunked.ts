@@ -234,8 +234,8 @@ function unpackScaled(target: usize, stride: usize, rows: usize, row: usize, fac
 export function linearAttentionChunkedForward(
   o: usize, lastState: usize, lastNormalizer: usize,
   q: usize, k: usize, v: usize, decay: usize, initialState: usize, initialNormalizer: usize,
-  scratch: usize, batch: i32, seqLen: i32, nHeads: i32, dKey: i32, dValue: i32,
-  featureMap: i32, decayPerStep: i32, scale: f32, eps: f32,
+  batch: i32, seqLen: i32, nHeads: i32, dKey: i32, dValue: i32,
+  featureMap: i32, decayPerStep: i32, scale: f32, eps: f32, scratch: usize, first: i32, count: i32,
 ): void {
   const keyBytes = (<usize>padded(dKey)) << 2;
   const valueBytes = (<usize>padded(dValue)) << 2;
@@ -254,15 +254,20 @@ export function linearAttentionChunkedForward(
   const toEnd = fromStart + ROW;
   const whole = fromStart + ROW - 4; // e^s[end]
   const inverses = toEnd + ROW;
-  const heads = inverses + ROW; // of every head: right, z
+  const headsOfCall = inverses + ROW; // of every head: right, z
   const panel = (<usize>(dKey + STEPS)) << 5;
   const zAt = (<usize>padded(dValue) >> 3) * panel;
   const headBytes = zAt + keyBytes;
   const stateBytes = keyRow * dValue;
   const p = left + <usize>dKey * ROW;
   const values = (<usize>dKey) << 5;
-  for (let b = 0; b < batch; b++) {
-    for (let h = 0; h < nHeads; h++) {
+  for (let b = first / nHeads, h0 = first % nHeads; count > 0; b++, h0 = 0) {
+    const end = min(nHeads, h0 + count);
+    count -= end - h0;
+    const keyHeads = <usize>(end - h0) * keyRow;
+    const valueHeads = <usize>(end - h0) * valueRow;
+    const heads = headsOfCall - <usize>h0 * headBytes;
+    for (let h = h0; h < end; h++) {
       const index = <usize>(b * nHeads + h);
       const right = heads + <usize>h * headBytes;
       if (initialState == 0) zeroPanels(right, panel, dKey, dValue);
@@ -272,14 +277,13 @@ export function linearAttentionChunkedForward(
     }
     for (let t = 0; t < seqLen; t += CHUNK) {
       const length = min(CHUNK, seqLen - t);
-      const from = (<usize>b * <usize>seqLen + <usize>t) * <usize>nHeads;
-      const rows = <usize>length * <usize>nHeads;
-      touch(q + from * keyRow, rows * keyRow, out);
-      touch(k + from * keyRow, rows * keyRow, out);
-      touch(v + from * valueRow, rows * valueRow, out);
-      touch(o + from * valueRow, rows * valueRow, out);
-      for (let h = 0; h < nHeads; h++) {
-        const step = from + <usize>h;
+      const from = (<usize>b * <usize>seqLen + <usize>t) * <usize>nHeads + <usize>h0;
+      touch(q + from * keyRow, length, keyStride, keyHeads, out);
+      touch(k + from * keyRow, length, keyStride, keyHeads, out);
+      touch(v + from * valueRow, length, valueStride, valueHeads, out);
+      touch(o + from * valueRow, length, valueStride, valueHeads, out);
+      for (let h = h0; h < end; h++) {
+        const step = from + <usize>(h - h0);
         const right = heads + <usize>h * headBytes;
         packRows(queries, q + step * keyRow, length, keyStride, dKey, featureMap, scale);
         packRows(keys, k + step * keyRow, length, keyStride, dKey, featureMap, 1);
@@ -311,7 +315,7 @@ export function linearAttentionChunkedForward(
         update(right, panel, keys, keyBytes, length, dKey, dValue);
       }
     }
-    for (let h = 0; h < nHeads; h++) {
+    for (let h = h0; h < end; h++) {
       const index = <usize>(b * nHeads + h);
       const right = heads + <usize>h * headBytes;
       unpackPanels(lastState + index * stateBytes, valueRow, right, panel, dKey, dValue);

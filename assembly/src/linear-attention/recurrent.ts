@@ -64,8 +64,8 @@ export function linearAttentionForwardScratchBytes(nHeads: i32, dKey: i32, dValu
 export function linearAttentionForward(
   o: usize, lastState: usize, lastNormalizer: usize,
   q: usize, k: usize, v: usize, decay: usize, gate: usize, initialState: usize, initialNormalizer: usize,
-  scratch: usize, batch: i32, seqLen: i32, nHeads: i32, dKey: i32, dValue: i32,
-  featureMap: i32, decayPerStep: i32, scale: f32, eps: f32,
+  batch: i32, seqLen: i32, nHeads: i32, dKey: i32, dValue: i32,
+  featureMap: i32, decayPerStep: i32, scale: f32, eps: f32, scratch: usize, first: i32, count: i32,
 ): void {
   const key = padded(dKey);
   const value = padded(dValue);
@@ -82,11 +82,16 @@ export function linearAttentionForward(
   const outputs = values + <usize>BLOCK * valueBytes;
   const forgets = outputs + <usize>BLOCK * valueBytes;
   const inverses = forgets + <usize>BLOCK * keyBytes;
-  const states = inverses + ((<usize>BLOCK) << 2); // of every head: S, z
+  const statesOfCall = inverses + ((<usize>BLOCK) << 2); // of every head: S, z
   const stateBytes = <usize>key * valueBytes;
   const headBytes = stateBytes + keyBytes;
-  for (let b = 0; b < batch; b++) {
-    for (let h = 0; h < nHeads; h++) {
+  for (let b = first / nHeads, h0 = first % nHeads; count > 0; b++, h0 = 0) {
+    const end = min(nHeads, h0 + count);
+    count -= end - h0;
+    const keyHeads = <usize>(end - h0) * keyRow;
+    const valueHeads = <usize>(end - h0) * valueRow;
+    const states = statesOfCall - <usize>h0 * headBytes;
+    for (let h = h0; h < end; h++) {
       const head = <usize>(b * nHeads + h);
       const state = states + <usize>h * headBytes;
       packState(state, shifted(initialState, head * <usize>dKey * valueRow), dKey, dValue);
@@ -94,13 +99,12 @@ export function linearAttentionForward(
     }
     for (let t = 0; t < seqLen; t += BLOCK) {
       const steps = seqLen - t < BLOCK ? seqLen - t : BLOCK;
-      const from = (<usize>b * <usize>seqLen + <usize>t) * <usize>nHeads;
-      const rows = <usize>steps * <usize>nHeads;
-      touch(q + from * keyRow, rows * keyRow, queries);
-      touch(k + from * keyRow, rows * keyRow, queries);
-      touch(v + from * valueRow, rows * valueRow, queries);
-      touch(o + from * valueRow, rows * valueRow, queries);
-      for (let h = 0; h < nHeads; h++) {
+      const from = (<usize>b * <usize>seqLen + <usize>t) * <usize>nHeads + <usize>h0;
+      touch(q + from * keyRow, steps, keyStride, keyHeads, queries);
+      touch(k + from * keyRow, steps, keyStride, keyHeads, queries);
+      touch(v + from * valueRow, steps, valueStride, valueHeads, queries);
+      touch(o + from * valueRow, steps, valueStride, valueHeads, queries);
+      for (let h = h0; h < end; h++) {
         const step = (<usize>b * <usize>seqLen + <usize>t) * <usize>nHeads + <usize>h;
         const state = states + <usize>h * headBytes;
         packRows(queries, q + step * keyRow, steps, keyStride, dKey, featureMap, scale);
@@ -118,7 +122,7 @@ export function linearAttentionForward(
         unpackRows(o + step * valueRow, outputs, 0, steps, valueStride, dValue, IDENTITY, 1);
       }
     }
-    for (let h = 0; h < nHeads; h++) {
+    for (let h = h0; h < end; h++) {
       const head = <usize>(b * nHeads + h);
       const state = states + <usize>h * headBytes;
       unpackState(lastState + head * <usize>dKey * valueRow, state, dKey, dValue);
@@ -132,7 +136,7 @@ export function linearAttentionStepScratchBytes(dKey: i32): f64 {
 }
 
 /**
- * One step of every head: state and normalizer (0 if it does not normalise) are updated in place.
+ * One step of some heads, counted over the batch: state and normalizer (0 if it does not normalise) are updated in place.
  *
  *   o, v  [batch, nHeads, dValue]   q, k, gate  [batch, nHeads, dKey]   decay  [batch, nHeads], or [nHeads]
  */
@@ -140,73 +144,75 @@ export function linearAttentionStepScratchBytes(dKey: i32): f64 {
 export function linearAttentionStep(
   o: usize, state: usize, normalizer: usize,
   q: usize, k: usize, v: usize, decay: usize, gate: usize,
-  scratch: usize, batch: i32, nHeads: i32, dKey: i32, dValue: i32,
-  featureMap: i32, decayPerStep: i32, scale: f32, eps: f32,
+  nHeads: i32, dKey: i32, dValue: i32,
+  featureMap: i32, decayPerStep: i32, scale: f32, eps: f32, scratch: usize, first: i32, count: i32,
 ): void {
   const keyRow = (<usize>dKey) << 2;
   const valueRow = (<usize>dValue) << 2;
   const query = scratch;
   const keyI = query + ((<usize>padded(dKey)) << 2);
   const forgets = keyI + ((<usize>padded(dKey)) << 2);
-  for (let b = 0; b < batch; b++) {
-    for (let h = 0; h < nHeads; h++) {
-      packRows(query, q, 1, 0, dKey, featureMap, scale);
-      packRows(keyI, k, 1, 0, dKey, featureMap, 1);
-      const decayHead = shifted(decay, (<usize>(decayPerStep ? b * nHeads + h : h)) << 2);
-      const forget = packForget(forgets, decayHead, 0, gate, 0, 1, dKey);
-      let inverse: f32 = 1;
-      if (normalizer != 0) {
-        let denominator = eps;
-        for (let i: usize = 0; i < keyRow; i += 4) {
-          let z = load<f32>(normalizer + i);
-          if (forget != 0) z *= load<f32>(forget + i);
-          z += load<f32>(keyI + i);
-          store<f32>(normalizer + i, z);
-          denominator += z * load<f32>(query + i);
-        }
-        inverse = 1 / denominator;
-        normalizer += keyRow;
+  const from = <usize>first;
+  o += from * valueRow; v += from * valueRow; q += from * keyRow; k += from * keyRow; state += from * keyRow * dValue;
+  if (normalizer != 0) normalizer += from * keyRow;
+  if (gate != 0) gate += from * keyRow;
+  for (let head = first; head < first + count; head++) {
+    packRows(query, q, 1, 0, dKey, featureMap, scale);
+    packRows(keyI, k, 1, 0, dKey, featureMap, 1);
+    const decayHead = shifted(decay, (<usize>(decayPerStep ? head : head % nHeads)) << 2);
+    const forget = packForget(forgets, decayHead, 0, gate, 0, 1, dKey);
+    let inverse: f32 = 1;
+    if (normalizer != 0) {
+      let denominator = eps;
+      for (let i: usize = 0; i < keyRow; i += 4) {
+        let z = load<f32>(normalizer + i);
+        if (forget != 0) z *= load<f32>(forget + i);
+        z += load<f32>(keyI + i);
+        store<f32>(normalizer + i, z);
+        denominator += z * load<f32>(query + i);
       }
-      const factor = f32x4.splat(inverse);
-      const one = f32x4.splat(1);
-      let j: usize = 0;
-      for (; j + 64 <= valueRow; j += 64) { // a cache line of each row of the state
-        const v0 = v128.load(v + j), v1 = v128.load(v + j, 16), v2 = v128.load(v + j, 32), v3 = v128.load(v + j, 48);
-        let o0 = f32x4.splat(0), o1 = o0, o2 = o0, o3 = o0;
-        for (let i: usize = 0, cell = state + j; i < keyRow; i += 4, cell += valueRow) {
-          const f = forget == 0 ? one : v128.load32_splat(forget + i);
-          const keySplat = v128.load32_splat(keyI + i);
-          const querySplat = v128.load32_splat(query + i);
-          const s0 = madd(keySplat, v0, f32x4.mul(f, v128.load(cell)));
-          v128.store(cell, s0);
-          o0 = madd(querySplat, s0, o0);
-          const s1 = madd(keySplat, v1, f32x4.mul(f, v128.load(cell, 16)));
-          v128.store(cell, s1, 16);
-          o1 = madd(querySplat, s1, o1);
-          const s2 = madd(keySplat, v2, f32x4.mul(f, v128.load(cell, 32)));
-          v128.store(cell, s2, 32);
-          o2 = madd(querySplat, s2, o2);
-          const s3 = madd(keySplat, v3, f32x4.mul(f, v128.load(cell, 48)));
-          v128.store(cell, s3, 48);
-          o3 = madd(querySplat, s3, o3);
-        }
-        v128.store(o + j, f32x4.mul(o0, factor)); v128.store(o + j, f32x4.mul(o1, factor), 16);
-        v128.store(o + j, f32x4.mul(o2, factor), 32); v128.store(o + j, f32x4.mul(o3, factor), 48);
-      }
-      for (; j < valueRow; j += 16) {
-        const rest = <i32>((valueRow - j) >> 2);
-        const vj = loadTail(v + j, rest);
-        let oj = f32x4.splat(0);
-        for (let i: usize = 0, cell = state + j; i < keyRow; i += 4, cell += valueRow) {
-          const f = forget == 0 ? one : v128.load32_splat(forget + i);
-          const s = madd(v128.load32_splat(keyI + i), vj, f32x4.mul(f, loadTail(cell, rest)));
-          storeTail(cell, s, rest);
-          oj = madd(v128.load32_splat(query + i), s, oj);
-        }
-        storeTail(o + j, f32x4.mul(oj, factor), rest);
-      }
-      o += valueRow; v += valueRow; q += keyRow; k += keyRow; state += keyRow * dValue;
-      if (gate != 0) gate += keyRow;
+      inverse = 1 / denominator;
+      normalizer += keyRow;
     }
+    const factor = f32x4.splat(inverse);
+    const one = f32x4.splat(1);
+    let j: usize = 0;
+    for (; j + 64 <= valueRow; j += 64) { // a cache line of each row of the state
+      const v0 = v128.load(v + j), v1 = v128.load(v + j, 16), v2 = v128.load(v + j, 32), v3 = v128.load(v + j, 48);
+      let o0 = f32x4.splat(0), o1 = o0, o2 = o0, o3 = o0;
+      for (let i: usize = 0, cell = state + j; i < keyRow; i += 4, cell += valueRow) {
+        const f = forget == 0 ? one : v128.load32_splat(forget + i);
+        const keySplat = v128.load32_splat(keyI + i);
+        const querySplat = v128.load32_splat(query + i);
+        const s0 = madd(keySplat, v0, f32x4.mul(f, v128.load(cell)));
+        v128.store(cell, s0);
+        o0 = madd(querySplat, s0, o0);
+        const s1 = madd(keySplat, v1, f32x4.mul(f, v128.load(cell, 16)));
+        v128.store(cell, s1, 16);
+        o1 = madd(querySplat, s1, o1);
+        const s2 = madd(keySplat, v2, f32x4.mul(f, v128.load(cell, 32)));
+        v128.store(cell, s2, 32);
+        o2 = madd(querySplat, s2, o2);
+        const s3 = madd(keySplat, v3, f32x4.mul(f, v128.load(cell, 48)));
+        v128.store(cell, s3, 48);
+        o3 = madd(querySplat, s3, o3);
+      }
+      v128.store(o + j, f32x4.mul(o0, factor)); v128.store(o + j, f32x4.mul(o1, factor), 16);
+      v128.store(o + j, f32x4.mul(o2, factor), 32); v128.store(o + j, f32x4.mul(o3, factor), 48);
+    }
+    for (; j < valueRow; j += 16) {
+      const rest = <i32>((valueRow - j) >> 2);
+      const vj = loadTail(v + j, rest);
+      let oj = f32x4.splat(0);
+      for (let i: usize = 0, cell = state + j; i < keyRow; i += 4, cell += valueRow) {
+        const f = forget == 0 ? one : v128.load32_splat(forget + i);
+        const s = madd(v128.load32_splat(keyI + i), vj, f32x4.mul(f, loadTail(cell, rest)));
+        storeTail(cell, s, rest);
+        oj = madd(v128.load32_splat(query + i), s, oj);
+      }
+      storeTail(o + j, f32x4.mul(oj, factor), rest);
+    }
+    o += valueRow; v += valueRow; q += keyRow; k += keyRow; state += keyRow * dValue;
+    if (gate != 0) gate += keyRow;
   }
 }

@@ -30,8 +30,8 @@ export interface Cut {
    * something over the units of a part. Must depend on sizes only.
    */
   grain?: number;
-  /** Working memory of one thread, which the kernel takes after `args`. */
-  scratchBytes?: number;
+  /** Working memory of one thread, which the kernel takes after `args`; if it depends on it, for a part of some units. */
+  scratchBytes?: number | ((units: number) => number);
   /** Parts for each thread, 4 if absent: more even out what differs between them, fewer save what each has to prepare. */
   partsPerThread?: number;
   /**
@@ -248,7 +248,7 @@ export class Context {
    * it has any, and which units to compute, `first` and `count`, or what `slices` makes of them.
    */
   run(name: KernelName, args: readonly number[], cut: Cut): void {
-    const { units, nanoseconds, align = 1, scratchBytes, slices, partsPerThread = 4 } = cut;
+    const { units, nanoseconds, align = 1, slices, partsPerThread = 4 } = cut;
     const threads = nanoseconds < this.worthSharingNs ? 1 : this.threads;
     let { grain } = cut;
     if (grain === undefined && threads > 1) {
@@ -256,6 +256,8 @@ export class Context {
       grain = Math.ceil(units / most / align) * align;
     }
     grain ??= units;
+    const scratchBytes =
+      typeof cut.scratchBytes === 'function' ? cut.scratchBytes(Math.min(grain, units)) : cut.scratchBytes;
     if (threads > 1 && grain < units) {
       const job = { units, grain, slices };
       if (scratchBytes === undefined) return this.#pool!.run(name, args, job);

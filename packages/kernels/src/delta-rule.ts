@@ -55,6 +55,10 @@ export interface DeltaRuleGradients {
   dInitialState?: Tensor<'float32'>;
 }
 
+/** Nanoseconds per element of the state and step: of a sequence, and of a step alone, whose state comes from memory. */
+const ELEMENT_NS = 0.15;
+const STEP_ELEMENT_NS = 0.3;
+
 const stateShape = ['batch', 'nHeads', 'dKey', 'dValue'];
 
 /** Checks what every form takes; `decay` is absent in the plain one. */
@@ -80,17 +84,19 @@ function forward(context: Context, check: Check, args: DeltaRuleArgs, decay?: Te
   const { q, k, v, beta, initialState } = args;
   const { batch, seqLen, nHeads, dKey, dValue, options } = checkArgs(check, args, decay, ['batch', 'seqLen']);
   check.optional('initialState', initialState, stateShape);
-  const { wasm } = context;
-  return context.scratch(wasm.deltaRuleForwardScratchBytes(nHeads, dKey, dValue), (scratch) => {
-    const o = context.empty(v.shape);
-    const lastState = context.empty([batch, nHeads, dKey, dValue]);
-    // prettier-ignore
-    wasm.deltaRuleForward(
-        ...pointers(o, lastState, q, k, v, beta, decay, initialState),
-        scratch, batch, seqLen, nHeads, dKey, dValue, ...options,
-      );
-    return { o, lastState };
+  const o = context.empty(v.shape);
+  const lastState = context.empty([batch, nHeads, dKey, dValue]);
+  // prettier-ignore
+  context.run('deltaRuleForward', [
+    ...pointers(o, lastState, q, k, v, beta, decay, initialState),
+    batch, seqLen, nHeads, dKey, dValue, ...options,
+  ], {
+    units: batch * nHeads,
+    nanoseconds: batch * seqLen * nHeads * dKey * dValue * ELEMENT_NS,
+    scratchBytes: (units) =>
+      context.wasm.deltaRuleForwardScratchBytes(Math.min(units, nHeads), dKey, dValue),
   });
+  return { o, lastState };
 }
 
 function backward(
@@ -105,34 +111,36 @@ function backward(
   check.optional('do', dO, ['batch', 'seqLen', 'nHeads', 'dValue']);
   check.optional('dLastState', dLastState, stateShape);
   if (dO === undefined && dLastState === undefined) check.argument('do', 'given if dLastState is not', dO);
-  const { wasm } = context;
-  return context.scratch(wasm.deltaRuleBackwardScratchBytes(seqLen, nHeads, dKey, dValue), (scratch) => {
-    const [dq, dk, dv] = [context.empty(q.shape), context.empty(k.shape), context.empty(v.shape)];
-    const dbeta = context.empty(beta.shape);
-    const ddecay = decay && context.empty(decay.shape);
-    const dInitialState = initialState && context.empty(initialState.shape);
-    // prettier-ignore
-    wasm.deltaRuleBackward(
-        ...pointers(dq, dk, dv, dbeta, ddecay, dInitialState, dO, dLastState),
-        ...pointers(q, k, v, beta, decay, initialState),
-        scratch, batch, seqLen, nHeads, dKey, dValue, ...options,
-      );
-    return { dq, dk, dv, dbeta, ...(ddecay && { ddecay }), ...(dInitialState && { dInitialState }) };
+  const [dq, dk, dv] = [context.empty(q.shape), context.empty(k.shape), context.empty(v.shape)];
+  const dbeta = context.empty(beta.shape);
+  const ddecay = decay && context.empty(decay.shape);
+  const dInitialState = initialState && context.empty(initialState.shape);
+  // prettier-ignore
+  context.run('deltaRuleBackward', [
+    ...pointers(dq, dk, dv, dbeta, ddecay, dInitialState, dO, dLastState),
+    ...pointers(q, k, v, beta, decay, initialState),
+    batch, seqLen, nHeads, dKey, dValue, ...options,
+  ], {
+    units: batch * nHeads,
+    nanoseconds: batch * seqLen * nHeads * dKey * dValue * ELEMENT_NS * 3,
+    scratchBytes: (units) =>
+      context.wasm.deltaRuleBackwardScratchBytes(seqLen, Math.min(units, nHeads), dKey, dValue),
   });
+  return { dq, dk, dv, dbeta, ...(ddecay && { ddecay }), ...(dInitialState && { dInitialState }) };
 }
 
 function step(context: Context, check: Check, args: DeltaRuleStepArgs, decay?: Tensor): Tensor<'float32'> {
   const { state, q, k, v, beta } = args;
   const { batch, nHeads, dKey, dValue, options } = checkArgs(check, args, decay, ['batch']);
   check.float32('state', state, stateShape);
-  return context.scratch(context.wasm.deltaRuleStepScratchBytes(dKey), (scratch) => {
-    const o = context.empty(v.shape);
-    // prettier-ignore
-    context.wasm.deltaRuleStep(
-        ...pointers(o, state, q, k, v, beta, decay), scratch, batch, nHeads, dKey, dValue, ...options,
-      );
-    return o;
+  const o = context.empty(v.shape);
+  // prettier-ignore
+  context.run('deltaRuleStep', [...pointers(o, state, q, k, v, beta, decay), dKey, dValue, ...options], {
+    units: batch * nHeads,
+    nanoseconds: batch * nHeads * dKey * dValue * STEP_ELEMENT_NS,
+    scratchBytes: context.wasm.deltaRuleStepScratchBytes(dKey),
   });
+  return o;
 }
 
 /**

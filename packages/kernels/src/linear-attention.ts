@@ -1,6 +1,7 @@
 import { op } from './arguments.js';
 import { Check } from './check.js';
 import type { Context } from './context.js';
+import { sumColumns } from './matmul.js';
 import { pointers } from './pointers.js';
 import type { Tensor } from './tensor.js';
 
@@ -48,6 +49,10 @@ export interface LinearAttentionStepArgs extends LinearAttentionOptions {
   decay?: Tensor;
   gate?: Tensor;
 }
+
+/** Nanoseconds per element of the state and step: of a sequence, and of a step alone, whose state comes from memory. */
+const ELEMENT_NS = 0.08;
+const STEP_ELEMENT_NS = 0.2;
 
 const keyShape = ['batch', 'seqLen', 'nHeads', 'dKey'];
 const valueShape = ['batch', 'seqLen', 'nHeads', 'dValue'];
@@ -153,33 +158,25 @@ export function linearAttention(
   const { form, batch, seqLen, nHeads, dKey, dValue, normalize, ...options } = checkSequence(check, args);
   const { wasm } = context;
   const chunked = form === 'auto' ? isFasterChunked(check.sizes, decay, gate) : form === 'chunked';
-  const bytes = chunked
-    ? wasm.linearAttentionChunkedForwardScratchBytes(nHeads, dKey, dValue)
-    : wasm.linearAttentionForwardScratchBytes(nHeads, dKey, dValue);
-  return context.scratch(bytes, (scratch) => {
-    const o = context.empty(v.shape);
-    const lastState = context.empty([batch, nHeads, dKey, dValue]);
-    const lastNormalizer = normalize ? context.empty([batch, nHeads, dKey]) : undefined;
-    const outputs = pointers(o, lastState, lastNormalizer);
-    const initial = pointers(initialState, initialNormalizer);
-    const { featureMap, decayPerStep, scale, eps } = options;
-    const sizes = [
-      scratch,
-      batch,
-      seqLen,
-      nHeads,
-      dKey,
-      dValue,
-      featureMap,
-      decayPerStep,
-      scale,
-      eps,
-    ] as const;
-    if (chunked)
-      wasm.linearAttentionChunkedForward(...outputs, ...pointers(q, k, v, decay), ...initial, ...sizes);
-    else wasm.linearAttentionForward(...outputs, ...pointers(q, k, v, decay, gate), ...initial, ...sizes);
-    return { o, lastState, ...(lastNormalizer && { lastNormalizer }) };
+  const o = context.empty(v.shape);
+  const lastState = context.empty([batch, nHeads, dKey, dValue]);
+  const lastNormalizer = normalize ? context.empty([batch, nHeads, dKey]) : undefined;
+  const { featureMap, decayPerStep, scale, eps } = options;
+  const scratchBytes = chunked
+    ? wasm.linearAttentionChunkedForwardScratchBytes
+    : wasm.linearAttentionForwardScratchBytes;
+  // prettier-ignore
+  context.run(chunked ? 'linearAttentionChunkedForward' : 'linearAttentionForward', [
+    ...pointers(o, lastState, lastNormalizer, q, k, v, decay),
+    ...(chunked ? [] : pointers(gate)),
+    ...pointers(initialState, initialNormalizer),
+    batch, seqLen, nHeads, dKey, dValue, featureMap, decayPerStep, scale, eps,
+  ], {
+    units: batch * nHeads,
+    nanoseconds: batch * seqLen * nHeads * dKey * dValue * ELEMENT_NS,
+    scratchBytes: (units) => scratchBytes(Math.min(units, nHeads), dKey, dValue),
   });
+  return { o, lastState, ...(lastNormalizer && { lastNormalizer }) };
 }
 
 /**
@@ -219,35 +216,42 @@ export function linearAttentionBackward(
   if (dO === undefined && dLastState === undefined && dLastNormalizer === undefined) {
     check.argument('do', 'given if dLastState and dLastNormalizer are not', dO);
   }
-  const { wasm } = context;
-  return context.scratch(
-    wasm.linearAttentionBackwardScratchBytes(seqLen, nHeads, dKey, dValue),
-    (scratch) => {
-      const like = (tensor: Tensor | undefined) => tensor && context.empty(tensor.shape);
-      const [dq, dk, dv] = [context.empty(q.shape), context.empty(k.shape), context.empty(v.shape)];
-      const ddecay = like(decay);
-      const dgate = like(gate);
-      const dInitialState = like(initialState);
-      const dInitialNormalizer = like(initialNormalizer);
-      // prettier-ignore
-      wasm.linearAttentionBackward(
-        ...pointers(dq, dk, dv, ddecay, dgate, dInitialState, dInitialNormalizer),
-        ...pointers(dO, dLastState, dLastNormalizer),
-        ...pointers(q, k, v, decay, gate, initialState, initialNormalizer),
-        scratch, batch, seqLen, nHeads, dKey, dValue,
-        options.featureMap, normalize ? 1 : 0, options.decayPerStep, options.scale, options.eps,
-      );
-      return {
-        dq,
-        dk,
-        dv,
-        ...(ddecay && { ddecay }),
-        ...(dgate && { dgate }),
-        ...(dInitialState && { dInitialState }),
-        ...(dInitialNormalizer && { dInitialNormalizer }),
-      };
-    },
-  );
+  const like = (tensor: Tensor | undefined) => tensor && context.empty(tensor.shape);
+  const [dq, dk, dv] = [context.empty(q.shape), context.empty(k.shape), context.empty(v.shape)];
+  const ddecay = like(decay);
+  const dgate = like(gate);
+  const dInitialState = like(initialState);
+  const dInitialNormalizer = like(initialNormalizer);
+  const { featureMap, decayPerStep, scale, eps } = options;
+  // prettier-ignore
+  const compute = (ddecayOfHeads: number) => context.run('linearAttentionBackward', [
+    ...pointers(dq, dk, dv), ddecayOfHeads, ...pointers(dgate, dInitialState, dInitialNormalizer),
+    ...pointers(dO, dLastState, dLastNormalizer),
+    ...pointers(q, k, v, decay, gate, initialState, initialNormalizer),
+    batch, seqLen, nHeads, dKey, dValue, featureMap, normalize ? 1 : 0, decayPerStep, scale, eps,
+  ], {
+    units: batch * nHeads,
+    nanoseconds: batch * seqLen * nHeads * dKey * dValue * ELEMENT_NS * 3,
+    scratchBytes: (units) =>
+      context.wasm.linearAttentionBackwardScratchBytes(seqLen, Math.min(units, nHeads), dKey, dValue),
+  });
+  if (ddecay === undefined || decayPerStep || batch === 1) compute(ddecay?.pointer ?? 0);
+  else {
+    // One decay for all items of the batch: its gradient is the sum of theirs.
+    context.scratch(batch * nHeads * 4, (items) => {
+      compute(items);
+      sumColumns(context, ddecay.pointer, items, batch, nHeads);
+    });
+  }
+  return {
+    dq,
+    dk,
+    dv,
+    ...(ddecay && { ddecay }),
+    ...(dgate && { dgate }),
+    ...(dInitialState && { dInitialState }),
+    ...(dInitialNormalizer && { dInitialNormalizer }),
+  };
 }
 
 /**
@@ -277,15 +281,17 @@ export function linearAttentionStep(context: Context, args: LinearAttentionStepA
     check.argument('normalizer', 'absent where normalize is false', normalizer);
   }
   const { batch, nHeads, dKey, dValue } = check.sizes;
-  return context.scratch(context.wasm.linearAttentionStepScratchBytes(dKey), (scratch) => {
-    const o = context.empty(v.shape);
-    // prettier-ignore
-    context.wasm.linearAttentionStep(
-        ...pointers(o, state, normalizer, q, k, v, decay, gate),
-        scratch, batch, nHeads, dKey, dValue, featureMap, decayPerStep, scale, eps,
-      );
-    return o;
+  const o = context.empty(v.shape);
+  // prettier-ignore
+  context.run('linearAttentionStep', [
+    ...pointers(o, state, normalizer, q, k, v, decay, gate),
+    nHeads, dKey, dValue, featureMap, decayPerStep, scale, eps,
+  ], {
+    units: batch * nHeads,
+    nanoseconds: batch * nHeads * dKey * dValue * STEP_ELEMENT_NS,
+    scratchBytes: context.wasm.linearAttentionStepScratchBytes(dKey),
   });
+  return o;
 }
 
 const shared = {

@@ -76,7 +76,7 @@ export function matmulBackward(
     batch, rowsDb, columnsDb, m, strideB, transposeB ? m * n : m * k, transposeB ? m * k : m * n,
     transposeB || !transposeA, transposeA && transposeB,
   );
-  if (dbias) sumColumns(context, dbias, dy, batch * m, n);
+  if (dbias) sumColumns(context, dbias.pointer, dy.pointer, batch * m, n);
   return dbias ? { da, db, dbias } : { da, db };
 }
 
@@ -140,8 +140,9 @@ function multiply(
   });
 }
 
-function sumColumns(context: Context, sums: Tensor, x: Tensor, rows: number, n: number): void {
-  context.run('columnSums', [sums.pointer, x.pointer, rows, n], {
+/** The sum of each column of `x`, `[rows, n]`; both are addresses. */
+export function sumColumns(context: Context, sums: number, x: number, rows: number, n: number): void {
+  context.run('columnSums', [sums, x, rows, n], {
     units: Math.ceil(n / 16),
     nanoseconds: rows * n * SUM_NS,
   });
