@@ -1,97 +1,751 @@
 /** Written by assembly/build.mjs: the kernels as compiled, functions on addresses and sizes, which check nothing. */
 export interface WasmExports {
   accumulateForward: (target: number, source: number, size: number) => void;
-  adamWStep: (parameter: number, m: number, v: number, gradient: number, size: number, step: number, learningRate: number, beta1: number, beta2: number, eps: number, decay: number, l2: number) => void;
+  adamWStep: (
+    parameter: number,
+    m: number,
+    v: number,
+    gradient: number,
+    size: number,
+    step: number,
+    learningRate: number,
+    beta1: number,
+    beta2: number,
+    eps: number,
+    decay: number,
+    l2: number,
+  ) => void;
   addForward: (y: number, a: number, b: number, size: number) => void;
   addFourDots: (y: number, x: number, b: number, k: number, apart: number, scratch: number) => void;
-  causalConv1dBackward: (dx: number, dweight: number, dbias: number, dInitialState: number, dy: number, dLastState: number, x: number, weight: number, bias: number, initialState: number, batch: number, seqLen: number, channels: number, width: number, activation: number, scratch: number) => void;
+  causalConv1dBackward: (
+    dx: number,
+    dweight: number,
+    dbias: number,
+    dInitialState: number,
+    dy: number,
+    dLastState: number,
+    x: number,
+    weight: number,
+    bias: number,
+    initialState: number,
+    batch: number,
+    seqLen: number,
+    channels: number,
+    width: number,
+    activation: number,
+    scratch: number,
+  ) => void;
   causalConv1dBackwardScratchBytes: (channels: number, width: number) => number;
-  causalConv1dForward: (y: number, lastState: number, x: number, weight: number, bias: number, initialState: number, batch: number, seqLen: number, channels: number, width: number, activation: number, scratch: number) => void;
+  causalConv1dForward: (
+    y: number,
+    lastState: number,
+    x: number,
+    weight: number,
+    bias: number,
+    initialState: number,
+    batch: number,
+    seqLen: number,
+    channels: number,
+    width: number,
+    activation: number,
+    scratch: number,
+  ) => void;
   causalConv1dForwardScratchBytes: (channels: number, width: number) => number;
-  causalConv1dStep: (y: number, state: number, x: number, weight: number, bias: number, batch: number, channels: number, width: number, activation: number, scratch: number) => void;
+  causalConv1dStep: (
+    y: number,
+    state: number,
+    x: number,
+    weight: number,
+    bias: number,
+    batch: number,
+    channels: number,
+    width: number,
+    activation: number,
+    scratch: number,
+  ) => void;
   causalConv1dStepScratchBytes: (channels: number, width: number) => number;
   columnSums: (dbias: number, dy: number, rows: number, n: number, first: number, count: number) => void;
-  copyColumns: (target: number, source: number, rows: number, columns: number, targetWidth: number, sourceWidth: number) => void;
-  crossEntropyBackward: (dlogits: number, logits: number, targets: number, mask: number, logSumExp: number, dloss: number, rows: number, vocabSize: number, ignoreIndex: number, reduction: number) => void;
-  crossEntropyForward: (loss: number, logSumExp: number, logits: number, targets: number, mask: number, rows: number, vocabSize: number, ignoreIndex: number, reduction: number) => void;
-  deltaRuleBackward: (dq: number, dk: number, dv: number, dBeta: number, dDecay: number, dInitialState: number, dO: number, dLastState: number, q: number, k: number, v: number, beta: number, decay: number, initialState: number, batch: number, seqLen: number, nHeads: number, dKey: number, dValue: number, l2Normalize: number, scale: number, eps: number, scratch: number, first: number, count: number) => void;
+  copyColumns: (
+    target: number,
+    source: number,
+    rows: number,
+    columns: number,
+    targetWidth: number,
+    sourceWidth: number,
+  ) => void;
+  crossEntropyBackward: (
+    dlogits: number,
+    logits: number,
+    targets: number,
+    mask: number,
+    logSumExp: number,
+    dloss: number,
+    rows: number,
+    vocabSize: number,
+    ignoreIndex: number,
+    reduction: number,
+  ) => void;
+  crossEntropyForward: (
+    loss: number,
+    logSumExp: number,
+    logits: number,
+    targets: number,
+    mask: number,
+    rows: number,
+    vocabSize: number,
+    ignoreIndex: number,
+    reduction: number,
+  ) => void;
+  deltaRuleBackward: (
+    dq: number,
+    dk: number,
+    dv: number,
+    dBeta: number,
+    dDecay: number,
+    dInitialState: number,
+    dO: number,
+    dLastState: number,
+    q: number,
+    k: number,
+    v: number,
+    beta: number,
+    decay: number,
+    initialState: number,
+    batch: number,
+    seqLen: number,
+    nHeads: number,
+    dKey: number,
+    dValue: number,
+    l2Normalize: number,
+    scale: number,
+    eps: number,
+    scratch: number,
+    first: number,
+    count: number,
+  ) => void;
   deltaRuleBackwardScratchBytes: (seqLen: number, nHeads: number, dKey: number, dValue: number) => number;
-  deltaRuleForward: (o: number, lastState: number, q: number, k: number, v: number, beta: number, decay: number, initialState: number, batch: number, seqLen: number, nHeads: number, dKey: number, dValue: number, l2Normalize: number, scale: number, eps: number, scratch: number, first: number, count: number) => void;
+  deltaRuleForward: (
+    o: number,
+    lastState: number,
+    q: number,
+    k: number,
+    v: number,
+    beta: number,
+    decay: number,
+    initialState: number,
+    batch: number,
+    seqLen: number,
+    nHeads: number,
+    dKey: number,
+    dValue: number,
+    l2Normalize: number,
+    scale: number,
+    eps: number,
+    scratch: number,
+    first: number,
+    count: number,
+  ) => void;
   deltaRuleForwardScratchBytes: (nHeads: number, dKey: number, dValue: number) => number;
-  deltaRuleStep: (o: number, state: number, q: number, k: number, v: number, beta: number, decay: number, dKey: number, dValue: number, l2Normalize: number, scale: number, eps: number, scratch: number, first: number, count: number) => void;
+  deltaRuleStep: (
+    o: number,
+    state: number,
+    q: number,
+    k: number,
+    v: number,
+    beta: number,
+    decay: number,
+    dKey: number,
+    dValue: number,
+    l2Normalize: number,
+    scale: number,
+    eps: number,
+    scratch: number,
+    first: number,
+    count: number,
+  ) => void;
   deltaRuleStepScratchBytes: (dKey: number) => number;
   elu1Backward: (dx: number, dy: number, x: number, size: number) => void;
   elu1Forward: (y: number, x: number, size: number) => void;
-  embeddingBackward: (dweight: number, ids: number, dy: number, count: number, vocabSize: number, dModel: number) => void;
+  embeddingBackward: (
+    dweight: number,
+    ids: number,
+    dy: number,
+    count: number,
+    vocabSize: number,
+    dModel: number,
+  ) => void;
   embeddingForward: (y: number, ids: number, weight: number, count: number, dModel: number) => void;
   expBackward: (dx: number, dy: number, x: number, size: number) => void;
   expForward: (y: number, x: number, size: number) => void;
-  gatedRmsNormBackward: (dx: number, dz: number, dweight: number, scratch: number, dy: number, x: number, z: number, weight: number, rows: number, groups: number, dim: number, eps: number, normBeforeGate: boolean) => void;
+  gatedRmsNormBackward: (
+    dx: number,
+    dz: number,
+    dweight: number,
+    scratch: number,
+    dy: number,
+    x: number,
+    z: number,
+    weight: number,
+    rows: number,
+    groups: number,
+    dim: number,
+    eps: number,
+    normBeforeGate: boolean,
+  ) => void;
   gatedRmsNormBackwardScratchBytes: (groups: number, dim: number) => number;
-  gatedRmsNormForward: (y: number, x: number, z: number, weight: number, rows: number, groups: number, dim: number, eps: number, normBeforeGate: boolean) => void;
+  gatedRmsNormForward: (
+    y: number,
+    x: number,
+    z: number,
+    weight: number,
+    rows: number,
+    groups: number,
+    dim: number,
+    eps: number,
+    normBeforeGate: boolean,
+  ) => void;
   geluBackward: (dx: number, dy: number, x: number, size: number) => void;
   geluForward: (y: number, x: number, size: number) => void;
   geluTanhBackward: (dx: number, dy: number, x: number, size: number) => void;
   geluTanhForward: (y: number, x: number, size: number) => void;
   heapBase: () => number;
-  layerNormBackward: (dx: number, dweight: number, dbias: number, scratch: number, dy: number, x: number, weight: number, rows: number, dim: number, eps: number) => void;
+  layerNormBackward: (
+    dx: number,
+    dweight: number,
+    dbias: number,
+    scratch: number,
+    dy: number,
+    x: number,
+    weight: number,
+    rows: number,
+    dim: number,
+    eps: number,
+  ) => void;
   layerNormBackwardScratchBytes: (dim: number) => number;
-  layerNormForward: (y: number, x: number, weight: number, bias: number, rows: number, dim: number, eps: number) => void;
-  linearAttentionBackward: (dq: number, dk: number, dv: number, dDecay: number, dGate: number, dInitialState: number, dInitialNormalizer: number, dO: number, dLastState: number, dLastNormalizer: number, q: number, k: number, v: number, decay: number, gate: number, initialState: number, initialNormalizer: number, batch: number, seqLen: number, nHeads: number, dKey: number, dValue: number, featureMap: number, normalize: number, decayPerStep: number, scale: number, eps: number, scratch: number, first: number, count: number) => void;
-  linearAttentionBackwardScratchBytes: (seqLen: number, nHeads: number, dKey: number, dValue: number) => number;
-  linearAttentionChunkedForward: (o: number, lastState: number, lastNormalizer: number, q: number, k: number, v: number, decay: number, initialState: number, initialNormalizer: number, batch: number, seqLen: number, nHeads: number, dKey: number, dValue: number, featureMap: number, decayPerStep: number, scale: number, eps: number, scratch: number, first: number, count: number) => void;
+  layerNormForward: (
+    y: number,
+    x: number,
+    weight: number,
+    bias: number,
+    rows: number,
+    dim: number,
+    eps: number,
+  ) => void;
+  linearAttentionBackward: (
+    dq: number,
+    dk: number,
+    dv: number,
+    dDecay: number,
+    dGate: number,
+    dInitialState: number,
+    dInitialNormalizer: number,
+    dO: number,
+    dLastState: number,
+    dLastNormalizer: number,
+    q: number,
+    k: number,
+    v: number,
+    decay: number,
+    gate: number,
+    initialState: number,
+    initialNormalizer: number,
+    batch: number,
+    seqLen: number,
+    nHeads: number,
+    dKey: number,
+    dValue: number,
+    featureMap: number,
+    normalize: number,
+    decayPerStep: number,
+    scale: number,
+    eps: number,
+    scratch: number,
+    first: number,
+    count: number,
+  ) => void;
+  linearAttentionBackwardScratchBytes: (
+    seqLen: number,
+    nHeads: number,
+    dKey: number,
+    dValue: number,
+  ) => number;
+  linearAttentionChunkedForward: (
+    o: number,
+    lastState: number,
+    lastNormalizer: number,
+    q: number,
+    k: number,
+    v: number,
+    decay: number,
+    initialState: number,
+    initialNormalizer: number,
+    batch: number,
+    seqLen: number,
+    nHeads: number,
+    dKey: number,
+    dValue: number,
+    featureMap: number,
+    decayPerStep: number,
+    scale: number,
+    eps: number,
+    scratch: number,
+    first: number,
+    count: number,
+  ) => void;
   linearAttentionChunkedForwardScratchBytes: (nHeads: number, dKey: number, dValue: number) => number;
-  linearAttentionForward: (o: number, lastState: number, lastNormalizer: number, q: number, k: number, v: number, decay: number, gate: number, initialState: number, initialNormalizer: number, batch: number, seqLen: number, nHeads: number, dKey: number, dValue: number, featureMap: number, decayPerStep: number, scale: number, eps: number, scratch: number, first: number, count: number) => void;
+  linearAttentionForward: (
+    o: number,
+    lastState: number,
+    lastNormalizer: number,
+    q: number,
+    k: number,
+    v: number,
+    decay: number,
+    gate: number,
+    initialState: number,
+    initialNormalizer: number,
+    batch: number,
+    seqLen: number,
+    nHeads: number,
+    dKey: number,
+    dValue: number,
+    featureMap: number,
+    decayPerStep: number,
+    scale: number,
+    eps: number,
+    scratch: number,
+    first: number,
+    count: number,
+  ) => void;
   linearAttentionForwardScratchBytes: (nHeads: number, dKey: number, dValue: number) => number;
-  linearAttentionStep: (o: number, state: number, normalizer: number, q: number, k: number, v: number, decay: number, gate: number, nHeads: number, dKey: number, dValue: number, featureMap: number, decayPerStep: number, scale: number, eps: number, scratch: number, first: number, count: number) => void;
+  linearAttentionStep: (
+    o: number,
+    state: number,
+    normalizer: number,
+    q: number,
+    k: number,
+    v: number,
+    decay: number,
+    gate: number,
+    nHeads: number,
+    dKey: number,
+    dValue: number,
+    featureMap: number,
+    decayPerStep: number,
+    scale: number,
+    eps: number,
+    scratch: number,
+    first: number,
+    count: number,
+  ) => void;
   linearAttentionStepScratchBytes: (dKey: number) => number;
   logSigmoidBackward: (dx: number, dy: number, x: number, size: number) => void;
   logSigmoidForward: (y: number, x: number, size: number) => void;
-  matmulForward: (y: number, a: number, b: number, bias: number, batch: number, m: number, n: number, k: number, strideY: number, strideA: number, strideB: number, transposeA: boolean, transposeB: boolean, scratch: number, first: number, count: number) => void;
+  matmulForward: (
+    y: number,
+    a: number,
+    b: number,
+    bias: number,
+    batch: number,
+    m: number,
+    n: number,
+    k: number,
+    strideY: number,
+    strideA: number,
+    strideB: number,
+    transposeA: boolean,
+    transposeB: boolean,
+    scratch: number,
+    first: number,
+    count: number,
+  ) => void;
   matmulForwardScratchBytes: (m: number, n: number, k: number) => number;
-  matmulForwardUnits: (batch: number, m: number, n: number, strideY: number, transposeA: boolean, transposeB: boolean) => number;
+  matmulForwardUnits: (
+    batch: number,
+    m: number,
+    n: number,
+    strideY: number,
+    transposeA: boolean,
+    transposeB: boolean,
+  ) => number;
   multiplyForward: (y: number, a: number, b: number, size: number) => void;
   negateForward: (y: number, x: number, size: number) => void;
-  packForget: (target: number, decay: number, decayStride: number, gate: number, gateStride: number, steps: number, dKey: number) => number;
+  packForget: (
+    target: number,
+    decay: number,
+    decayStride: number,
+    gate: number,
+    gateStride: number,
+    steps: number,
+    dKey: number,
+  ) => number;
   packVector: (target: number, source: number, size: number) => void;
   reluBackward: (dx: number, dy: number, x: number, size: number) => void;
   reluForward: (y: number, x: number, size: number) => void;
-  rmsNormBackward: (dx: number, dweight: number, scratch: number, dy: number, x: number, weight: number, rows: number, dim: number, eps: number) => void;
+  rmsNormBackward: (
+    dx: number,
+    dweight: number,
+    scratch: number,
+    dy: number,
+    x: number,
+    weight: number,
+    rows: number,
+    dim: number,
+    eps: number,
+  ) => void;
   rmsNormBackwardScratchBytes: (dim: number) => number;
   rmsNormForward: (y: number, x: number, weight: number, rows: number, dim: number, eps: number) => void;
-  ropeBackward: (dx: number, dy: number, positions: number, scratch: number, batch: number, seqLen: number, nHeads: number, headDim: number, rotaryDim: number, offset: number, base: number, interleaved: boolean) => void;
+  ropeBackward: (
+    dx: number,
+    dy: number,
+    positions: number,
+    scratch: number,
+    batch: number,
+    seqLen: number,
+    nHeads: number,
+    headDim: number,
+    rotaryDim: number,
+    offset: number,
+    base: number,
+    interleaved: boolean,
+  ) => void;
   ropeBackwardScratchBytes: (rotaryDim: number) => number;
-  ropeForward: (y: number, x: number, positions: number, scratch: number, batch: number, seqLen: number, nHeads: number, headDim: number, rotaryDim: number, offset: number, base: number, interleaved: boolean) => void;
+  ropeForward: (
+    y: number,
+    x: number,
+    positions: number,
+    scratch: number,
+    batch: number,
+    seqLen: number,
+    nHeads: number,
+    headDim: number,
+    rotaryDim: number,
+    offset: number,
+    base: number,
+    interleaved: boolean,
+  ) => void;
   ropeForwardScratchBytes: (rotaryDim: number) => number;
   scaleInPlace: (x: number, size: number, factor: number) => void;
-  scan: (y: number, h: number, checkpoints: number, u: number, delta: number, A: number, B: number, C: number, D: number, z: number, deltaBias: number, scratch: number, batch: number, seqLen: number, dInner: number, dState: number, nGroupsB: number, nGroupsC: number, deltaSoftplus: boolean, chunkSize: number) => void;
-  selectiveScanBackward: (du: number, ddelta: number, dA: number, dB: number, dC: number, dD: number, dz: number, dDeltaBias: number, dh: number, dy: number, u: number, delta: number, A: number, B: number, C: number, D: number, z: number, deltaBias: number, initialState: number, scratch: number, batch: number, seqLen: number, dInner: number, dState: number, nGroupsB: number, nGroupsC: number, deltaSoftplus: boolean) => void;
+  scan: (
+    y: number,
+    h: number,
+    checkpoints: number,
+    u: number,
+    delta: number,
+    A: number,
+    B: number,
+    C: number,
+    D: number,
+    z: number,
+    deltaBias: number,
+    scratch: number,
+    batch: number,
+    seqLen: number,
+    dInner: number,
+    dState: number,
+    nGroupsB: number,
+    nGroupsC: number,
+    deltaSoftplus: boolean,
+    chunkSize: number,
+  ) => void;
+  selectiveScanBackward: (
+    du: number,
+    ddelta: number,
+    dA: number,
+    dB: number,
+    dC: number,
+    dD: number,
+    dz: number,
+    dDeltaBias: number,
+    dh: number,
+    dy: number,
+    u: number,
+    delta: number,
+    A: number,
+    B: number,
+    C: number,
+    D: number,
+    z: number,
+    deltaBias: number,
+    initialState: number,
+    scratch: number,
+    batch: number,
+    seqLen: number,
+    dInner: number,
+    dState: number,
+    nGroupsB: number,
+    nGroupsC: number,
+    deltaSoftplus: boolean,
+  ) => void;
   selectiveScanBackwardScratchBytes: (seqLen: number, dInner: number, dState: number) => number;
-  selectiveScanForward: (y: number, h: number, u: number, delta: number, A: number, B: number, C: number, D: number, z: number, deltaBias: number, scratch: number, batch: number, seqLen: number, dInner: number, dState: number, nGroupsB: number, nGroupsC: number, deltaSoftplus: boolean) => void;
+  selectiveScanForward: (
+    y: number,
+    h: number,
+    u: number,
+    delta: number,
+    A: number,
+    B: number,
+    C: number,
+    D: number,
+    z: number,
+    deltaBias: number,
+    scratch: number,
+    batch: number,
+    seqLen: number,
+    dInner: number,
+    dState: number,
+    nGroupsB: number,
+    nGroupsC: number,
+    deltaSoftplus: boolean,
+  ) => void;
   selectiveScanForwardScratchBytes: (seqLen: number, dState: number) => number;
-  selectiveScanStep: (y: number, h: number, u: number, delta: number, A: number, B: number, C: number, D: number, z: number, deltaBias: number, scratch: number, batch: number, dInner: number, dState: number, nGroupsB: number, nGroupsC: number, deltaSoftplus: boolean) => void;
+  selectiveScanStep: (
+    y: number,
+    h: number,
+    u: number,
+    delta: number,
+    A: number,
+    B: number,
+    C: number,
+    D: number,
+    z: number,
+    deltaBias: number,
+    scratch: number,
+    batch: number,
+    dInner: number,
+    dState: number,
+    nGroupsB: number,
+    nGroupsC: number,
+    deltaSoftplus: boolean,
+  ) => void;
   selectiveScanStepScratchBytes: (dInner: number) => number;
-  sgdStep: (parameter: number, velocity: number, gradient: number, size: number, learningRate: number, momentum: number, decay: number) => void;
+  sgdStep: (
+    parameter: number,
+    velocity: number,
+    gradient: number,
+    size: number,
+    learningRate: number,
+    momentum: number,
+    decay: number,
+  ) => void;
   sigmoidBackward: (dx: number, dy: number, x: number, size: number) => void;
   sigmoidForward: (y: number, x: number, size: number) => void;
   siluBackward: (dx: number, dy: number, x: number, size: number) => void;
   siluForward: (y: number, x: number, size: number) => void;
-  softmaxAttentionBackward: (dq: number, dk: number, dv: number, dO: number, dLogSumExp: number, q: number, k: number, v: number, o: number, logSumExp: number, alibiSlopes: number, queries: number, keys: number, from: number, to: number, scratch: number, queryCount: number, keyCount: number, qLen: number, nHeads: number, nKvHeads: number, headDim: number, valueDim: number, queryOffset: number, scale: number) => void;
+  softmaxAttentionBackward: (
+    dq: number,
+    dk: number,
+    dv: number,
+    dO: number,
+    dLogSumExp: number,
+    q: number,
+    k: number,
+    v: number,
+    o: number,
+    logSumExp: number,
+    alibiSlopes: number,
+    queries: number,
+    keys: number,
+    from: number,
+    to: number,
+    scratch: number,
+    queryCount: number,
+    keyCount: number,
+    qLen: number,
+    nHeads: number,
+    nKvHeads: number,
+    headDim: number,
+    valueDim: number,
+    queryOffset: number,
+    scale: number,
+  ) => void;
   softmaxAttentionBackwardScratchBytes: (keyCount: number, headDim: number, valueDim: number) => number;
-  softmaxAttentionForward: (o: number, logSumExp: number, q: number, k: number, v: number, alibiSlopes: number, queries: number, keys: number, from: number, to: number, scratch: number, queryCount: number, keyCount: number, qLen: number, nHeads: number, nKvHeads: number, headDim: number, valueDim: number, queryOffset: number, scale: number, continued: boolean) => number;
-  softmaxAttentionForwardScratchBytes: (queryCount: number, keyCount: number, headDim: number, valueDim: number) => number;
-  softmaxAttentionWeights: (weights: number, logSumExp: number, q: number, k: number, alibiSlopes: number, queries: number, keys: number, from: number, to: number, scratch: number, queryCount: number, qLen: number, kLen: number, nHeads: number, nKvHeads: number, headDim: number, queryOffset: number, scale: number) => void;
+  softmaxAttentionForward: (
+    o: number,
+    logSumExp: number,
+    q: number,
+    k: number,
+    v: number,
+    alibiSlopes: number,
+    queries: number,
+    keys: number,
+    from: number,
+    to: number,
+    scratch: number,
+    queryCount: number,
+    keyCount: number,
+    qLen: number,
+    nHeads: number,
+    nKvHeads: number,
+    headDim: number,
+    valueDim: number,
+    queryOffset: number,
+    scale: number,
+    continued: boolean,
+  ) => number;
+  softmaxAttentionForwardScratchBytes: (
+    queryCount: number,
+    keyCount: number,
+    headDim: number,
+    valueDim: number,
+  ) => number;
+  softmaxAttentionWeights: (
+    weights: number,
+    logSumExp: number,
+    q: number,
+    k: number,
+    alibiSlopes: number,
+    queries: number,
+    keys: number,
+    from: number,
+    to: number,
+    scratch: number,
+    queryCount: number,
+    qLen: number,
+    kLen: number,
+    nHeads: number,
+    nKvHeads: number,
+    headDim: number,
+    queryOffset: number,
+    scale: number,
+  ) => void;
   softmaxAttentionWeightsScratchBytes: (keyCount: number) => number;
   softplusBackward: (dx: number, dy: number, x: number, size: number) => void;
   softplusForward: (y: number, x: number, size: number) => void;
-  ssdChunkedBackward: (dx: number, ddt: number, dA: number, dB: number, dC: number, dD: number, dz: number, dDtBias: number, dInitialState: number, dy: number, dLastState: number, x: number, dt: number, A: number, B: number, C: number, D: number, z: number, dtBias: number, initialState: number, batch: number, seqLen: number, nHeads: number, headDim: number, nGroups: number, dState: number, chunkSize: number, skipByChannel: number, dtSoftplus: number, dtMin: number, dtMax: number, scratch: number) => void;
-  ssdChunkedBackwardScratchBytes: (seqLen: number, nHeads: number, headDim: number, dState: number, chunkSize: number) => number;
-  ssdChunkedForward: (y: number, lastState: number, x: number, dt: number, A: number, B: number, C: number, D: number, z: number, dtBias: number, initialState: number, batch: number, seqLen: number, nHeads: number, headDim: number, nGroups: number, dState: number, chunkSize: number, skipByChannel: number, dtSoftplus: number, dtMin: number, dtMax: number, scratch: number) => void;
-  ssdChunkedForwardScratchBytes: (seqLen: number, nHeads: number, headDim: number, dState: number, chunkSize: number) => number;
-  ssdMatrixForward: (M: number, dt: number, A: number, B: number, C: number, dtBias: number, batch: number, seqLen: number, nHeads: number, nGroups: number, dState: number, dtSoftplus: number, dtMin: number, dtMax: number, scratch: number) => void;
+  ssdChunkedBackward: (
+    dx: number,
+    ddt: number,
+    dA: number,
+    dB: number,
+    dC: number,
+    dD: number,
+    dz: number,
+    dDtBias: number,
+    dInitialState: number,
+    dy: number,
+    dLastState: number,
+    x: number,
+    dt: number,
+    A: number,
+    B: number,
+    C: number,
+    D: number,
+    z: number,
+    dtBias: number,
+    initialState: number,
+    batch: number,
+    seqLen: number,
+    nHeads: number,
+    headDim: number,
+    nGroups: number,
+    dState: number,
+    chunkSize: number,
+    skipByChannel: number,
+    dtSoftplus: number,
+    dtMin: number,
+    dtMax: number,
+    scratch: number,
+  ) => void;
+  ssdChunkedBackwardScratchBytes: (
+    seqLen: number,
+    nHeads: number,
+    headDim: number,
+    dState: number,
+    chunkSize: number,
+  ) => number;
+  ssdChunkedForward: (
+    y: number,
+    lastState: number,
+    x: number,
+    dt: number,
+    A: number,
+    B: number,
+    C: number,
+    D: number,
+    z: number,
+    dtBias: number,
+    initialState: number,
+    batch: number,
+    seqLen: number,
+    nHeads: number,
+    headDim: number,
+    nGroups: number,
+    dState: number,
+    chunkSize: number,
+    skipByChannel: number,
+    dtSoftplus: number,
+    dtMin: number,
+    dtMax: number,
+    scratch: number,
+  ) => void;
+  ssdChunkedForwardScratchBytes: (
+    seqLen: number,
+    nHeads: number,
+    headDim: number,
+    dState: number,
+    chunkSize: number,
+  ) => number;
+  ssdMatrixForward: (
+    M: number,
+    dt: number,
+    A: number,
+    B: number,
+    C: number,
+    dtBias: number,
+    batch: number,
+    seqLen: number,
+    nHeads: number,
+    nGroups: number,
+    dState: number,
+    dtSoftplus: number,
+    dtMin: number,
+    dtMax: number,
+    scratch: number,
+  ) => void;
   ssdMatrixForwardScratchBytes: (seqLen: number, nHeads: number, dState: number) => number;
-  ssdRecurrentForward: (y: number, h: number, x: number, dt: number, A: number, B: number, C: number, D: number, z: number, dtBias: number, batch: number, seqLen: number, nHeads: number, headDim: number, nGroups: number, dState: number, skipByChannel: number, dtSoftplus: number, dtMin: number, dtMax: number) => void;
-  ssdStep: (y: number, h: number, x: number, dt: number, A: number, B: number, C: number, D: number, z: number, dtBias: number, batch: number, nHeads: number, headDim: number, nGroups: number, dState: number, skipByChannel: number, dtSoftplus: number, dtMin: number, dtMax: number) => void;
+  ssdRecurrentForward: (
+    y: number,
+    h: number,
+    x: number,
+    dt: number,
+    A: number,
+    B: number,
+    C: number,
+    D: number,
+    z: number,
+    dtBias: number,
+    batch: number,
+    seqLen: number,
+    nHeads: number,
+    headDim: number,
+    nGroups: number,
+    dState: number,
+    skipByChannel: number,
+    dtSoftplus: number,
+    dtMin: number,
+    dtMax: number,
+  ) => void;
+  ssdStep: (
+    y: number,
+    h: number,
+    x: number,
+    dt: number,
+    A: number,
+    B: number,
+    C: number,
+    D: number,
+    z: number,
+    dtBias: number,
+    batch: number,
+    nHeads: number,
+    headDim: number,
+    nGroups: number,
+    dState: number,
+    skipByChannel: number,
+    dtSoftplus: number,
+    dtMin: number,
+    dtMax: number,
+  ) => void;
   sumOfSquares: (x: number, size: number) => number;
   tanhBackward: (dx: number, dy: number, x: number, size: number) => void;
   tanhForward: (y: number, x: number, size: number) => void;
