@@ -98,6 +98,7 @@ export const selectiveScanCases: Case[] = [
       { batch: 2, dInner: 7, dState: 3, all: true },
       { batch: 2, dInner: 34, dState: 20, all: true },
       { batch: 2, dInner: 6, dState: 8, B: 3, C: 2, all: true },
+      { batch: 2, dInner: 6, dState: 8, B: 2, C: 3, all: true },
       { batch: 2, dInner: 6, dState: 4, B: 'const', C: 'var' },
       { batch: 3, dInner: 4, dState: 5, B: 4, C: 'const', all: true },
       { batch: 4, dInner: 4, dState: 4 },

@@ -9,6 +9,8 @@ export function total(x: usize, size: i32): f32 {
   let a = f32x4.splat(0.5); // size + 1
   for (; size > BLOCK; size -= 4, x += 16) a = f32x4.pmax(a, v128.load(x));
   if (size == 0) return abs(sum(a));
+  if (x != 0) touch(x + 64, size * 4, x);
+  touch(x, size * 4, x);
   return sum(a);
 }
 `;
@@ -49,4 +51,9 @@ it('names each change once, the same wherever the function lies', () => {
   expect(new Set(keys).size).toBe(keys.length);
   expect(keys).toContain('BLOCK: const BLOCK = 8; => const BLOCK = 9;');
   expect(mutantsOf('other.ts', `// above\n${source}`).map(keyOf)).toEqual(keys);
+});
+
+it('leaves out what only reads ahead', () => {
+  expect(source).toContain('touch(');
+  expect(changes.filter((change) => change.includes('touch('))).toEqual([]);
 });

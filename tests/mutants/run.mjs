@@ -17,6 +17,8 @@ import { random } from '@freelunch/random';
 import { keyOf, mutantsOf } from './mutations.mjs';
 import { fillSandbox, readSources } from './sandbox.mjs';
 
+/** Signals that come from outside: a worker that they end says nothing about its mutant. */
+const FROM_OUTSIDE = new Set(['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGKILL']);
 const COUNTED = new Set(['noticed', 'survived', 'timed out', 'known to change nothing']);
 
 const { values: options } = parseArgs({
@@ -157,7 +159,9 @@ async function startWorker(sandbox) {
     worker.alive = false;
     workers.delete(child);
     // A mutant can trap or run for ever; a worker that ends by itself says nothing about it.
+    if (worker.stopped) return;
     if (code !== null) fail(`a worker ended with code ${code}: ${errors}`);
+    if (FROM_OUTSIDE.has(signal)) fail(`a worker was ended by ${signal}`);
     answer?.(
       signal === 'SIGALRM'
         ? { result: 'timed out' }
@@ -169,7 +173,15 @@ async function startWorker(sandbox) {
       answer = resolve;
       child.send(message);
     });
-  const worker = { alive: true, ask, stop: () => child.kill('SIGKILL') };
+  const worker = {
+    alive: true,
+    stopped: false,
+    ask,
+    stop() {
+      worker.stopped = true;
+      child.kill('SIGKILL');
+    },
+  };
   const outcome = await ask({ start: { sandbox, sources, limit } });
   if (!outcome.ready) fail(`the tests do not start: ${outcome.by ?? outcome.result}\n${errors}`);
   return worker;

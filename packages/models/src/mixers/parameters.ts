@@ -47,7 +47,8 @@ export class ParameterList {
 }
 
 /**
- * Allocates parameters and fills them, each from its own stream: one that is added changes no other.
+ * Allocates parameters and fills them, each from its own stream: one that is added changes no other. All are allocated
+ * before the first is filled, so that a model that is too large is refused at once.
  *
  * @throws OutOfMemoryError; nothing of them stays then
  */
@@ -57,12 +58,8 @@ export function createParameters(
   rng: Random,
 ): Map<string, FloatTensor> {
   return k.scope(() => {
-    const parameters = new Map<string, FloatTensor>();
-    for (const { name, shape, initialize } of specs) {
-      const tensor = k.empty(shape);
-      initialize(tensor.data, rng.split(name));
-      parameters.set(name, tensor);
-    }
+    const parameters = new Map(specs.map(({ name, shape }) => [name, k.empty(shape)]));
+    for (const { name, initialize } of specs) initialize(parameters.get(name)!.data, rng.split(name));
     return parameters;
   });
 }
