@@ -76,8 +76,8 @@ export function selectiveScanBackward(
     if (initialState === 0) memory.fill(lastCheckpoint, 0, stateBytes);
     else memory.copy(lastCheckpoint, initialState + <usize>b * stateBytes, stateBytes);
     scan(
-      0, lastCheckpoint, checkpoints, u, delta, A, B, C, 0, 0, deltaBias, scratch,
-      1, (chunks - 1) * chunkSize, dInner, dState, nGroupsB, nGroupsC, deltaSoftplus, chunkSize,
+      0, lastCheckpoint, checkpoints, u, delta, A, B, C, 0, 0, deltaBias,
+      (chunks - 1) * chunkSize, dInner, dState, nGroupsB, nGroupsC, deltaSoftplus, chunkSize, scratch, 0, dInner,
     );
     for (let chunk = chunks - 1; chunk >= 0; chunk--) {
       const from = chunk * chunkSize;

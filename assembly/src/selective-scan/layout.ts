@@ -5,6 +5,11 @@ export const VECTOR: usize = 16; // bytes of four lanes
 export const BLOCK = 16; // channels in a cache line
 export const BLOCK_TILES: usize = 4;
 
+/** Blocks of channels in a sequence. */
+export function blocksOf(dInner: i32): i32 {
+  return (dInner + BLOCK - 1) / BLOCK;
+}
+
 /** What a tile keeps of a time step, a record: seven vectors, at these places. */
 export const STEP: usize = 0; // delta as it acts
 export const EXPONENT: usize = 16; // log2(e) delta

@@ -1,6 +1,6 @@
 /** One step of the scan, for decoding; see ../selective-scan. */
 import { exp2, exp2Constants, loadTail, madd, silu, softplus, storeTail } from '../simd';
-import { VECTOR } from './layout';
+import { BLOCK, blocksOf, VECTOR } from './layout';
 import { LOG2E } from './steps';
 
 /** Two rows of channels, padded to whole vectors, and four vectors. */
@@ -9,8 +9,8 @@ export function selectiveScanStepScratchBytes(dInner: i32): f64 {
 }
 
 /**
- * One step of each sequence, h in place. Here h and A are read once, so nothing is laid out anew: lanes run along
- * dState, which must be a multiple of 4 (others take a forward pass of one step).
+ * One step of each sequence, h in place. Units are those of the forward pass. Here h and A are read once, so nothing is
+ * laid out anew: lanes run along dState, which must be a multiple of 4 (others take a forward pass of one step).
  *
  *   y, u, delta, z  [batch, dInner]      B, C  [batch, nGroups, dState], or [dInner, dState] where nGroups is 0
  */
@@ -18,8 +18,8 @@ export function selectiveScanStepScratchBytes(dInner: i32): f64 {
 export function selectiveScanStep(
   y: usize, h: usize,
   u: usize, delta: usize, A: usize, B: usize, C: usize, D: usize, z: usize, deltaBias: usize,
-  scratch: usize,
-  batch: i32, dInner: i32, dState: i32, nGroupsB: i32, nGroupsC: i32, deltaSoftplus: bool,
+  dInner: i32, dState: i32, nGroupsB: i32, nGroupsC: i32, deltaSoftplus: bool,
+  scratch: usize, first: i32, count: i32,
 ): void {
   const magic = v128.load(exp2Constants);
   const c5 = v128.load(exp2Constants, 16);
@@ -35,9 +35,17 @@ export function selectiveScanStep(
   const exponents = scratch; // [dInner], as inputs, both padded to whole vectors
   const inputs = exponents + ((rowBytes + 15) & ~15);
   const sums = inputs + ((rowBytes + 15) & ~15);
-  for (let b = 0; b < batch; b++) {
+  const blocks = blocksOf(dInner);
+  const b = first / blocks;
+  let begin = (first - b * blocks) * BLOCK;
+  y += <usize>b * rowBytes; u += <usize>b * rowBytes; delta += <usize>b * rowBytes;
+  if (z !== 0) z += <usize>b * rowBytes;
+  B += <usize>(b * nGroupsB) * stateBytes; C += <usize>(b * nGroupsC) * stateBytes;
+  h += <usize>(b * dInner + begin) * stateBytes;
+  while (count > 0) {
+    const end = min(dInner, begin + count * BLOCK);
     // In a pass of its own: the states of a channel would wait for its softplus (27 us, now 21, at [1536, 16]).
-    for (let d = 0; d < dInner; d += 4) {
+    for (let d = begin; d < end; d += 4) {
       const at = <usize>d << 2;
       const lanes = dInner - d;
       let step = loadTail(delta + at, lanes);
@@ -46,12 +54,12 @@ export function selectiveScanStep(
       v128.store(exponents + at, f32x4.mul(step, v128.load(LOG2E)));
       v128.store(inputs + at, f32x4.mul(step, loadTail(u + at, lanes)));
     }
-    let rowA = A;
-    let rowB = B;
-    let rowC = C;
-    let leftB = perB; // channels that still read rowB
-    let leftC = perC;
-    for (let d = 0; d < dInner; d += 4) {
+    let rowA = A + <usize>begin * stateBytes;
+    let rowB = B + <usize>(begin / perB) * stateBytes;
+    let rowC = C + <usize>(begin / perC) * stateBytes;
+    let leftB = perB - begin % perB; // channels that still read rowB
+    let leftC = perC - begin % perC;
+    for (let d = begin; d < end; d += 4) {
       const at = <usize>d << 2;
       const lanes = min(4, dInner - d);
       for (let lane = 0; lane < lanes; lane++) {
@@ -77,6 +85,8 @@ export function selectiveScanStep(
       if (z !== 0) out = f32x4.mul(out, silu(loadTail(z + at, lanes)));
       storeTail(y + at, out, lanes);
     }
+    count -= (end - begin + BLOCK - 1) / BLOCK;
+    begin = 0;
     y += rowBytes; u += rowBytes; delta += rowBytes;
     if (z !== 0) z += rowBytes;
     B += <usize>nGroupsB * stateBytes; C += <usize>nGroupsC * stateBytes;

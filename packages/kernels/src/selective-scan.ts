@@ -41,6 +41,12 @@ export interface SelectiveScanStepArgs extends Omit<SelectiveScanArgs, 'initialS
   state: Tensor;
 }
 
+/** Channels in a unit of the kernels. */
+const BLOCK = 16;
+
+/** Nanoseconds per state element and time step. */
+const SCAN_NS = 0.75;
+
 /** The step's kernel takes the state in vectors of so many; other sizes take a forward pass of one step. */
 const LANES = 4;
 
@@ -132,12 +138,15 @@ function scanForward(
   { u, delta, A, B, C }: Pick<SelectiveScanArgs, 'u' | 'delta' | 'A' | 'B' | 'C'>,
   s: Omit<ReturnType<typeof checkScan>, 'initialState'>,
 ): void {
-  k.scratch(k.wasm.selectiveScanForwardScratchBytes(s.seqLen, s.dState), (scratch) => {
-    k.wasm.selectiveScanForward(
-      y.pointer, state.pointer,
-      u.pointer, delta.pointer, A.pointer, B.pointer, C.pointer, s.D, s.z, s.deltaBias,
-      scratch, s.batch, s.seqLen, s.dInner, s.dState, s.nGroupsB, s.nGroupsC, s.deltaSoftplus,
-    );
+  // prettier-ignore
+  k.run('selectiveScanForward', [
+    y.pointer, state.pointer,
+    u.pointer, delta.pointer, A.pointer, B.pointer, C.pointer, s.D, s.z, s.deltaBias,
+    s.seqLen, s.dInner, s.dState, s.nGroupsB, s.nGroupsC, Number(s.deltaSoftplus),
+  ], {
+    units: s.batch * Math.ceil(s.dInner / BLOCK),
+    nanoseconds: s.batch * s.seqLen * s.dInner * s.dState * SCAN_NS,
+    scratchBytes: k.wasm.selectiveScanForwardScratchBytes(s.seqLen, s.dState),
   });
 }
 
@@ -233,13 +242,15 @@ export function selectiveScanStep(k: Context, args: SelectiveScanStepArgs): Tens
     scanForward(k, y, state, args, s);
     return y;
   }
-  k.scratch(k.wasm.selectiveScanStepScratchBytes(dInner), (scratch) => {
-    // prettier-ignore
-    k.wasm.selectiveScanStep(
-        y.pointer, state.pointer,
-        u.pointer, delta.pointer, A.pointer, B.pointer, C.pointer, D, z, deltaBias,
-        scratch, batch, dInner, dState, nGroupsB, nGroupsC, deltaSoftplus,
-      );
+  // prettier-ignore
+  k.run('selectiveScanStep', [
+    y.pointer, state.pointer,
+    u.pointer, delta.pointer, A.pointer, B.pointer, C.pointer, D, z, deltaBias,
+    dInner, dState, nGroupsB, nGroupsC, Number(deltaSoftplus),
+  ], {
+    units: batch * Math.ceil(dInner / BLOCK),
+    nanoseconds: batch * dInner * dState * SCAN_NS,
+    scratchBytes: k.wasm.selectiveScanStepScratchBytes(dInner),
   });
   return y;
 }
