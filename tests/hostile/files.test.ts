@@ -30,7 +30,8 @@ import {
 import { fuzz } from './fuzz.ts';
 import { mutateBytes, mutateJson } from './mutate.ts';
 
-const k = await loadKernels({ variant: 'simd', maximumBytes: 2 ** 26 });
+/** Little memory: a model that fills it draws its weights within seconds. */
+const k = await loadKernels({ variant: 'simd', maximumBytes: 2 ** 24 });
 const text = (value: unknown) => JSON.stringify(value);
 const bytesOf = (bytes: Uint8Array) => Buffer.from(bytes).toString('base64');
 const joined = (parts: Iterable<string | Uint8Array>) =>
