@@ -12,6 +12,13 @@ const everywhere = [
 ];
 
 export default defineConfig({
+  // Pages may then share memory with workers.
+  server: {
+    headers: {
+      'Cross-Origin-Opener-Policy': 'same-origin',
+      'Cross-Origin-Embedder-Policy': 'require-corp',
+    },
+  },
   test: {
     testTimeout: 120_000,
     projects: [

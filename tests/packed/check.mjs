@@ -85,6 +85,15 @@ export async function consume(): Promise<string> {
     if (error instanceof ShapeError) message = error.message;
   }
   if (!message.startsWith('selectiveScan: C must be')) throw new Error('no clear error: ' + message);
+  const product = (kernels: { matmul: typeof k.matmul; tensor: typeof k.tensor }): string => {
+    const a = kernels.tensor(Float32Array.from({ length: 128 * 128 }, (_, i) => Math.sin(i)), [128, 128]);
+    return kernels.matmul({ a, b: a }).toArray().join();
+  };
+  for (const load of [loadKernels, inline.loadKernels]) {
+    const threads = await load({ variant: 'simd', threads: 2 });
+    if (threads.threads !== 2 || product(threads) !== product(k)) throw new Error('other bits with two threads');
+    threads.dispose();
+  }
   return [values.length, lastState.shape.join('x'), values.every(Number.isFinite), embedded.variant !== undefined].join(' ');
 }
 `;
@@ -139,6 +148,11 @@ await check('a page bundled by vite, and one served by it, run in Chromium', asy
   const assets = readdirSync(join(folder, 'dist/assets'));
   if (assets.filter((file) => file.endsWith('.wasm')).length !== 2)
     throw new Error(`the binaries were not bundled: ${assets.join(', ')}`);
+  await inPage('/index.html', folder);
+});
+
+/** Opens a page of a folder in Chromium, and compares the text that it shows. */
+async function inPage(address, served) {
   const loader = await createServer({
     root: join(root, 'tests'),
     configFile: false,
@@ -148,12 +162,22 @@ await check('a page bundled by vite, and one served by it, run in Chromium', asy
   const { findChromium, chromiumFlags } = await loader.ssrLoadModule('/browser/chromium.ts');
   await loader.close();
   const browser = await chromium.launch({ executablePath: findChromium(), args: chromiumFlags });
-  const server = await preview({ root: folder, configFile: false, logLevel: 'error', preview: { port: 0 } });
+  // Without these a page has no threads.
+  const headers = {
+    'Cross-Origin-Opener-Policy': 'same-origin',
+    'Cross-Origin-Embedder-Policy': 'require-corp',
+  };
+  const server = await preview({
+    root: served,
+    configFile: false,
+    logLevel: 'error',
+    preview: { port: 0, headers },
+  });
   try {
     const page = await browser.newPage();
     const errors = [];
     page.on('pageerror', (error) => errors.push(error.message));
-    await page.goto(server.resolvedUrls.local[0]);
+    await page.goto(new URL(address, server.resolvedUrls.local[0]).href);
     await page
       .waitForFunction(() => document.body.textContent.trim() !== '', undefined, { timeout: 20_000 })
       .catch(() => {});
@@ -163,7 +187,35 @@ await check('a page bundled by vite, and one served by it, run in Chromium', asy
     await browser.close();
     await server.close();
   }
-});
+}
+
+// Other bundlers: the entry that has the binaries inside, since not all of them follow `new URL(...)`.
+const page = (script) =>
+  `<!doctype html><title>consumer</title><body></body><script type="module" src="./${script}"></script>`;
+writeFileSync(
+  join(folder, 'inline.js'),
+  readFileSync(join(folder, 'consumer.js'), 'utf8').replace(
+    "from '@freelunch/kernels'",
+    "from '@freelunch/kernels/inline'",
+  ),
+);
+writeFileSync(
+  join(folder, 'inline-main.js'),
+  "import { consume } from './inline.js';\n\nconsume().then((text) => (document.body.textContent = text), (error) => (document.body.textContent = error.message));\n",
+);
+await check('bundlers install', () =>
+  run('npm', ['install', '--no-audit', '--no-fund', 'esbuild@0.27', 'webpack@5', 'webpack-cli@6']),
+);
+for (const [bundler, ...args] of [
+  ['esbuild', 'inline-main.js', '--bundle', '--minify', '--format=esm', '--outfile=dist/esbuild.js'],
+  ['webpack', './inline-main.js', '--mode', 'production', '-o', 'dist', '--output-filename', 'webpack.js'],
+]) {
+  await check(`a page bundled by ${bundler} runs in Chromium, with threads`, async () => {
+    run(join(folder, 'node_modules/.bin', bundler), args);
+    writeFileSync(join(folder, 'dist', `${bundler}.html`), page(`${bundler}.js`));
+    await inPage(`/${bundler}.html`, folder);
+  });
+}
 
 rmSync(folder, { recursive: true, force: true });
 console.log(`${passed} passed, ${failed} failed`);

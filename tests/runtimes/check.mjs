@@ -24,7 +24,14 @@ const vite = await createServer({
   logLevel: 'error',
   server: { middlewareMode: true, ws: false },
   optimizeDeps: { noDiscovery: true },
-  ssr: { external: ['@freelunch/kernels', '@freelunch/kernels/reference', '@freelunch/tasks'] },
+  ssr: {
+    external: [
+      '@freelunch/kernels',
+      '@freelunch/kernels/reference',
+      '@freelunch/kernels/internals',
+      '@freelunch/tasks',
+    ],
+  },
 });
 const { digests } = await vite.ssrLoadModule('/digest.ts');
 const { loadKernels } = await import('@freelunch/kernels');
@@ -50,7 +57,7 @@ for (const { name, version, command, relaxed } of runtimes) {
       maxBuffer: 2 ** 26,
       encoding: 'utf8',
     });
-    const { variants, files, inlineIsTheSame } = JSON.parse(printed);
+    const { variants, files, twoThreadsAreTheSame, inlineIsTheSame } = JSON.parse(printed);
     if (JSON.stringify(files) !== here) {
       const wanted = JSON.parse(here);
       const different = Object.keys(wanted).filter((key) => wanted[key] !== files[key]);
@@ -58,6 +65,7 @@ for (const { name, version, command, relaxed } of runtimes) {
         `other bits than Node ${process.version} in ${different.length} cases: ${different.slice(0, 5).join('; ')}`,
       );
     }
+    if (!twoThreadsAreTheSame) throw new Error('two threads give other bits');
     if (!inlineIsTheSame) throw new Error('the inline entry gives other bits');
     if (relaxed !== variants.includes('relaxed-simd')) throw new Error(`variants are ${variants.join(', ')}`);
     passed++;

@@ -97,6 +97,7 @@ async function* run<Evaluation, State>(
       const elapsedMs = performance.now() - startedAt;
       const metrics: StepMetrics<Evaluation> = {
         ...done,
+        threads: model.k.threads,
         tokensPerSecond: (next.reduce((sum, { inputs }) => sum + inputs.length, 0) / elapsedMs) * 1e3,
       };
       if (evaluate !== undefined && (step % evaluate.every === 0 || step === steps))

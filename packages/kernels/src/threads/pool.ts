@@ -61,11 +61,13 @@ export class Pool {
   readonly #characters: Uint16Array;
   readonly #kernels: readonly Call[];
   readonly #index: ReadonlyMap<string, number>;
+  /** Through which work is handed out. For tests. */
+  readonly control: SharedArrayBuffer;
   readonly #threads: (Thread | undefined)[];
   /** How long the caller waits for a worker that is in the middle of a part. For tests. */
   patienceMs = PATIENCE_MS;
-  /** Jobs that were handed out. For tests. */
-  jobs = 0;
+  /** Names of the kernels that were shared. For tests. */
+  readonly shared = new Set<string>();
   #maySleep = true;
 
   private constructor(
@@ -74,6 +76,7 @@ export class Pool {
     buffer: SharedArrayBuffer,
     threads: Thread[],
   ) {
+    this.control = buffer;
     this.#words = new Int32Array(buffer);
     this.#numbers = new Float64Array(buffer);
     this.#characters = new Uint16Array(buffer);
@@ -119,6 +122,11 @@ export class Pool {
     return pool;
   }
 
+  /** The workers that live. For tests. */
+  get workers(): readonly Thread[] {
+    return this.#threads.filter((thread) => thread !== undefined);
+  }
+
   /** Threads that compute, with the one that calls. */
   get threads(): number {
     return 1 + this.#threads.reduce((count, thread) => count + (thread === undefined ? 0 : 1), 0);
@@ -150,7 +158,7 @@ export class Pool {
     Atomics.store(words, places.next, 0);
     Atomics.store(words, places.open, 1);
     Atomics.add(words, places.jobs, 1);
-    this.jobs++;
+    this.shared.add(name);
     if (Atomics.load(words, places.sleepers) > 0) Atomics.notify(words, places.jobs, parts - 1);
     try {
       const kernel = this.#kernels[fn];

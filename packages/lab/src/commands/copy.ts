@@ -188,7 +188,7 @@ export async function copyCommand(args: string[], terminal: Terminal): Promise<v
     );
 
   const { bar, signal, columns, colour } = terminal;
-  const k = await loadKernels({ variant: 'simd' });
+  const k = await loadKernels({ variant: 'simd', threads: 'auto' });
   const config = copyTextConfig(text, { lengths, states, dValue, draws, seed });
   const result = await runInMemory(copyText, k, config, {
     signal,

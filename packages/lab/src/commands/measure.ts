@@ -20,7 +20,7 @@ import {
 } from '../measure/tables.js';
 import { textTable, wrap } from '../report/text-table.js';
 import { parseOptions, wholeNumber, wholeNumbers } from './arguments.js';
-import { EXIT_CODES, flag, helpOption, text } from './shared.js';
+import { EXIT_CODES, flag, helpOption, text, threadsOf } from './shared.js';
 import { readConfigs } from './situation.js';
 import type { Terminal } from './terminal.js';
 
@@ -39,6 +39,7 @@ a window and a hybrid, at two widths, with and without MLPs.
                     ${DEFAULT_LENGTHS})
   --passes N        how often each is timed; the best counts; up to twice as often
                     where the best two differ (default 5)
+  --threads N       threads that compute (default 1)
   --out DIR         write measure.html (a page with plots) and measure.json into
                     this folder, a new or empty one or one of an earlier measure
   --json            data as JSON, nothing else
@@ -54,6 +55,7 @@ export async function measureCommand(args: string[], terminal: Terminal): Promis
   const { values, positionals } = parseOptions('measure', args, {
     lengths: { type: 'string', default: DEFAULT_LENGTHS },
     passes: { type: 'string', default: '5' },
+    threads: text,
     out: text,
     json: flag,
     ...helpOption,
@@ -66,6 +68,7 @@ export async function measureCommand(args: string[], terminal: Terminal): Promis
   if (lengths.length < 4)
     throw new InputError(`--lengths must be four different ones or more, got ${show(values.lengths)}`);
   const passes = wholeNumber('--passes', values.passes, 1, 1000);
+  const threads = threadsOf(values.threads, 1);
   if (out !== undefined) await checkOwn(out, 'measure', FILES);
   const { models, pairs } = positionals.length > 0 ? await compared(positionals) : defaultModels();
   const calibration = calibrationFor(models, lengths);
@@ -74,7 +77,7 @@ export async function measureCommand(args: string[], terminal: Terminal): Promis
       `--lengths must reach far enough for 3 other lengths to fit to, got ${show(values.lengths)}`,
     );
 
-  const k = await loadKernels({ variant: 'simd' });
+  const k = await loadKernels({ variant: 'simd', threads });
   const report = await measure(k, {
     models,
     pairs,

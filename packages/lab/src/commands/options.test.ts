@@ -49,7 +49,7 @@ const run = ['run', 'copy-capacity', '--set', 'lengths=8', '--set', 'ratios=1', 
 
 const subjects: Subject[] = [
   { args: ['tasks', 'export'], options: { '--from': [] } },
-  { args: ['story', 'missing.txt'], options: { '--out': names, '--workers': [] } },
+  { args: ['story', 'missing.txt'], options: { '--out': names, '--workers': [], '--threads': [] } },
   {
     args: ['copy', 'text.txt', '--lengths', '8', '--states', '8', '--draws', '1'],
     options: {
@@ -64,7 +64,7 @@ const subjects: Subject[] = [
   },
   {
     args: run,
-    options: { '--preset': [], '--set': [], '--config': [], '--out': names, '--workers': [] },
+    options: { '--preset': [], '--set': [], '--config': [], '--out': names, '--workers': [], '--threads': [] },
     skip: ['--out'],
   },
   {
@@ -77,7 +77,7 @@ const subjects: Subject[] = [
     ),
     skip: ['--set=seed'],
   },
-  { args: ['sweep', 'missing.json'], options: { '--out': names, '--workers': [] } },
+  { args: ['sweep', 'missing.json'], options: { '--out': names, '--workers': [], '--threads': [] } },
   { args: ['report', 'missing'], options: { '--out': names } },
   { args: ['tasks', 'show', 'lis'], options: { '--set': [], '--set=length': [], '--seed': ['0'] } },
   {
@@ -111,7 +111,7 @@ const subjects: Subject[] = [
   { args: ['table'], options: { '--T': [], '--m': [], '--precision': [] } },
   {
     args: ['measure', 'missing.json', 'missing.json'],
-    options: { '--lengths': [], '--passes': [], '--out': names },
+    options: { '--lengths': [], '--passes': [], '--threads': [], '--out': names },
   },
 ];
 

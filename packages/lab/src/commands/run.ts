@@ -22,7 +22,7 @@ import {
   runOptionsHelp,
   text,
   underProgress,
-  workersOf,
+  sharingOf,
 } from './shared.js';
 import type { Terminal } from './terminal.js';
 
@@ -87,13 +87,13 @@ export async function runCommand(args: string[], terminal: Terminal): Promise<vo
   const config = completeConfig(experiment, values.preset, fields);
   experiment.pieces(config); // bad values are told before anything is written
   const folder = values.out ?? join(OUT, experiment.name);
-  const workers = workersOf(values.workers);
+  const sharing = sharingOf(values);
   await checkRunFolder(folder, 'run', { experiment: experiment.name, config });
 
   const { rows, findings } = await underProgress(
     terminal,
     folder,
-    { workers, restart: values.restart },
+    { ...sharing, restart: values.restart },
     (options) => runExperiment(experiment, config, options),
   );
   await keepFindings(experiment, config, findings, folder, terminal.signal);

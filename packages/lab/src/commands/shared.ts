@@ -13,17 +13,37 @@ export const text = { type: 'string' } as const;
 export const helpOption = { help: { ...flag, short: 'h' } } as const;
 
 /** What all commands take that run experiments. */
-export const runOptions = { out: text, workers: text, restart: flag, ...helpOption } as const;
+export const runOptions = { out: text, workers: text, threads: text, restart: flag, ...helpOption } as const;
 
-export const runOptionsHelp = `  --workers N             pieces at a time (default: all cores, here ${availableParallelism()})
+export const runOptionsHelp = `  --workers N             pieces at a time (default: one for each core and --threads,
+                          here ${availableParallelism()})
+  --threads N             threads of each piece (default: the cores that pieces leave
+                          idle; 1 where times are measured); no result depends on it
   --restart               forget what DIR holds of an earlier run
 `;
 
 export const EXIT_CODES = 'Exit codes: 0 done, 2 bad input, 130 interrupted, 1 anything else.';
 
+/** Threads for the kernels of a command. @param absent  what to take if they are not given @throws InputError */
+export const threadsOf = <Absent>(given: string | undefined, absent: Absent): number | Absent =>
+  given === undefined ? absent : wholeNumber('--threads', given, 1, 256);
+
+/** How a run shares the cores: never more than there are, unless both are given. */
+export interface Sharing {
+  workers: number;
+  threads: number | 'auto';
+}
+
 /** @throws InputError */
-export const workersOf = (given: string | undefined): number =>
-  given === undefined ? availableParallelism() : wholeNumber('--workers', given, 1, 1024);
+export function sharingOf(given: { workers?: string; threads?: string }): Sharing {
+  const threads = threadsOf(given.threads, 'auto' as const);
+  const each = threads === 'auto' ? 1 : threads;
+  const workers =
+    given.workers === undefined
+      ? Math.max(1, Math.floor(availableParallelism() / each))
+      : wholeNumber('--workers', given.workers, 1, 1024);
+  return { workers, threads };
+}
 
 /** The one argument that a command takes. @param action  of the command, if it has several @throws InputError */
 export function onlyOne(what: string, positionals: readonly string[], action?: string): string {
@@ -40,24 +60,31 @@ export function atMostOne(what: string, positionals: readonly string[]): string 
   return positionals.length === 0 ? undefined : onlyOne(what, positionals);
 }
 
+const plural = (count: number, of: string) => `${count} ${of}${count === 1 ? '' : 's'}`;
+
 /** Runs an experiment in a folder, with progress; says how to go on if it ends early. */
 export async function underProgress<T>(
   { bar, signal, note }: Terminal,
   folder: string,
-  { workers, restart }: { workers: number; restart: boolean },
+  { workers, threads, restart }: Sharing & { restart: boolean },
   run: (options: RunOptions) => Promise<T>,
 ): Promise<T> {
   let begun = false;
+  let shares = '';
   try {
     return await run({
       folder,
       workers,
+      threads,
       ownThread: true,
       restart,
       signal,
+      onStart(count, each) {
+        shares = `${plural(count, 'worker')} with ${plural(each, 'thread')}: `;
+      },
       onProgress(done, label = '') {
         begun = true;
-        bar.show({ done, label });
+        bar.show({ done, label: shares + label });
       },
     });
   } catch (cause) {

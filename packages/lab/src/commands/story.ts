@@ -25,7 +25,7 @@ import {
   runOptions,
   runOptionsHelp,
   underProgress,
-  workersOf,
+  sharingOf,
 } from './shared.js';
 import type { Terminal } from './terminal.js';
 
@@ -108,7 +108,7 @@ export async function storyCommand(args: string[], terminal: Terminal): Promise<
   if (values.help) return terminal.help(storyHelp);
   const file = atMostOne('file', positionals);
   const out = values.out ?? join(OUT, 'story');
-  const workers = workersOf(values.workers);
+  const sharing = sharingOf(values);
   const text = await textOf(file, 'characters');
   const page = join(out, 'report.html');
   const parts = [onText(text, file), ...chapters].map(({ name, title, fields, command }) => {
@@ -138,7 +138,7 @@ export async function storyCommand(args: string[], terminal: Terminal): Promise<
     const { findings } = await underProgress(
       terminal,
       folder,
-      { workers, restart: values.restart },
+      { ...sharing, restart: values.restart },
       (options) => runExperiment(experiment, config, options),
     );
     finished.push(await keepFindings(experiment, config, findings, folder, signal, command));

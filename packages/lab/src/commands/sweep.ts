@@ -24,7 +24,7 @@ import {
   runOptions,
   runOptionsHelp,
   underProgress,
-  workersOf,
+  sharingOf,
 } from './shared.js';
 import type { Terminal } from './terminal.js';
 
@@ -128,11 +128,11 @@ export async function sweepCommand(args: string[], terminal: Terminal): Promise<
   const points = sweepPoints(sweep);
   const jobs = jobsOf(sweep, points, file);
   const folder = values.out ?? join(OUT, 'sweeps', basename(file, extname(file)));
-  const workers = workersOf(values.workers);
+  const sharing = sharingOf(values);
   const description = { experiment: experiment.name, preset, set, grid };
   await checkRunFolder(folder, 'sweep', description);
 
-  const results = await underProgress(terminal, folder, { workers, restart: values.restart }, (options) =>
+  const results = await underProgress(terminal, folder, { ...sharing, restart: values.restart }, (options) =>
     runJobs(experiment, jobs.flat(), { kind: 'sweep', description }, options),
   );
   let from = 0;

@@ -59,6 +59,8 @@ export interface Rates {
 export interface MeasureReport {
   lengths: number[];
   passes: number;
+  /** Threads that computed. */
+  threads: number;
   calibration: {
     models: string[];
     lengths: number[];
@@ -165,6 +167,7 @@ export async function measure(k: Kernels, options: MeasureOptions): Promise<Meas
   return {
     lengths,
     passes,
+    threads: k.threads,
     calibration: {
       models: calibration.models.map(({ name }) => name),
       lengths: calibration.lengths,

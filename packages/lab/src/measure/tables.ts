@@ -6,7 +6,7 @@ const signed = (fraction: number) => `${fraction < 0 ? '-' : '+'}${(100 * Math.a
 const percent = (fraction: number) => `${(100 * fraction).toFixed(1)} %`;
 
 /** What the machine was fitted to, and how well. */
-export function fitNote({ calibration, passes }: MeasureReport): string {
+export function fitNote({ calibration, passes, threads }: MeasureReport): string {
   const { models, lengths, median: middle, worst } = calibration;
   const parts = (at: 0 | 1) => [...new Set(models.map((name) => name.split('-')[at]))];
   const [kinds, widths] = [parts(0), parts(1)];
@@ -16,7 +16,7 @@ export function fitNote({ calibration, passes }: MeasureReport): string {
       : models.join(', ');
   return (
     `Fitted to ${models.length} models (${which}), prompts of ${lengths.map(grouped).join(', ')} tokens and steps after ` +
-    `them, the best of ${passes} passes or more: ${percent(middle)} off in the median, ${percent(worst)} at worst.`
+    `them on ${threads === 1 ? 'one thread' : `${threads} threads`}, the best of ${passes} passes or more: ${percent(middle)} off in the median, ${percent(worst)} at worst.`
   );
 }
 

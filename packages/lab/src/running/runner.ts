@@ -1,5 +1,6 @@
 /** Runs experiments: pieces spread over threads, every finished one kept, an interrupted run continued. */
 import { mkdir, rm } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { type Kernels, loadKernels } from '@freelunch/kernels';
@@ -9,7 +10,7 @@ import { completeConfig } from './config.js';
 import { type Description, openRunFolder, type RunFolder } from './folder.js';
 import { MOST_PIECES } from './limits.js';
 import { plainRows, ROWS } from './rows.js';
-import type { Message, Task } from './worker.js';
+import type { Message, Task, WorkerData } from './worker.js';
 import { type AnyExperiment, experiments } from './registry.js';
 
 export interface RunOptions {
@@ -20,11 +21,18 @@ export interface RunOptions {
   folder?: string;
   /** Pieces at a time; 1 if absent, and then in this thread. More take an experiment of the registry. */
   workers?: number;
+  /**
+   * Threads of each worker's kernels, 1 if absent; `'auto'`: the cores that the workers leave idle, 1 if the experiment
+   * measures times. Kernels that are given have their own.
+   */
+  threads?: number | 'auto';
   /** A thread also for one worker: it can be stopped in the middle of a piece. */
   ownThread?: boolean;
   /** Forget what a run has written into the folder. */
   restart?: boolean;
   signal?: AbortSignal;
+  /** Called before the first piece, with the workers and the threads of each. */
+  onStart?(workers: number, threads: number): void;
   /** @param done from 0 to 1 */
   onProgress?(done: number, label?: string): void;
   /** Kernels of the variant `simd` for this thread; loaded if absent. */
@@ -120,6 +128,8 @@ async function runLeft(
   };
 
   const count = experiment.timed === true ? 1 : Math.max(1, Math.min(options.workers ?? 1, left.length));
+  const threads = threadsOf(experiment, options.threads, count);
+  if (left.length > 0) options.onStart?.(count, threads);
   const inThread = count === 1 && options.ownThread !== true;
   if (!inThread && experiments[experiment.name] !== experiment)
     throw new Error(`${experiment.name} is not in the registry, so it runs in one thread only`);
@@ -130,8 +140,8 @@ async function runLeft(
   let next = 0;
   const work = async () => {
     const runner = inThread
-      ? await thisThread(experiment, options.k, stop.signal)
-      : ownThread(experiment, stop.signal);
+      ? await thisThread(experiment, options.k, threads, stop.signal)
+      : ownThread(experiment, threads, stop.signal);
     try {
       for (let job = left[next++]; job !== undefined; job = left[next++]) {
         const { key, piece, fields, index } = job;
@@ -171,6 +181,11 @@ async function runLeft(
   return jobs.map(({ key }) => results.get(key)!);
 }
 
+function threadsOf(experiment: AnyExperiment, wanted: RunOptions['threads'] = 1, workers: number): number {
+  if (wanted !== 'auto') return wanted;
+  return experiment.timed === true ? 1 : Math.max(1, Math.floor(availableParallelism() / workers));
+}
+
 interface Runner {
   run(task: Task, onProgress: (done: number, label?: string) => void): Promise<Row[]>;
   end(): Promise<unknown>;
@@ -179,9 +194,10 @@ interface Runner {
 async function thisThread(
   experiment: AnyExperiment,
   given: Kernels | undefined,
+  threads: number,
   signal: AbortSignal,
 ): Promise<Runner> {
-  const k = given ?? (await loadKernels({ variant: 'simd' }));
+  const k = given ?? (await loadKernels({ variant: 'simd', threads }));
   return {
     async run({ piece, folder }, onProgress) {
       await new Promise((resolve) => setTimeout(resolve, 0)); // signals come in between
@@ -193,13 +209,15 @@ async function thisThread(
         throw failure(experiment, piece, cause as Error);
       }
     },
-    end: () => Promise.resolve(),
+    async end() {
+      if (given === undefined) k.dispose();
+    },
   };
 }
 
-function ownThread(experiment: AnyExperiment, signal: AbortSignal): Runner {
+function ownThread(experiment: AnyExperiment, threads: number, signal: AbortSignal): Runner {
   const worker = new Worker(new URL('./worker.js', import.meta.url), {
-    workerData: { experiment: experiment.name },
+    workerData: { experiment: experiment.name, threads } satisfies WorkerData,
   });
   let ended: Error | undefined;
   let current: { onMessage(message: Message): void; fail(cause: Error): void } | undefined;

@@ -5,6 +5,14 @@ import type { Piece, Row } from '../experiments/experiment.js';
 import { plainRows } from './rows.js';
 import { experimentOf } from './registry.js';
 
+/** What the thread is made with. */
+export interface WorkerData {
+  /** Name in the registry. */
+  experiment: string;
+  /** Threads of its kernels. */
+  threads: number;
+}
+
 /** What the thread is told: a piece to run. */
 export interface Task {
   piece: Piece;
@@ -18,8 +26,9 @@ export type Message =
   | { kind: 'failed'; name: string; message: string; stack?: string };
 
 const port = parentPort!;
-const experiment = experimentOf((workerData as { experiment: string }).experiment);
-const kernels = loadKernels({ variant: 'simd' });
+const { experiment: name, threads } = workerData as WorkerData;
+const experiment = experimentOf(name);
+const kernels = loadKernels({ variant: 'simd', threads });
 const say = (message: Message) => port.postMessage(message);
 /** Never aborted: who wants to stop a thread ends it. */
 const { signal } = new AbortController();

@@ -54,6 +54,8 @@ export interface StepMetrics<Evaluation = unknown> {
   accuracy: number;
   /** Of inputs, padding included. */
   tokensPerSecond: number;
+  /** Threads that computed: those of the model's kernels. */
+  threads: number;
   /** Before it was scaled down. */
   gradientNorm: number;
   learningRate: number;
