@@ -64,7 +64,14 @@ const subjects: Subject[] = [
   },
   {
     args: run,
-    options: { '--preset': [], '--set': [], '--config': [], '--out': names, '--workers': [], '--threads': [] },
+    options: {
+      '--preset': [],
+      '--set': [],
+      '--config': [],
+      '--out': names,
+      '--workers': [],
+      '--threads': [],
+    },
     skip: ['--out'],
   },
   {
