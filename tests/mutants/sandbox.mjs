@@ -42,8 +42,8 @@ export function readSources() {
 }
 
 /**
- * Test files, relative to tests/, of the compiled kernels: those that import tests/kernels.ts, and no package that is
- * built on kernels; and those that read the binary themselves.
+ * Test files, relative to tests/, of the compiled kernels: those that import tests/kernels.ts or tests/digest.ts, and no
+ * package that is built on kernels; and those that read the binary themselves.
  */
 export function kernelTests(sandbox) {
   const tests = join(sandbox, 'tests');
@@ -54,7 +54,7 @@ export function kernelTests(sandbox) {
       const imports = Array.from(text.matchAll(/\bfrom '([^']*)'/g), ([, target]) => target);
       return (
         text.includes('@freelunch/kernels/simd.wasm') ||
-        (imports.some((target) => join(path, '..', target) === 'kernels.ts') &&
+        (imports.some((target) => ['kernels.ts', 'digest.ts'].includes(join(path, '..', target))) &&
           !imports.some((target) => /^@freelunch\/(autograd|models)$/.test(target)))
       );
     })
