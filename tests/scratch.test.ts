@@ -16,14 +16,17 @@ const sizes = [1, 2, 7, 8, 40, 1024, 2 ** 16, 2 ** 20, 2 ** 26, 2 ** 30, 2 ** 31
 const bounded = ['matmulForwardScratchBytes'];
 
 /** Sizes that need not need more memory: with longer chunks there are fewer states to keep. */
-const freeSizes: Record<string, number[]> = { ssdChunkedBackwardScratchBytes: [4] };
+const freeSizes: Record<string, number[]> = {
+  ssdChunkedBackwardScratchBytes: [4],
+  ssdChunkedBackwardSharedBytes: [6],
+};
 
 describe.each(exported)('%s', (name, scratchBytes) => {
   const all = (size: number) => Array.from({ length: scratchBytes.length }, () => size);
 
   it('is named after its kernel', () => {
-    expect(name).toMatch(/ScratchBytes$/);
-    expect(wasm[name.slice(0, -'ScratchBytes'.length)]).toBeTypeOf('function');
+    expect(name).toMatch(/(Scratch|Shared)Bytes$/);
+    expect(wasm[name.replace(/(Scratch|Shared)Bytes$/, '')]).toBeTypeOf('function');
   });
 
   it('grows with each size, and never wraps', () => {

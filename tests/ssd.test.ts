@@ -109,6 +109,35 @@ describe.each(guarded)('%s', (_variant, k) => {
     }
   });
 
+  it('gives each item of a batch the gradients that it has alone, also where they do not all fit into its memory', () => {
+    const rng = random(4);
+    const [items, steps] = [10, 400];
+    const rows = normal(rng, [items, steps, 1, 2]);
+    const inputs: HostArgs = {
+      x: rows,
+      dt: uniform(rng, [items, steps, 1], 0, 0.1),
+      B: rows,
+      C: rows,
+      dy: rows,
+    };
+    const shared = { A: fill([1], () => -0.5), D: fill([1], () => 2), chunkSize: steps };
+    const want = run(k, 'ssdBackward', { ...inputs, ...shared });
+    let dA = 0;
+    for (let item = 0; item < items; item++) {
+      const own = Object.entries(inputs as Record<string, HostTensor>).map(([name, { shape, data }]) => {
+        const size = data.length / items;
+        return [name, { shape: [1, ...shape.slice(1)], data: data.slice(item * size, (item + 1) * size) }];
+      });
+      const got = run(k, 'ssdBackward', { ...Object.fromEntries(own), ...shared });
+      for (const name of ['dx', 'ddt', 'dB', 'dC']) {
+        const size = got[name].data.length;
+        expect(got[name].data).toEqual(want[name].data.slice(item * size, (item + 1) * size));
+      }
+      dA += got.dA.data[0];
+    }
+    expect(want.dA.data[0] / dA).toBeCloseTo(1, 5);
+  });
+
   it.each([
     [41, undefined],
     [1, undefined],

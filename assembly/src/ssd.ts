@@ -25,6 +25,10 @@
  * so that the tile knows no remainders. The state lies in panels of 8 channels: [headDim / 8][dState][8].
  */
 export { ssdChunkedForward, ssdChunkedForwardScratchBytes } from './ssd/forward';
-export { ssdChunkedBackward, ssdChunkedBackwardScratchBytes } from './ssd/backward';
+export {
+  ssdChunkedBackward,
+  ssdChunkedBackwardScratchBytes,
+  ssdChunkedBackwardSharedBytes,
+} from './ssd/backward';
 export { ssdMatrixForward, ssdMatrixForwardScratchBytes } from './ssd/matrix';
 export { ssdRecurrentForward, ssdStep } from './ssd/recurrent';

@@ -43,6 +43,7 @@ const sizes: Size[] = [
   { batch: 1, seqLen: 20, nHeads: 2, headDim: 9, nGroups: 1, dState: 6, chunkSize: 7, plain: true },
   { batch: 1, seqLen: 12, nHeads: 2, headDim: 2, nGroups: 1, dState: 3, chunkSize: 5, growing: true, softplus: false },
   { batch: 1, seqLen: 5, nHeads: 2, headDim: 6, nGroups: 1, dState: 5, chunkSize: 1 },
+  { batch: 3, seqLen: 6, nHeads: 7, headDim: 2, nGroups: 1, dState: 3, chunkSize: 16 }, // backward: bundles of 3, 3, 1 heads
   { batch: 1, seqLen: 101, nHeads: 1, headDim: 2, nGroups: 1, dState: 3, gate: false },
 ];
 

@@ -15,7 +15,7 @@ export function deltaRuleForwardScratchBytes(nHeads: i32, dKey: i32, dValue: i32
 export function deltaRuleForward(
   o: usize, lastState: usize,
   q: usize, k: usize, v: usize, beta: usize, decay: usize, initialState: usize,
-  batch: i32, seqLen: i32, nHeads: i32, dKey: i32, dValue: i32,
+  seqLen: i32, nHeads: i32, dKey: i32, dValue: i32,
   l2Normalize: i32, scale: f32, eps: f32, scratch: usize, first: i32, count: i32,
 ): void {
   const key = padded(dKey);

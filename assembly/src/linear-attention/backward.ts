@@ -111,7 +111,7 @@ export function linearAttentionBackward(
   dq: usize, dk: usize, dv: usize, dDecay: usize, dGate: usize, dInitialState: usize, dInitialNormalizer: usize,
   dO: usize, dLastState: usize, dLastNormalizer: usize,
   q: usize, k: usize, v: usize, decay: usize, gate: usize, initialState: usize, initialNormalizer: usize,
-  batch: i32, seqLen: i32, nHeads: i32, dKey: i32, dValue: i32,
+  seqLen: i32, nHeads: i32, dKey: i32, dValue: i32,
   featureMap: i32, normalize: i32, decayPerStep: i32, scale: f32, eps: f32, scratch: usize, first: i32, count: i32,
 ): void {
   const key = padded(dKey);

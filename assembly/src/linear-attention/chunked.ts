@@ -234,7 +234,7 @@ function unpackScaled(target: usize, stride: usize, rows: usize, row: usize, fac
 export function linearAttentionChunkedForward(
   o: usize, lastState: usize, lastNormalizer: usize,
   q: usize, k: usize, v: usize, decay: usize, initialState: usize, initialNormalizer: usize,
-  batch: i32, seqLen: i32, nHeads: i32, dKey: i32, dValue: i32,
+  seqLen: i32, nHeads: i32, dKey: i32, dValue: i32,
   featureMap: i32, decayPerStep: i32, scale: f32, eps: f32, scratch: usize, first: i32, count: i32,
 ): void {
   const keyBytes = (<usize>padded(dKey)) << 2;

@@ -1,6 +1,6 @@
 /** What the phases of the backward pass share. */
 import { roundUp, roundUpLarge } from '../matrix/rows';
-import { startScratch, takeFloats } from '../matrix/scratch';
+import { scratchEnd, startScratch, takeFloats } from '../matrix/scratch';
 import { COLUMNS } from '../matrix/tile';
 import { Call, paddedStepsLarge } from './call';
 import { ROWS } from './products';
@@ -17,12 +17,28 @@ export class BackwardCall extends Call {
   dy: usize;
   dLastState: usize;
 
+  /** Items of the batch that are computed together, from this one on; heads of a group that are, and such bundles. */
+  firstItem: usize;
+  bundleHeads: i32;
+  bundles: i32;
+
+  // Of the whole batch, by item and head: sums over the steps, for dA and dDtBias (f64) and, [channels], for dD.
+  slopes: usize;
+  stepSums: usize;
+  skips: usize;
+
+  // What comes next in memory: of the groups of all items, and of all bundles; and bytes of each.
+  groups: usize;
+  bytesOfGroup: usize;
+  parts: usize;
+  bytesOfPart: usize;
+
   chunks: i32;
   stateColumns: i32; // dState, across
   groupStep: usize; // bytes of a step of dBs
   turnedPanel: usize; // bytes of a panel of `turned`
 
-  // Of a group, all chunks, each so many bytes from the next.
+  // Of a group, all chunks, each so many bytes from the next. T, dBs and dCs are of some of its heads: a bundle.
   deepBytes: usize;
   cDeep: usize; // rows of a chunk down, states deep
   bDeep: usize;
@@ -64,13 +80,11 @@ export class BackwardCall extends Call {
   change: usize;
   toLater: usize; // per step, what h0 gives to it
   toState: usize; // per step, what it gives to the end
-  skip: usize; // sums for dD: of the chunk, of all heads
-  skips: usize;
-  slopes: usize; // sums for dA, f64
+  skip: usize; // sum for dD of the chunk
 }
 
-/** After `setSizes`. */
-export function layOut(c: BackwardCall, scratch: usize): void {
+/** After `setSizes`: sizes, and working memory of one thread for so many heads at a time. */
+export function layOut(c: BackwardCall, scratch: usize, heads: i32): void {
   const chunks = Math.ceil(<f64>c.seqLen / <f64>c.chunk);
   const padded = paddedStepsLarge(c.chunk);
   const channels = roundUpLarge(<f64>c.headDim, COLUMNS);
@@ -86,14 +100,6 @@ export function layOut(c: BackwardCall, scratch: usize): void {
   c.squareBytes = <usize>c.padded * c.padded * 4;
   c.groupBytes = <usize>c.padded * c.stateColumns * 4;
   startScratch(scratch, offsetof<BackwardCall>());
-  c.cDeep = takeFloats(padded * <f64>c.dState * chunks);
-  c.bDeep = takeFloats(padded * <f64>c.dState * chunks);
-  c.cDown = takeFloats(padded * states * chunks);
-  c.bDown = takeFloats(padded * states * chunks);
-  c.CB = takeFloats(padded * padded * chunks);
-  c.T = takeFloats(padded * padded * chunks);
-  c.dBs = takeFloats(padded * stateColumns * chunks);
-  c.dCs = takeFloats(padded * stateColumns * chunks);
   c.h = takeFloats(states * channels * chunks);
   c.dh = takeFloats(states * channels);
   c.turned = takeFloats(stateColumns * channels);
@@ -115,7 +121,42 @@ export function layOut(c: BackwardCall, scratch: usize): void {
   c.stepOfHead = takeFloats(padded);
   c.whole = takeFloats(8);
   c.skip = takeFloats(channels);
-  c.slopes = takeFloats(2 * <f64>c.nHeads);
-  c.skips = takeFloats(<f64>c.nHeads * channels);
-  c.steps = takeFloats(<f64>c.seqLen * <f64>c.nHeads);
+  c.steps = takeFloats(<f64>c.seqLen * <f64>heads);
+}
+
+/** After `layOut`: memory that the phases share, for so many groups at a time and parts of them. @returns its end */
+export function layOutShared(c: BackwardCall, shared: usize, heads: i32, groups: i32, parts: i32): f64 {
+  const chunks = Math.ceil(<f64>c.seqLen / <f64>c.chunk);
+  const padded = paddedStepsLarge(c.chunk);
+  const states = roundUpLarge(<f64>c.dState, ROWS);
+  const stateColumns = roundUpLarge(<f64>c.dState, COLUMNS);
+  const ofGroup = chunks * padded * (2 * <f64>c.dState + 2 * states + padded);
+  const ofPart = chunks * padded * (padded + 2 * stateColumns);
+  c.bytesOfGroup = <usize>(4 * ofGroup);
+  c.bytesOfPart = <usize>(4 * ofPart);
+  startScratch(shared, 0);
+  c.slopes = takeFloats(2 * <f64>heads);
+  c.stepSums = takeFloats(2 * <f64>heads);
+  c.skips = takeFloats(<f64>heads * roundUpLarge(<f64>c.headDim, COLUMNS));
+  c.groups = takeFloats(<f64>groups * ofGroup);
+  c.parts = takeFloats(<f64>parts * ofPart);
+  return scratchEnd();
+}
+
+/** Turns to a group of an item, counted from the first that is computed, and to one of its bundles of heads. */
+export function openGroup(c: BackwardCall, group: i32, bundle: i32): void {
+  const item = c.firstItem + <usize>(group / c.nGroups);
+  const panels = c.groups + <usize>group * c.bytesOfGroup;
+  const part = c.parts + <usize>(group * c.bundles + bundle) * c.bytesOfPart;
+  c.sequence = item * c.seqLen;
+  c.firstState = item * c.nHeads;
+  c.groupAt = c.sequence * c.groupRow + <usize>(group % c.nGroups) * c.dState * 4;
+  c.cDeep = panels;
+  c.bDeep = c.cDeep + c.deepBytes * c.chunks;
+  c.cDown = c.bDeep + c.deepBytes * c.chunks;
+  c.bDown = c.cDown + c.downBytes * c.chunks;
+  c.CB = c.bDown + c.downBytes * c.chunks;
+  c.T = part;
+  c.dBs = c.T + c.squareBytes * c.chunks;
+  c.dCs = c.dBs + c.groupBytes * c.chunks;
 }

@@ -1,8 +1,8 @@
 /**
  * Gradients of the chunked form.
  *
- * Of each group, then of each of its heads: forward over the chunks, keeping the state at each chunk's start (h0), then
- * backward, dh being the gradient of the state at the chunk's end. With g = dy silu(z), X, S and s as in ssd.ts, and
+ * Of each head: forward over the chunks, keeping the state at each chunk's start (h0), then backward, dh being the
+ * gradient of the state at the chunk's end. With g = dy silu(z), X, S and s as in ssd.ts, and
  * M[i][j] = g[i].X[j], E[i][j] = exp(s[i] - s[j]):
  *
  *   dX = S^T g    + diag(exp(s_end - s)) B dh          dB = (E M)^T C + diag(exp(s_end - s)) X dh^T
@@ -11,16 +11,25 @@
  * E M is summed over the heads of a group before it meets B and C. The log decay of step t acts on every pair
  * j < t <= i: on those within the chunk, on what h0 gives to outputs from t on, on what inputs before t give to the
  * end, and on h0 in the end.
+ *
+ * A call is made of phases, each of units that do not depend on each other:
+ *
+ *   PACK    B and C of a group and chunk in panels, and C B^T, for all heads of the group
+ *   HEADS   all gradients of a bundle of heads of a group, except those of B and C, for which it leaves sums
+ *   GROUPS  dB and dC of a group and chunk, from the sums of its bundles
+ *   SUMS    dA, dD and dDtBias of a head, from its sums of all items of the batch
+ *
+ * The first three are repeated for so many items of the batch at a time as memory is laid out for.
  */
 import { packPanels, scalePanels } from '../matrix/panels';
 import { addRow, dotPadded } from '../matrix/rows';
 import { scratchEnd } from '../matrix/scratch';
 import { COLUMNS } from '../matrix/tile';
 import { sum } from '../simd';
-import { BackwardCall, layOut } from './backward-call';
-import { setSizes, skipOf } from './call';
+import { BackwardCall, layOut, layOutShared, openGroup } from './backward-call';
+import { headSteps, setHeads, setSizes, skipOf } from './call';
 import { addDecays, decayGradients, stepGradients } from './decay-gradients';
-import { chunkDecays, gatherSteps, stepSizes } from './decays';
+import { chunkDecays, gatherSteps } from './decays';
 import { packState, transposeState, unpackState } from './panels';
 import {
   LEFT_STEP,
@@ -38,54 +47,86 @@ import { addScaledRowDot, addSkip, gateGradient, inputGradient, multiplyRow, sca
 /** Where a call is laid out of which only the size is asked. */
 const nowhere: usize = memory.data(offsetof<BackwardCall>());
 
-/** Bytes of scratch memory. */
+const PACK: i32 = 0;
+const HEADS: i32 = 1;
+const GROUPS: i32 = 2;
+
+/** Bytes of scratch memory, with bundles of so many heads. */
 // prettier-ignore
 export function ssdChunkedBackwardScratchBytes(
-  seqLen: i32, nHeads: i32, headDim: i32, dState: i32, chunkSize: i32,
+  seqLen: i32, bundleHeads: i32, headDim: i32, dState: i32, chunkSize: i32,
 ): f64 {
   const c = changetype<BackwardCall>(nowhere);
-  setSizes(c, seqLen, nHeads, headDim, 1, dState, chunkSize);
-  layOut(c, 0);
+  setSizes(c, seqLen, 1, headDim, 1, dState, chunkSize);
+  layOut(c, 0, bundleHeads);
   return scratchEnd();
 }
 
-/** dy and dLastState may be 0. Gradients of inputs that are 0 are not written. */
+/**
+ * Bytes of memory that the phases share: of all heads of the batch, of the groups that are computed at a time, and of
+ * their bundles.
+ */
+// prettier-ignore
+export function ssdChunkedBackwardSharedBytes(
+  heads: i32, groups: i32, bundles: i32, seqLen: i32, headDim: i32, dState: i32, chunkSize: i32,
+): f64 {
+  const c = changetype<BackwardCall>(nowhere);
+  setSizes(c, seqLen, 1, headDim, 1, dState, chunkSize);
+  return layOutShared(c, 0, heads, groups, bundles);
+}
+
+/**
+ * One phase, for `items` items of the batch from `firstItem` on. dy and dLastState may be 0. Gradients of inputs that
+ * are 0 are not written. Units are, in this order of counting, item, group and chunk; item, group and bundle; item,
+ * group and chunk; head.
+ */
 // prettier-ignore
 export function ssdChunkedBackward(
   dx: usize, ddt: usize, dA: usize, dB: usize, dC: usize, dD: usize, dz: usize, dDtBias: usize, dInitialState: usize,
   dy: usize, dLastState: usize,
   x: usize, dt: usize, A: usize, B: usize, C: usize, D: usize, z: usize, dtBias: usize, initialState: usize,
   batch: i32, seqLen: i32, nHeads: i32, headDim: i32, nGroups: i32, dState: i32, chunkSize: i32,
-  skipByChannel: i32, dtSoftplus: i32, dtMin: f32, dtMax: f32, scratch: usize,
+  skipByChannel: i32, dtSoftplus: i32, dtMin: f32, dtMax: f32,
+  shared: usize, items: i32, bundleHeads: i32, firstItem: i32, phase: i32, scratch: usize, first: i32, count: i32,
 ): void {
   const c = changetype<BackwardCall>(scratch);
   setSizes(c, seqLen, nHeads, headDim, nGroups, dState, chunkSize);
-  layOut(c, scratch);
+  layOut(c, scratch, bundleHeads);
+  c.bundleHeads = bundleHeads;
+  c.bundles = (nHeads / nGroups + bundleHeads - 1) / bundleHeads;
+  layOutShared(c, shared, batch * nHeads, items * nGroups, items * nGroups * c.bundles);
   c.dx = dx; c.ddt = ddt; c.dB = dB; c.dC = dC; c.dD = dD; c.dz = dz; c.dInitialState = dInitialState;
   c.dy = dy; c.dLastState = dLastState;
   c.x = x; c.dt = dt; c.A = A; c.B = B; c.C = C; c.D = D; c.z = z; c.dtBias = dtBias; c.initialState = initialState;
   c.skipByChannel = skipByChannel; c.dtSoftplus = dtSoftplus; c.dtMin = dtMin; c.dtMax = dtMax;
-
-  memory.fill(c.slopes, 0, <usize>nHeads * 8);
-  memory.fill(c.skips, 0, <usize>nHeads * c.rowBytes);
-  const headsOfGroup = nHeads / nGroups;
-  for (let b = 0; b < batch; b++) {
-    const sequence = <usize>b * seqLen;
-    c.sequence = sequence;
-    c.firstState = <usize>(b * nHeads);
-    stepSizes(c.steps, dt + sequence * c.headRow, dtBias, seqLen, nHeads, dtSoftplus, dtMin, dtMax);
-    for (let group = 0; group < nGroups; group++) {
-      c.groupAt = sequence * c.groupRow + <usize>group * dState * 4;
-      for (let index = 0; index < c.chunks; index++) packGroup(c, index);
-      memory.fill(c.T, 0, c.squareBytes * c.chunks);
-      memory.fill(c.dBs, 0, c.groupBytes * c.chunks);
-      memory.fill(c.dCs, 0, c.groupBytes * c.chunks);
-      for (let head = group * headsOfGroup; head < (group + 1) * headsOfGroup; head++) headGradients(c, head);
-      for (let index = 0; index < c.chunks; index++) groupGradients(c, index);
-    }
+  c.firstItem = <usize>firstItem;
+  for (const end = first + count; first < end; first++) {
+    if (phase == HEADS) {
+      openGroup(c, first / c.bundles, first % c.bundles);
+      bundleGradients(c, first / c.bundles % nGroups, first % c.bundles);
+    } else if (phase == PACK || phase == GROUPS) {
+      openGroup(c, first / c.chunks, 0);
+      if (phase == PACK) packGroup(c, first % c.chunks);
+      else groupGradients(c, first % c.chunks);
+    } else headSums(c, dA, dD, dDtBias, batch, first);
   }
-  headSums(c, dA, dD);
-  stepGradients(ddt, dDtBias, c.slopes, dt, dtBias, batch * seqLen, nHeads, dtSoftplus, dtMin, dtMax);
+}
+
+/** All gradients of a bundle of heads, and its sums. */
+// prettier-ignore
+function bundleGradients(c: BackwardCall, group: i32, bundle: i32): void {
+  const headsOfGroup = c.nHeads / c.nGroups;
+  const within = bundle * c.bundleHeads;
+  setHeads(c, group * headsOfGroup + within, min(c.bundleHeads, headsOfGroup - within));
+  headSteps(c, c.sequence, c.seqLen);
+  memory.fill(c.T, 0, c.bytesOfPart);
+  for (let head = c.firstHead; head < c.firstHead + c.heads; head++) headGradients(c, head);
+  const at = c.sequence * c.headRow + <usize>c.firstHead * 4;
+  stepGradients(
+    c.ddt + at, c.stepSums + ((c.firstState + c.firstHead) << 3), c.dt + at,
+    c.dtBias == 0 ? 0 : c.dtBias + <usize>c.firstHead * 4,
+    c.seqLen, c.heads, c.headRow, c.dtSoftplus, c.dtMin, c.dtMax,
+  );
 }
 
 /** Steps of a chunk. */
@@ -123,6 +164,8 @@ function headGradients(c: BackwardCall, head: i32): void {
   c.head = head;
   c.headAt = c.sequence * c.xRow + <usize>head * c.headBytes;
   c.rate = load<f32>(c.A + <usize>head * 4);
+  store<f64>(c.slopes + ((c.firstState + head) << 3), 0);
+  memory.fill(c.skips + (c.firstState + head) * c.rowBytes, 0, c.rowBytes);
   if (c.initialState != 0) packState(c.h, c.initialState + stateAt, c.headDim, c.dState);
   else memory.fill(c.h, 0, c.packedBytes);
   for (let index = 0; index + 1 < c.chunks; index++) nextState(c, index);
@@ -143,8 +186,8 @@ function headGradients(c: BackwardCall, head: i32): void {
 
 /** Decays of the head over a chunk. */
 function headDecays(c: BackwardCall, index: i32, length: i32): void {
-  const steps = c.steps + <usize>(index * c.chunk) * c.headRow + <usize>c.head * 4;
-  gatherSteps(c.stepOfHead, steps, c.headRow, length);
+  const steps = c.steps + <usize>(index * c.chunk) * c.stepRow + <usize>(c.head - c.firstHead) * 4;
+  gatherSteps(c.stepOfHead, steps, c.stepRow, length);
   chunkDecays(c.s, c.fromStart, c.toEnd, c.whole, c.stepOfHead, c.rate, length);
 }
 
@@ -293,9 +336,10 @@ function finishSteps(c: BackwardCall): void {
     store<f32>(ddt, <f32>(<f64>c.rate * logDecay + <f64>direct));
     slope += <f64>step * logDecay;
   }
-  const slopeAt = c.slopes + <usize>c.head * 8;
+  const index = c.firstState + c.head;
+  const slopeAt = c.slopes + (index << 3);
   store<f64>(slopeAt, load<f64>(slopeAt) + slope);
-  if (c.dD != 0) addRow(c.skips + <usize>c.head * c.rowBytes, c.skip, c.channels);
+  if (c.dD != 0) addRow(c.skips + index * c.rowBytes, c.skip, c.channels);
 }
 
 /** dB of what inputs give to the end. */
@@ -324,7 +368,7 @@ function gradientOfState(c: BackwardCall): void {
   );
 }
 
-/** dB and dC of a group and chunk: with what all its heads have left in T. */
+/** dB and dC of a group and chunk, from what its heads have left: that of all bundles is added up in the first. */
 function groupGradients(c: BackwardCall, index: i32): void {
   const length = lengthOf(c, index);
   const at = groupChunkAt(c, index);
@@ -334,6 +378,12 @@ function groupGradients(c: BackwardCall, index: i32): void {
   const dB = c.dBs + <usize>index * c.groupBytes;
   const leftPanel = <usize>length * LEFT_STEP;
   const rightPanel = <usize>length * RIGHT_STEP;
+  for (let bundle = 1; bundle < c.bundles; bundle++) {
+    const part = <usize>bundle * c.bytesOfPart;
+    addRow(T, T + part, c.padded * c.padded);
+    addRow(dC, dC + part, c.padded * c.stateColumns);
+    addRow(dB, dB + part, c.padded * c.stateColumns);
+  }
   packPanels(c.left, leftPanel, ROWS, T, c.pairRow, 4, length, length);
   packPanels(c.right, rightPanel, COLUMNS, c.B + at, 4, c.groupRow, c.dState, length);
   multiplyTriangle(dC, row, length, c.stateColumns, c.left, c.right, ones, 0, LOWER_LEFT);
@@ -346,18 +396,25 @@ function groupGradients(c: BackwardCall, index: i32): void {
   }
 }
 
-/** dA and dD, from the sums over batch and steps. */
-function headSums(c: BackwardCall, dA: usize, dD: usize): void {
-  for (let head: usize = 0; head < <usize>c.nHeads; head++) {
-    store<f32>(dA + (head << 2), <f32>load<f64>(c.slopes + (head << 3)));
-    if (dD == 0) continue;
-    const row = c.skips + head * c.rowBytes;
-    if (c.skipByChannel) {
-      memory.copy(dD + head * c.headBytes, row, c.headBytes);
-    } else {
-      let total = f32x4.splat(0);
-      for (let p: usize = 0; p < c.rowBytes; p += 16) total = f32x4.add(total, v128.load(row + p));
-      store<f32>(dD + (head << 2), sum(total));
-    }
+/** dA, dD and dDtBias of a head: sums over the batch. */
+function headSums(c: BackwardCall, dA: usize, dD: usize, dDtBias: usize, batch: i32, head: usize): void {
+  let slope: f64 = 0;
+  let steps: f64 = 0;
+  memory.fill(c.skip, 0, c.rowBytes);
+  for (let item: usize = 0; item < <usize>batch; item++) {
+    const index = item * c.nHeads + head;
+    slope += load<f64>(c.slopes + (index << 3));
+    steps += load<f64>(c.stepSums + (index << 3));
+    if (dD != 0) addRow(c.skip, c.skips + index * c.rowBytes, c.channels);
   }
+  store<f32>(dA + (head << 2), <f32>slope);
+  if (dDtBias != 0) store<f32>(dDtBias + (head << 2), <f32>steps);
+  if (dD == 0) return;
+  if (c.skipByChannel) {
+    memory.copy(dD + head * c.headBytes, c.skip, c.headBytes);
+    return;
+  }
+  let total = f32x4.splat(0);
+  for (let p: usize = 0; p < c.rowBytes; p += 16) total = f32x4.add(total, v128.load(c.skip + p));
+  store<f32>(dD + (head << 2), sum(total));
 }

@@ -1,7 +1,7 @@
 /** What the phases of a chunked call share: a block of memory, which a pointer names. */
 import { roundUp, roundUpLarge } from '../matrix/rows';
 import { COLUMNS } from '../matrix/tile';
-import { paddedSteps } from './decays';
+import { paddedSteps, stepSizes } from './decays';
 import { LEFT_STEP, ROWS } from './products';
 import { statePanelBytes } from './panels';
 
@@ -54,8 +54,11 @@ export class Call {
   toEnd: usize;
   whole: usize;
   stepOfHead: usize;
-  /** Step sizes of all heads. */
+  /** Step sizes of the heads that are computed together, which are so many from `firstHead` on. */
   steps: usize;
+  stepRow: usize; // bytes of a step
+  firstHead: i32;
+  heads: i32;
 }
 
 // prettier-ignore
@@ -86,6 +89,23 @@ export function setSizes(
 /** `paddedSteps` of a chunk, as f64. */
 export function paddedStepsLarge(chunk: i32): f64 {
   return roundUpLarge(roundUpLarge(<f64>chunk, ROWS), COLUMNS);
+}
+
+/** Says which heads of an item of the batch are computed together. */
+export function setHeads(c: Call, firstHead: i32, heads: i32): void {
+  c.firstHead = firstHead;
+  c.heads = heads;
+  c.stepRow = <usize>heads * 4;
+}
+
+/** Their step sizes from `token` on: the step of the batch, and how many of it. */
+// prettier-ignore
+export function headSteps(c: Call, token: usize, steps: i32): void {
+  const at = <usize>c.firstHead * 4;
+  stepSizes(
+    c.steps, c.dt + token * c.headRow + at, c.dtBias == 0 ? 0 : c.dtBias + at, steps, c.heads, c.headRow,
+    c.dtSoftplus, c.dtMin, c.dtMax,
+  );
 }
 
 /** D of a head; 0 if there is none. */

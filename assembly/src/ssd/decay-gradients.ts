@@ -73,33 +73,32 @@ export function addDecays(change: usize, toLater: usize, toState: usize, carried
   }
 }
 
-/** ddt, of the step size in place, becomes that of dt: through the limits and softplus. sums are nHeads doubles. */
+/**
+ * ddt, of the step size in place, becomes that of dt: through the limits and softplus. Rows lie `stride` bytes apart;
+ * sums, one double for each head, become those of the rows.
+ */
 // prettier-ignore
 export function stepGradients(
-  ddt: usize, dDtBias: usize, sums: usize, dt: usize, dtBias: usize,
-  rows: i32, nHeads: i32, dtSoftplus: i32, dtMin: f32, dtMax: f32,
+  ddt: usize, sums: usize, dt: usize, dtBias: usize,
+  rows: i32, heads: i32, stride: usize, dtSoftplus: i32, dtMin: f32, dtMax: f32,
 ): void {
   const low = f32x4.splat(dtMin);
   const high = f32x4.splat(dtMax);
-  memory.fill(sums, 0, <usize>nHeads << 3);
-  for (let row = 0; row < rows; row++) {
-    for (let head = 0; head < nHeads; head += 4) {
-      const at = (<usize>row * nHeads + head) << 2;
-      const rest = nHeads - head;
-      const raw = rawStep(dt + at, dtBias == 0 ? 0 : dtBias + (<usize>head << 2), rest);
+  memory.fill(sums, 0, (<usize>heads) << 3);
+  for (let row = 0; row < rows; row++, ddt += stride, dt += stride) {
+    for (let head = 0; head < heads; head += 4) {
+      const at = (<usize>head) << 2;
+      const rest = heads - head;
+      const raw = rawStep(dt + at, dtBias == 0 ? 0 : dtBias + at, rest);
       const step = dtSoftplus ? softplus(raw) : raw;
       let gradient = loadTail(ddt + at, rest);
       if (dtSoftplus) gradient = f32x4.mul(gradient, sigmoid(raw));
       gradient = v128.and(gradient, v128.and(f32x4.ge(step, low), f32x4.le(step, high)));
       storeTail(ddt + at, gradient, rest);
     }
-    for (let head: usize = 0; head < <usize>nHeads; head++) {
-      const gradient = load<f32>(ddt + (((<usize>row * nHeads) + head) << 2));
-      store<f64>(sums + (head << 3), load<f64>(sums + (head << 3)) + <f64>gradient);
+    for (let head: usize = 0; head < <usize>heads; head++) {
+      const sum = sums + (head << 3);
+      store<f64>(sum, load<f64>(sum) + <f64>load<f32>(ddt + (head << 2)));
     }
-  }
-  if (dDtBias == 0) return;
-  for (let head: usize = 0; head < <usize>nHeads; head++) {
-    store<f32>(dDtBias + (head << 2), <f32>load<f64>(sums + (head << 3)));
   }
 }

@@ -17,20 +17,19 @@ export function rawStep(dt: usize, dtBias: usize, count: i32): v128 {
   return dtBias == 0 ? raw : f32x4.add(raw, loadTail(dtBias, count));
 }
 
-/** The step sizes that the recurrence uses, [rows, nHeads]. */
+/** The step sizes that the recurrence uses, [rows, heads]; rows of dt lie `stride` bytes apart. */
 // prettier-ignore
 export function stepSizes(
-  out: usize, dt: usize, dtBias: usize, rows: i32, nHeads: i32, dtSoftplus: i32, dtMin: f32, dtMax: f32,
+  out: usize, dt: usize, dtBias: usize, rows: i32, heads: i32, stride: usize, dtSoftplus: i32, dtMin: f32, dtMax: f32,
 ): void {
   const low = f32x4.splat(dtMin);
   const high = f32x4.splat(dtMax);
-  for (let row = 0; row < rows; row++) {
-    for (let head = 0; head < nHeads; head += 4) {
-      const at = (<usize>row * nHeads + head) * 4;
-      const bias = dtBias == 0 ? 0 : dtBias + <usize>head * 4;
-      let step = rawStep(dt + at, bias, nHeads - head);
+  for (let row = 0; row < rows; row++, dt += stride, out += (<usize>heads) << 2) {
+    for (let head = 0; head < heads; head += 4) {
+      const at = (<usize>head) << 2;
+      let step = rawStep(dt + at, dtBias == 0 ? 0 : dtBias + at, heads - head);
       if (dtSoftplus) step = softplus(step);
-      storeTail(out + at, f32x4.pmin(f32x4.pmax(step, low), high), nHeads - head);
+      storeTail(out + at, f32x4.pmin(f32x4.pmax(step, low), high), heads - head);
     }
   }
 }

@@ -3,8 +3,8 @@ import { packPanels, scalePanels } from '../matrix/panels';
 import { roundUpLarge } from '../matrix/rows';
 import { scratchEnd, startScratch, takeFloats } from '../matrix/scratch';
 import { COLUMNS } from '../matrix/tile';
-import { Call, groupOf, paddedStepsLarge, setSizes, skipOf } from './call';
-import { chunkDecays, decayed, gatherSteps, stepSizes } from './decays';
+import { Call, groupOf, headSteps, paddedStepsLarge, setHeads, setSizes, skipOf } from './call';
+import { chunkDecays, decayed, gatherSteps } from './decays';
 import { packState, unpackState } from './panels';
 import {
   LEFT_STEP,
@@ -33,7 +33,7 @@ class ForwardCall extends Call {
   states8: usize;
 }
 
-function layOut(c: ForwardCall, scratch: usize): void {
+function layOut(c: ForwardCall, scratch: usize, heads: i32): void {
   const chunk = min(c.chunk, c.seqLen);
   const padded = paddedStepsLarge(chunk);
   const channels = roundUpLarge(<f64>c.headDim, COLUMNS);
@@ -51,43 +51,45 @@ function layOut(c: ForwardCall, scratch: usize): void {
   c.fromStart = takeFloats(padded);
   c.toEnd = takeFloats(padded);
   c.whole = takeFloats(8);
-  c.states8 = takeFloats(states * channels * <f64>c.nHeads);
-  c.steps = takeFloats(<f64>chunk * <f64>c.nHeads);
+  c.states8 = takeFloats(states * channels * <f64>heads);
+  c.steps = takeFloats(<f64>chunk * <f64>heads);
   c.stepOfHead = takeFloats(<f64>chunk);
 }
 
 /** Where a call is laid out of which only the size is asked. */
 const nowhere: usize = memory.data(offsetof<ForwardCall>());
 
-/** Bytes of scratch memory. */
+/** Bytes of scratch memory for so many heads of one item of the batch. */
 // prettier-ignore
 export function ssdChunkedForwardScratchBytes(
   seqLen: i32, nHeads: i32, headDim: i32, dState: i32, chunkSize: i32,
 ): f64 {
   const c = changetype<ForwardCall>(nowhere);
   setSizes(c, seqLen, nHeads, headDim, 1, dState, chunkSize);
-  layOut(c, 0);
+  layOut(c, 0, nHeads);
   return scratchEnd();
 }
 
+/** Units are heads, counted over the batch. */
 // prettier-ignore
 export function ssdChunkedForward(
   y: usize, lastState: usize,
   x: usize, dt: usize, A: usize, B: usize, C: usize, D: usize, z: usize, dtBias: usize, initialState: usize,
-  batch: i32, seqLen: i32, nHeads: i32, headDim: i32, nGroups: i32, dState: i32, chunkSize: i32,
-  skipByChannel: i32, dtSoftplus: i32, dtMin: f32, dtMax: f32, scratch: usize,
+  seqLen: i32, nHeads: i32, headDim: i32, nGroups: i32, dState: i32, chunkSize: i32,
+  skipByChannel: i32, dtSoftplus: i32, dtMin: f32, dtMax: f32, scratch: usize, first: i32, count: i32,
 ): void {
   const c = changetype<ForwardCall>(scratch);
   setSizes(c, seqLen, nHeads, headDim, nGroups, dState, chunkSize);
-  layOut(c, scratch);
+  layOut(c, scratch, min(nHeads, count));
   c.y = y;
   c.x = x; c.dt = dt; c.A = A; c.B = B; c.C = C; c.D = D; c.z = z; c.dtBias = dtBias; c.initialState = initialState;
   c.skipByChannel = skipByChannel; c.dtSoftplus = dtSoftplus; c.dtMin = dtMin; c.dtMax = dtMax;
-  for (let b = 0; b < batch; b++) {
+  for (let b = first / nHeads, h0 = first % nHeads; count > 0; b++, h0 = 0) {
+    setHeads(c, h0, min(nHeads - h0, count));
+    count -= c.heads;
     for (let t = 0; t < seqLen; t += c.chunk) chunkForward(c, b, t);
-    for (let head = 0; head < nHeads; head++) {
-      const at = (<usize>b * nHeads + head) * c.stateBytes;
-      unpackState(lastState + at, c.states8 + <usize>head * c.packedBytes, headDim, dState);
+    for (let i = 0; i < c.heads; i++, first++) {
+      unpackState(lastState + <usize>first * c.stateBytes, c.states8 + <usize>i * c.packedBytes, headDim, dState);
     }
   }
 }
@@ -97,10 +99,11 @@ function chunkForward(c: ForwardCall, b: i32, t: i32): void {
   const token = <usize>b * c.seqLen + t;
   const hasState = t > 0 || c.initialState != 0;
   c.length = length;
-  stepSizes(c.steps, c.dt + token * c.headRow, c.dtBias, length, c.nHeads, c.dtSoftplus, c.dtMin, c.dtMax);
-  for (let head = 0; head < c.nHeads; head++) {
-    const h = c.states8 + <usize>head * c.packedBytes;
-    if (head % (c.nHeads / c.nGroups) == 0)
+  headSteps(c, token, length);
+  for (let i = 0; i < c.heads; i++) {
+    const head = c.firstHead + i;
+    const h = c.states8 + <usize>i * c.packedBytes;
+    if (i == 0 || head % (c.nHeads / c.nGroups) == 0)
       packGroup(c, token * c.groupRow + <usize>groupOf(c, head) * c.dState * 4);
     if (t == 0 && c.initialState != 0) {
       packState(h, c.initialState + (<usize>b * c.nHeads + head) * c.stateBytes, c.headDim, c.dState);
@@ -109,9 +112,12 @@ function chunkForward(c: ForwardCall, b: i32, t: i32): void {
     headOutputs(c, h, token * c.xRow + <usize>head * c.headBytes, hasState);
     moveState(c, h, hasState);
   }
+  if (c.z == 0) return;
   // All heads at once: rows of a whole chunk are one stream to the prefetcher (5 -> 1 ms at 24 x 64 x 1024).
-  const at = token * c.xRow;
-  if (c.z != 0) gate(c.y + at, c.z + at, length * c.nHeads * c.headDim);
+  const at = token * c.xRow + <usize>c.firstHead * c.headBytes;
+  const row = c.heads * c.headDim;
+  if (c.heads == c.nHeads) gate(c.y + at, c.z + at, length * row);
+  else for (let i: usize = 0; i < <usize>length; i++) gate(c.y + at + i * c.xRow, c.z + at + i * c.xRow, row);
 }
 
 /** B and C of a group, `at` bytes from their start, in panels, and C B^T. */
@@ -131,7 +137,7 @@ function headOutputs(c: ForwardCall, h: usize, at: usize, hasState: bool): void 
   const length = c.length;
   const rowBytes = c.rowBytes;
   const xPanel = <usize>length * RIGHT_STEP;
-  gatherSteps(c.stepOfHead, c.steps + <usize>c.head * 4, c.headRow, length);
+  gatherSteps(c.stepOfHead, c.steps + <usize>(c.head - c.firstHead) * 4, c.stepRow, length);
   chunkDecays(c.s, c.fromStart, c.toEnd, c.whole, c.stepOfHead, load<f32>(c.A + <usize>c.head * 4), length);
   packPanels(c.xRight, xPanel, COLUMNS, c.x + at, 4, c.xRow, c.headDim, length);
   scalePanels(c.xRight, xPanel, length, c.channels, c.stepOfHead, 4);

@@ -66,7 +66,7 @@ export function ssdMatrixForward(
   const headsOfGroup = nHeads / nGroups;
   for (let b = 0; b < batch; b++) {
     const sequence = <usize>b * seqLen;
-    stepSizes(c.steps, dt + sequence * headRow, dtBias, seqLen, nHeads, dtSoftplus, dtMin, dtMax);
+    stepSizes(c.steps, dt + sequence * headRow, dtBias, seqLen, nHeads, headRow, dtSoftplus, dtMin, dtMax);
     for (let head = 0; head < nHeads; head++) {
       if (head % headsOfGroup == 0) {
         const group = sequence * groupRow + <usize>(head / headsOfGroup) * dState * 4;

@@ -1,17 +1,21 @@
 /** The recurrence as it stands, step by step. */
 import { exp, loadTail, madd, silu, softplus, storeTail, sum } from '../simd';
 
-/** One step of one sequence; h is updated in place. Lanes run along dState, four channels share the loads of B and C. */
+/** One step of some heads of one sequence, at the first of which h lies; it is updated in place. Lanes run along dState, four channels share the loads of B and C. */
 // prettier-ignore
 function advance(
   y: usize, h: usize,
   x: usize, dt: usize, A: usize, B: usize, C: usize, D: usize, z: usize, dtBias: usize,
-  nHeads: i32, headDim: i32, nGroups: i32, dState: i32,
+  firstHead: i32, end: i32, headsOfGroup: i32, headDim: i32, dState: i32,
   skipByChannel: i32, dtSoftplus: i32, dtMin: f32, dtMax: f32,
 ): void {
-  const headsOfGroup = nHeads / nGroups;
   const row = <usize>dState * 4;
-  for (let head = 0; head < nHeads; head++) {
+  const skipped = <usize>(firstHead * headDim) * 4;
+  x += skipped;
+  y += skipped;
+  if (z != 0) z += skipped;
+  if (skipByChannel && D != 0) D += skipped;
+  for (let head = firstHead; head < end; head++) {
     const at = <usize>head * 4;
     const group = <usize>(head / headsOfGroup) * row;
     const step = stepOf(load<f32>(dt + at) + (dtBias == 0 ? 0 : load<f32>(dtBias + at)), dtSoftplus, dtMin, dtMax);
@@ -117,32 +121,49 @@ function recall(
   return f32x4(sum(y0), sum(y1), sum(y2), sum(y3));
 }
 
-/** The recurrence as it stands, step by step: h is the initial state, and becomes the last. */
+/** Steps of some heads, counted over the batch; h is updated in place. */
 // prettier-ignore
-export function ssdRecurrentForward(
+function advanceHeads(
   y: usize, h: usize,
   x: usize, dt: usize, A: usize, B: usize, C: usize, D: usize, z: usize, dtBias: usize,
-  batch: i32, seqLen: i32, nHeads: i32, headDim: i32, nGroups: i32, dState: i32,
-  skipByChannel: i32, dtSoftplus: i32, dtMin: f32, dtMax: f32,
+  seqLen: i32, nHeads: i32, headDim: i32, nGroups: i32, dState: i32,
+  skipByChannel: i32, dtSoftplus: i32, dtMin: f32, dtMax: f32, first: i32, count: i32,
 ): void {
   const headRow = <usize>nHeads * 4;
   const xRow = headRow * headDim;
   const groupRow = <usize>nGroups * dState * 4;
-  for (let b = 0; b < batch; b++) {
-    for (let t = 0; t < seqLen; t++) {
+  const stateBytes = <usize>headDim * dState * 4;
+  h += <usize>first * stateBytes;
+  for (let b = first / nHeads, h0 = first % nHeads; count > 0; b++, h0 = 0) {
+    const end = min(nHeads, h0 + count);
+    count -= end - h0;
+    for (let t = <usize>b * seqLen, last = t + seqLen; t < last; t++) {
       advance(
-        y, h, x, dt, A, B, C, D, z, dtBias,
-        nHeads, headDim, nGroups, dState, skipByChannel, dtSoftplus, dtMin, dtMax,
+        y + t * xRow, h, x + t * xRow, dt + t * headRow, A, B + t * groupRow, C + t * groupRow, D,
+        z == 0 ? 0 : z + t * xRow, dtBias, h0, end, nHeads / nGroups, headDim, dState,
+        skipByChannel, dtSoftplus, dtMin, dtMax,
       );
-      y += xRow;
-      x += xRow;
-      if (z != 0) z += xRow;
-      dt += headRow;
-      B += groupRow;
-      C += groupRow;
     }
-    h += xRow * dState;
+    h += <usize>(end - h0) * stateBytes;
   }
+}
+
+/** The recurrence as it stands, step by step: h becomes the last state. Units are heads, counted over the batch. */
+// prettier-ignore
+export function ssdRecurrentForward(
+  y: usize, h: usize,
+  x: usize, dt: usize, A: usize, B: usize, C: usize, D: usize, z: usize, dtBias: usize, initialState: usize,
+  seqLen: i32, nHeads: i32, headDim: i32, nGroups: i32, dState: i32,
+  skipByChannel: i32, dtSoftplus: i32, dtMin: f32, dtMax: f32, first: i32, count: i32,
+): void {
+  const stateBytes = <usize>headDim * dState * 4;
+  const at = <usize>first * stateBytes;
+  if (initialState == 0) memory.fill(h + at, 0, <usize>count * stateBytes);
+  else memory.copy(h + at, initialState + at, <usize>count * stateBytes);
+  advanceHeads(
+    y, h, x, dt, A, B, C, D, z, dtBias, seqLen, nHeads, headDim, nGroups, dState,
+    skipByChannel, dtSoftplus, dtMin, dtMax, first, count,
+  );
 }
 
 /** One step of a batch of sequences, y and x [batch, nHeads, headDim] and so on; h is updated in place. */
@@ -150,11 +171,11 @@ export function ssdRecurrentForward(
 export function ssdStep(
   y: usize, h: usize,
   x: usize, dt: usize, A: usize, B: usize, C: usize, D: usize, z: usize, dtBias: usize,
-  batch: i32, nHeads: i32, headDim: i32, nGroups: i32, dState: i32,
-  skipByChannel: i32, dtSoftplus: i32, dtMin: f32, dtMax: f32,
+  nHeads: i32, headDim: i32, nGroups: i32, dState: i32,
+  skipByChannel: i32, dtSoftplus: i32, dtMin: f32, dtMax: f32, first: i32, count: i32,
 ): void {
-  ssdRecurrentForward(
-    y, h, x, dt, A, B, C, D, z, dtBias,
-    batch, 1, nHeads, headDim, nGroups, dState, skipByChannel, dtSoftplus, dtMin, dtMax,
+  advanceHeads(
+    y, h, x, dt, A, B, C, D, z, dtBias, 1, nHeads, headDim, nGroups, dState,
+    skipByChannel, dtSoftplus, dtMin, dtMax, first, count,
   );
 }

@@ -89,7 +89,7 @@ function forward(context: Context, check: Check, args: DeltaRuleArgs, decay?: Te
   // prettier-ignore
   context.run('deltaRuleForward', [
     ...pointers(o, lastState, q, k, v, beta, decay, initialState),
-    batch, seqLen, nHeads, dKey, dValue, ...options,
+    seqLen, nHeads, dKey, dValue, ...options,
   ], {
     units: batch * nHeads,
     nanoseconds: batch * seqLen * nHeads * dKey * dValue * ELEMENT_NS,
@@ -119,7 +119,7 @@ function backward(
   context.run('deltaRuleBackward', [
     ...pointers(dq, dk, dv, dbeta, ddecay, dInitialState, dO, dLastState),
     ...pointers(q, k, v, beta, decay, initialState),
-    batch, seqLen, nHeads, dKey, dValue, ...options,
+    seqLen, nHeads, dKey, dValue, ...options,
   ], {
     units: batch * nHeads,
     nanoseconds: batch * seqLen * nHeads * dKey * dValue * ELEMENT_NS * 3,

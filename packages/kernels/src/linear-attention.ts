@@ -170,7 +170,7 @@ export function linearAttention(
     ...pointers(o, lastState, lastNormalizer, q, k, v, decay),
     ...(chunked ? [] : pointers(gate)),
     ...pointers(initialState, initialNormalizer),
-    batch, seqLen, nHeads, dKey, dValue, featureMap, decayPerStep, scale, eps,
+    seqLen, nHeads, dKey, dValue, featureMap, decayPerStep, scale, eps,
   ], {
     units: batch * nHeads,
     nanoseconds: batch * seqLen * nHeads * dKey * dValue * ELEMENT_NS,
@@ -228,7 +228,7 @@ export function linearAttentionBackward(
     ...pointers(dq, dk, dv), ddecayOfHeads, ...pointers(dgate, dInitialState, dInitialNormalizer),
     ...pointers(dO, dLastState, dLastNormalizer),
     ...pointers(q, k, v, decay, gate, initialState, initialNormalizer),
-    batch, seqLen, nHeads, dKey, dValue, featureMap, normalize ? 1 : 0, decayPerStep, scale, eps,
+    seqLen, nHeads, dKey, dValue, featureMap, normalize ? 1 : 0, decayPerStep, scale, eps,
   ], {
     units: batch * nHeads,
     nanoseconds: batch * seqLen * nHeads * dKey * dValue * ELEMENT_NS * 3,

@@ -58,6 +58,19 @@ const SHORTEST_CHUNK_BACKWARD = 16;
 /** The working memory grows with its square. */
 const LONGEST_CHUNK = 1024;
 
+/** Nanoseconds per element of the state and step: forward, backward, and of a step alone, whose state comes from memory. */
+const ELEMENT_NS = 0.1;
+const BACKWARD_ELEMENT_NS = 0.35;
+const STEP_ELEMENT_NS = 0.3;
+/** What the backward pass computes of a group, per step and state: for each step of the chunk, and besides. */
+const GROUP_PAIR_NS = 0.02;
+const GROUP_ELEMENT_NS = 1.5;
+
+/** Into as many parts the backward pass is cut at least, if there are as many heads. */
+const BACKWARD_UNITS = 8;
+/** It computes as many items of the batch at a time as what it keeps of their groups fits into, or are parts enough. */
+const ITEMS_BYTES = 8e6;
+
 const TOKENS = ['batch', 'seqLen'];
 
 /** The limits of the step size, in full. @throws ArgumentError */
@@ -139,38 +152,28 @@ export function ssd(k: Context, args: SsdArgs): { y: Tensor<'float32'>; lastStat
   const initial = check.optional('initialState', initialState, ['batch', 'nHeads', 'headDim', 'dState']);
   if (chunkSize !== undefined) check.integer('chunkSize', chunkSize, 1, LONGEST_CHUNK);
   const chunk = chunkSize ?? (seqLen < SHORTEST_CHUNKED ? 1 : DEFAULT_CHUNK);
-  const { wasm } = k;
-  const compute = (scratch: number) => {
-    const y = k.empty(x.shape);
-    const lastState = k.empty(stateShape);
-    if (chunk === 1) {
-      if (initialState === undefined) lastState.data.fill(0);
-      else lastState.data.set(initialState.data);
-      wasm.ssdRecurrentForward(y.pointer, lastState.pointer, ...tensors, batch, seqLen, ...sizes, ...options);
-    } else {
-      wasm.ssdChunkedForward(
-        y.pointer,
-        lastState.pointer,
-        ...tensors,
-        initial,
-        batch,
-        seqLen,
-        ...sizes,
-        chunk,
-        ...options,
-        scratch,
-      );
-    }
-    return { y, lastState };
+  const y = k.empty(x.shape);
+  const lastState = k.empty(stateShape);
+  const inputs = [y.pointer, lastState.pointer, ...tensors, initial, seqLen, ...sizes] as const;
+  const cut = {
+    units: batch * nHeads,
+    nanoseconds: batch * seqLen * nHeads * headDim * dState * ELEMENT_NS,
   };
-  if (chunk === 1) return compute(0);
-  const bytes = wasm.ssdChunkedForwardScratchBytes(seqLen, nHeads, headDim, dState, chunk);
-  return k.scratch(bytes, compute);
+  if (chunk === 1) k.run('ssdRecurrentForward', [...inputs, ...options], cut);
+  else {
+    k.run('ssdChunkedForward', [...inputs, chunk, ...options], {
+      ...cut,
+      partsPerThread: 2, // each part packs B and C of its groups
+      scratchBytes: (units) =>
+        k.wasm.ssdChunkedForwardScratchBytes(seqLen, Math.min(units, nHeads), headDim, dState, chunk),
+    });
+  }
+  return { y, lastState };
 }
 
 /**
- * Gradient of {@link ssd}. The states at the chunks' ends are computed again, one head at a time: memory is linear in
- * the length, and does not grow with the number of heads.
+ * Gradient of {@link ssd}. The states at the chunks' ends are computed again, one head at a time on each thread: memory
+ * is linear in the length, and does not grow with the number of heads.
  *
  * @param chunkSize   as there, but at least 16 is taken
  * @param dy          gradient of `y`; zeros if absent
@@ -182,7 +185,7 @@ export function ssdBackward(k: Context, args: SsdBackwardArgs): SsdGradients {
   const check = new Check('ssdBackward', k);
   const { tensors, sizes, options } = checkOptions(check, args, TOKENS);
   const { x, dt, A, B, C, D, z, dtBias, initialState, chunkSize = DEFAULT_CHUNK, dy, dLastState } = args;
-  const { batch, seqLen, nHeads, headDim, dState } = check.sizes;
+  const { batch, seqLen, nHeads, headDim, nGroups, dState } = check.sizes;
   const state = ['batch', 'nHeads', 'headDim', 'dState'];
   const upstream = [
     check.optional('dy', dy, [...TOKENS, 'nHeads', 'headDim']),
@@ -192,23 +195,65 @@ export function ssdBackward(k: Context, args: SsdBackwardArgs): SsdGradients {
   if (dy === undefined && dLastState === undefined) check.argument('dy', 'given, or dLastState', 'neither');
   check.integer('chunkSize', chunkSize, 1, LONGEST_CHUNK);
   const chunk = Math.max(chunkSize, SHORTEST_CHUNK_BACKWARD);
-  const inputs = [...upstream, ...tensors, initial, batch, seqLen, ...sizes, chunk, ...options] as const;
-  const bytes = k.wasm.ssdChunkedBackwardScratchBytes(seqLen, nHeads, headDim, dState, chunk);
-  return k.scratch(bytes, (scratch) => {
-    const like = (tensor: Tensor) => k.empty(tensor.shape);
-    const gradients: SsdGradients = { dx: like(x), ddt: like(dt), dA: like(A), dB: like(B), dC: like(C) };
-    if (D !== undefined) gradients.dD = like(D);
-    if (z !== undefined) gradients.dz = like(z);
-    if (dtBias !== undefined) gradients.dDtBias = like(dtBias);
-    if (initialState !== undefined) gradients.dInitialState = like(initialState);
-    const { dx, ddt, dA, dB, dC, dD, dz, dDtBias, dInitialState } = gradients;
-    k.wasm.ssdChunkedBackward(
-      ...pointers(dx, ddt, dA, dB, dC, dD, dz, dDtBias, dInitialState),
-      ...inputs,
-      scratch,
-    );
-    return gradients;
+  const like = (tensor: Tensor) => k.empty(tensor.shape);
+  const gradients: SsdGradients = { dx: like(x), ddt: like(dt), dA: like(A), dB: like(B), dC: like(C) };
+  if (D !== undefined) gradients.dD = like(D);
+  if (z !== undefined) gradients.dz = like(z);
+  if (dtBias !== undefined) gradients.dDtBias = like(dtBias);
+  if (initialState !== undefined) gradients.dInitialState = like(initialState);
+  const { dx, ddt, dA, dB, dC, dD, dz, dDtBias, dInitialState } = gradients;
+  const inputs = [
+    ...pointers(dx, ddt, dA, dB, dC, dD, dz, dDtBias, dInitialState),
+    ...[...upstream, ...tensors, initial, batch, seqLen, ...sizes, chunk, ...options],
+  ];
+  const { items, bundleHeads, bundles } = cutBackward(k, check.sizes, chunk);
+  const { ssdChunkedBackwardSharedBytes, ssdChunkedBackwardScratchBytes } = k.wasm;
+  const most = items * nGroups;
+  // prettier-ignore
+  const bytes = ssdChunkedBackwardSharedBytes(
+    batch * nHeads, most, most * bundles, seqLen, headDim, dState, chunk,
+  );
+  const scratchBytes = ssdChunkedBackwardScratchBytes(seqLen, bundleHeads, headDim, dState, chunk);
+  k.scratch(bytes, (shared) => {
+    const run = (item: number, phase: number, units: number, nanoseconds: number) =>
+      k.run('ssdChunkedBackward', [...inputs, shared, items, bundleHeads, item, phase], {
+        units,
+        nanoseconds,
+        scratchBytes,
+      });
+    for (let item = 0; item < batch; item += items) {
+      const groups = Math.min(items, batch - item) * nGroups;
+      const chunks = groups * Math.ceil(seqLen / chunk);
+      const steps = groups * seqLen;
+      const groupNs = steps * dState * (chunk * GROUP_PAIR_NS + GROUP_ELEMENT_NS);
+      run(item, 0, chunks, groupNs);
+      run(item, 1, groups * bundles, ((steps * nHeads) / nGroups) * headDim * dState * BACKWARD_ELEMENT_NS);
+      run(item, 2, chunks, groupNs * 2);
+    }
+    run(0, 3, nHeads, 0);
   });
+  return gradients;
+}
+
+/**
+ * How the backward pass is cut, by sizes only. The gradients of B and C are sums over the heads of a group: first over
+ * those of a bundle, then over the bundles. Where the batch has few items and groups to be shared among threads, there
+ * are more bundles. `items` of the batch are computed at a time.
+ */
+function cutBackward(k: Context, sizes: Record<string, number>, chunk: number) {
+  const { batch, seqLen, nHeads, headDim, nGroups, dState } = sizes;
+  const headsOfGroup = nHeads / nGroups;
+  const mostBundles = Math.min(headsOfGroup, Math.ceil(BACKWARD_UNITS / (batch * nGroups)));
+  const bundleHeads = Math.ceil(headsOfGroup / mostBundles);
+  const bundles = Math.ceil(headsOfGroup / bundleHeads);
+  const groups = nGroups * bundles;
+  // prettier-ignore
+  const itemBytes = k.wasm.ssdChunkedBackwardSharedBytes(nHeads, nGroups, groups, seqLen, headDim, dState, chunk);
+  const items = Math.min(
+    batch,
+    Math.max(Math.ceil(BACKWARD_UNITS / groups), Math.floor(ITEMS_BYTES / itemBytes)),
+  );
+  return { items, bundleHeads, bundles };
 }
 
 /**
@@ -226,8 +271,12 @@ export function ssdStep(k: Context, args: SsdStepArgs): Tensor<'float32'> {
   const { tensors, sizes, options } = checkOptions(check, args, ['batch']);
   const { state, x } = args;
   check.float32('state', state, ['batch', 'nHeads', 'headDim', 'dState']);
+  const { batch, nHeads, headDim, dState } = check.sizes;
   const y = k.empty(x.shape);
-  k.wasm.ssdStep(y.pointer, state.pointer, ...tensors, check.sizes.batch, ...sizes, ...options);
+  k.run('ssdStep', [y.pointer, state.pointer, ...tensors, ...sizes, ...options], {
+    units: batch * nHeads,
+    nanoseconds: batch * nHeads * headDim * dState * STEP_ELEMENT_NS,
+  });
   return y;
 }
 

@@ -6,6 +6,9 @@ import { up } from './round.js';
 /** Shorter sequences go step by step. */
 const SHORTEST_CHUNKED = 5;
 
+/** Into as many parts the backward pass is cut at least, if there are as many heads. */
+const BACKWARD_UNITS = 8;
+
 const numbersOf = ({ batch, seqLen, headDim, nHeads, nGroups, dState }: SsdSizes): number[] =>
   [batch, seqLen, headDim, nHeads, nGroups, dState].map(numberOf);
 
@@ -90,9 +93,17 @@ export function ssdBackward(sizes: SsdSizes): Op {
   const wide = up(N, 8);
   const lengths = chunkLengths(length, chunk);
   let macs = 0;
+  // The heads of a group come in bundles, whose sums for B and C are added up.
+  const headsOfGroup = H / G;
+  const mostBundles = Math.min(headsOfGroup, Math.ceil(BACKWARD_UNITS / (b * G)));
+  const bundleHeads = Math.ceil(headsOfGroup / mostBundles);
+  const bundles = Math.ceil(headsOfGroup / bundleHeads);
+  const restHeads = headsOfGroup - (bundles - 1) * bundleHeads;
+  const headLanes = G * ((bundles - 1) * up(bundleHeads, 4) + up(restHeads, 4));
+  const paddedChunk = up(up(chunk, 5), 8);
   // step sizes, and their gradients
-  let other = length * (up(H, 4) * 2 + up(H, 4) * 5 + H);
-  let exps = length * up(H, 4) * 5;
+  let other = length * (headLanes * 2 + headLanes * 5 + H);
+  let exps = length * headLanes * 5;
   lengths.forEach((l, index) => {
     const rows = up(l, 5);
     const padded = up(up(l, 5), 8);
@@ -102,6 +113,7 @@ export function ssdBackward(sizes: SsdSizes): Op {
     const decays = { other: 2 * l + padded, exps: 2 * padded + 4 };
     // Of each group.
     macs += G * (triangleOfTiles(l) * N + wide * (lower + upper));
+    other += G * (bundles - 1) * paddedChunk * (paddedChunk + 2 * wide);
     // Of each head: the state at the chunk's end.
     if (hasGradient) {
       macs += H * states * channels * l;
@@ -132,5 +144,5 @@ export function ssdBackward(sizes: SsdSizes): Op {
       other += H * (l * channels + (hasGradient ? states * channels : 0));
     }
   });
-  return op({ macs: b * macs, other: b * other + H * (channels + 5), transcendentals: b * exps });
+  return op({ macs: b * macs, other: b * (other + H * (channels + 2)) + H * (channels + 5), transcendentals: b * exps });
 }
