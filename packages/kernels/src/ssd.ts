@@ -204,7 +204,14 @@ export function ssdBackward(k: Context, args: SsdBackwardArgs): SsdGradients {
   const { dx, ddt, dA, dB, dC, dD, dz, dDtBias, dInitialState } = gradients;
   const inputs = [
     ...pointers(dx, ddt, dA, dB, dC, dD, dz, dDtBias, dInitialState),
-    ...[...upstream, ...tensors, initial, batch, seqLen, ...sizes, chunk, ...options],
+    ...upstream,
+    ...tensors,
+    initial,
+    batch,
+    seqLen,
+    ...sizes,
+    chunk,
+    ...options,
   ];
   const { items, bundleHeads, bundles } = cutBackward(k, check.sizes, chunk);
   const { ssdChunkedBackwardSharedBytes, ssdChunkedBackwardScratchBytes } = k.wasm;
