@@ -17,7 +17,8 @@ const multiplyAdd = new Set(['simd/madd/madd', 'simd/madd/maddWhere', 'simd/madd
 const inner = new Set(['simd/exp/expNormal']);
 
 /** Sizes and places of working memory, which are floats but no work. */
-const scratch = /Bytes$|\/layOut(Shared)?$|^matrix\/scratch\/|\/roundUpLarge$|\/paddedStepsLarge$|\/lanesFloats$/;
+const scratch =
+  /Bytes$|\/layOut(Shared)?$|^matrix\/scratch\/|\/roundUpLarge$|\/paddedStepsLarge$|\/lanesFloats$/;
 
 /** @param name as asc names functions inside: the path of the file, a slash, the function's name */
 export function kindOf(name) {

@@ -144,5 +144,9 @@ export function ssdBackward(sizes: SsdSizes): Op {
       other += H * (l * channels + (hasGradient ? states * channels : 0));
     }
   });
-  return op({ macs: b * macs, other: b * (other + H * (channels + 2)) + H * (channels + 5), transcendentals: b * exps });
+  return op({
+    macs: b * macs,
+    other: b * (other + H * (channels + 2)) + H * (channels + 5),
+    transcendentals: b * exps,
+  });
 }
