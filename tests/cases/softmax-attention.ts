@@ -128,6 +128,31 @@ export const softmaxAttentionCases: Case[] = [
   },
   {
     op,
+    title: 'softmaxAttention, gradients of keys in partial sums',
+    sizes: [
+      { qLen: 260, headDim: 3, causal: true },
+      { qLen: 150, kLen: 40, nHeads: 2, headDim: 2, valueDim: 9 },
+      { qLen: 70, nHeads: 6, nKvHeads: 2, headDim: 3, causal: true },
+      { qLen: 257, nHeads: 2, headDim: 2, causal: true, window: 30 },
+      { qLen: 260, headDim: 2, causal: true, stride: 2 },
+      { batch: 2, qLen: 140, nHeads: 3, nKvHeads: 1, headDim: 2, causal: true, stride: 20, summary: 3 },
+    ],
+    inputs: (size, rng) => ({
+      ...qkv(size, rng),
+      causal: size.causal,
+      window: size.window,
+      sparse:
+        size.stride === undefined
+          ? undefined
+          : size.summary === undefined
+            ? { pattern: 'strided', stride: size.stride }
+            : { pattern: 'fixed', stride: size.stride, summary: size.summary },
+    }),
+    tolerance: 2e-6,
+    backward,
+  },
+  {
+    op,
     title: 'softmaxAttention, scores of several hundred',
     sizes: [
       { qLen: 40, nHeads: 2, headDim: 16 },

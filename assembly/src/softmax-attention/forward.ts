@@ -1,19 +1,10 @@
-/** One pass, forward: see softmax-attention.ts. */
+/** Passes, forward: see softmax-attention.ts. */
 import { areFinite, roundUp, roundUpLarge } from '../matrix/rows';
 import { scratchEnd, startScratch, takeFloats } from '../matrix/scratch';
-import { attendRow, softmaxAttentionWeightsScratchBytes } from './one-row';
+import { attendRow, rowScratchBytes, startRows } from './one-row';
 import { packKeyPanels, packLanes, packRows, unpackLanes } from './panels';
-import { Pass, setRows } from './pass';
-import {
-  closePanel,
-  exponentials,
-  firstKey,
-  lastKey,
-  maskScores,
-  openPanel,
-  seesAll,
-  slopeOf,
-} from './scores';
+import { openHead, openUnit, Pass, setRows } from './pass';
+import { closePanel, exponentials, firstKey, lastKey, maskScores, openPanel, seesAll } from './scores';
 import {
   bytes,
   FEW,
@@ -38,16 +29,13 @@ class ForwardPass extends Pass {
   oT: usize;
   vRows: usize;
   vWide: usize; // bytes of one of them
-  qh: usize; // of this head
-  oh: usize;
-  sums: usize;
 }
 
 /** Where a pass is laid out of which only the size is asked. */
 const nowhere: usize = memory.data(offsetof<ForwardPass>());
 
-function layOut(c: ForwardPass, scratch: usize): void {
-  const keys = roundUpLarge(<f64>c.keyCount, ROWS);
+function layOut(c: ForwardPass, scratch: usize, keyCount: i32): void {
+  const keys = roundUpLarge(<f64>keyCount, ROWS);
   startScratch(scratch, offsetof<ForwardPass>());
   c.scores = takeFloats(KEY_TILE * LANES);
   c.maxima = takeFloats(QUERY_TILE);
@@ -61,76 +49,70 @@ function layOut(c: ForwardPass, scratch: usize): void {
   c.vWide = words(roundUp(c.valueDim, ROWS));
 }
 
-/** Bytes of scratch memory. */
+/** Bytes of scratch memory, for passes of at most so many queries and parts that see at most so many keys. */
 // prettier-ignore
 export function softmaxAttentionForwardScratchBytes(
   queryCount: i32, keyCount: i32, headDim: i32, valueDim: i32,
 ): f64 {
-  if (queryCount < FEW) return softmaxAttentionWeightsScratchBytes(keyCount);
+  if (queryCount < FEW) return rowScratchBytes(offsetof<ForwardPass>(), keyCount);
   const c = changetype<ForwardPass>(nowhere);
-  c.keyCount = keyCount; c.headDim = headDim; c.valueDim = valueDim;
-  layOut(c, 0);
+  c.headDim = headDim; c.valueDim = valueDim;
+  layOut(c, 0, keyCount);
   return scratchEnd();
 }
 
-/** One pass. @returns the number of scores computed, with those that a mask then takes out */
+/** Some units. Leaves the number of scores computed at the start of scratch, as f64. */
 // prettier-ignore
 export function softmaxAttentionForward(
   o: usize, logSumExp: usize,
-  q: usize, k: usize, v: usize, alibiSlopes: usize,
-  queries: usize, keys: usize, from: usize, to: usize, scratch: usize,
-  queryCount: i32, keyCount: i32, qLen: i32, nHeads: i32, nKvHeads: i32, headDim: i32, valueDim: i32,
-  queryOffset: i32, scale: f32, continued: bool,
-): f64 {
-  const group = nHeads / nKvHeads;
-  let computed: f64 = 0;
-  if (queryCount < FEW) {
-    const kRow = bytes(nKvHeads, headDim), vRow = bytes(nKvHeads, valueDim);
-    for (let h = 0; h < nHeads; h++) {
-      const kh = k + bytes(h / group, headDim), vh = v + bytes(h / group, valueDim);
-      for (let n = 0; n < queryCount; n++) {
-        const t = load<i32>(queries + words(n));
-        const first = load<i32>(from + words(n)), last = load<i32>(to + words(n));
-        attendRow(
-          o + bytes(t * nHeads + h, valueDim), logSumExp + words(h * qLen + t), q + bytes(t * nHeads + h, headDim),
-          kh, vh, keys, scratch, kRow, vRow, first, last, headDim, valueDim,
-          queryOffset + t, scale, slopeOf(alibiSlopes, h), continued,
-        );
-        computed += <f64>max(0, last - first);
-      }
-    }
-    return computed;
-  }
-
+  q: usize, k: usize, v: usize, alibiSlopes: usize, table: usize,
+  parts: i32, qLen: i32, kLen: i32, nHeads: i32, nKvHeads: i32, headDim: i32, valueDim: i32,
+  scale: f32, continued: bool, scratch: usize, first: i32, count: i32,
+): void {
   const c = changetype<ForwardPass>(scratch);
+  c.computed = 0;
   c.q = q; c.k = k; c.v = v; c.o = o; c.logSumExp = logSumExp; c.alibiSlopes = alibiSlopes;
-  c.queries = queries; c.keys = keys; c.from = from; c.to = to;
-  c.queryCount = queryCount; c.keyCount = keyCount; c.qLen = qLen; c.headDim = headDim; c.valueDim = valueDim;
-  c.queryOffset = queryOffset; c.scale = scale; c.continued = continued;
-  setRows(c, nHeads, nKvHeads);
-  layOut(c, scratch);
-  const padded = roundUp(keyCount, ROWS);
-  for (let kv = 0; kv < nKvHeads; kv++) {
-    packKeyPanels(c.kPanels, k + bytes(kv, headDim), c.kRow, keys, keyCount, headDim);
-    packRows(c.vRows, c.vWide, v + bytes(kv, valueDim), c.vRow, keys, keyCount, padded, valueDim, 1);
-    c.edges = !areFinite(c.vRows, <usize>padded * (c.vWide >> 2));
-    for (let h = kv * group; h < (kv + 1) * group; h++) {
-      c.slope = slopeOf(alibiSlopes, h);
-      c.qh = q + bytes(h, headDim);
-      c.oh = o + bytes(h, valueDim);
-      c.sums = logSumExp + words(h * qLen);
-      for (c.start = 0; c.start < queryCount; c.start += QUERY_TILE) {
-        c.stop = min(c.start + QUERY_TILE, queryCount);
-        openQueries(c);
-        const end = load<i32>(to + words(c.stop) - 4);
-        for (let key = roundDown(load<i32>(from + words(c.start))); key < end; key += KEY_TILE) {
-          computed += <f64>attendTile(c, key, min(key + KEY_TILE, end));
-        }
-        closeQueries(c);
-      }
+  c.qLen = qLen; c.kLen = kLen; c.nHeads = nHeads; c.nKvHeads = nKvHeads; c.headDim = headDim; c.valueDim = valueDim;
+  c.scale = scale; c.continued = continued;
+  setRows(c);
+  for (const last = first + count; first < last; first++) {
+    if (!openUnit(c, table, parts, first)) continue;
+    if (c.queryCount < FEW) attendRows(c);
+    else attendQueries(c);
+  }
+}
+
+function attendRows(c: ForwardPass): void {
+  const scores = startRows(changetype<usize>(c), offsetof<ForwardPass>());
+  for (let h = c.firstHead; h < c.lastHead; h++) {
+    openHead(c, h);
+    for (let n = c.firstQuery; n < c.lastQuery; n++) {
+      attendRow(c, scores, n, c.continued);
+      c.computed += <f64>max(0, load<i32>(c.to + words(n)) - load<i32>(c.from + words(n)));
     }
   }
-  return computed;
+}
+
+// prettier-ignore
+function attendQueries(c: ForwardPass): void {
+  const keyCount = c.lastKey - c.firstKey, padded = roundUp(keyCount, ROWS);
+  const list = c.keys + words(c.firstKey);
+  layOut(c, changetype<usize>(c), keyCount);
+  packKeyPanels(c.kPanels, c.kh, c.kRow, list, keyCount, c.headDim);
+  packRows(c.vRows, c.vWide, c.vh, c.vRow, list, keyCount, padded, c.valueDim, 1);
+  c.edges = !areFinite(c.vRows, <usize>padded * (c.vWide >> 2));
+  for (let h = c.firstHead; h < c.lastHead; h++) {
+    openHead(c, h);
+    for (c.start = c.firstQuery; c.start < c.lastQuery; c.start += QUERY_TILE) {
+      c.stop = min(c.start + QUERY_TILE, c.lastQuery);
+      openQueries(c);
+      const end = load<i32>(c.to + words(c.stop) - 4);
+      for (let key = roundDown(load<i32>(c.from + words(c.start))); key < end; key += KEY_TILE) {
+        c.computed += <f64>attendTile(c, key, min(key + KEY_TILE, end));
+      }
+      closeQueries(c);
+    }
+  }
 }
 
 function openQueries(c: ForwardPass): void {
@@ -140,10 +122,10 @@ function openQueries(c: ForwardPass): void {
     const lane = words(n - c.start),
       list = c.queries + words(n),
       count = c.stop - n;
-    packLanes(qT, c.qh, c.qRow, list, count, c.headDim, c.scale);
-    if (c.continued) packLanes(oT, c.oh, c.oRow, list, count, c.valueDim, 1);
+    packLanes(qT, c.q + c.qh, c.qRow, list, count, c.headDim, c.scale);
+    if (c.continued) packLanes(oT, c.o + c.oh, c.oRow, list, count, c.valueDim, 1);
     else memory.fill(oT, 0, c.oPanel);
-    openPanel(c.maxima + lane, c.totals + lane, c.sums, list, count, c.continued);
+    openPanel(c.maxima + lane, c.totals + lane, c.logSumExp + c.sh, list, count, c.continued);
   }
 }
 
@@ -159,13 +141,13 @@ function attendTile(c: ForwardPass, key: i32, end: i32): i32 {
     const last = lastKey(c.to, n, stop, end);
     if (last <= first) continue;
     const rows = roundUp(last - first, ROWS);
-    dots(scores, LANE_BYTES, c.kPanels + bytes(first, headDim), qT, rows, headDim);
+    dots(scores, LANE_BYTES, c.kPanels + bytes(first - c.firstKey, headDim), qT, rows, headDim);
     if (c.slope != 0 || !seesAll(c.from, c.to, n, stop, first, first + rows)) {
       maskScores(scores, LANE_BYTES, rows, first, c.keys, from, to, c.queries + words(n), c.queryOffset, c.slope);
     }
     exponentials(scores, rows, c.maxima + lane, c.totals + lane, oT, c.valueDim);
     mix(
-      oT, c.vRows + <usize>first * c.vWide, c.vWide, scores, LANE_BYTES,
+      oT, c.vRows + <usize>(first - c.firstKey) * c.vWide, c.vWide, scores, LANE_BYTES,
       first, last, c.edges, from, to, min(LANES, stop - n),
     );
     computed += rows * LANES;
@@ -179,7 +161,7 @@ function closeQueries(c: ForwardPass): void {
     const lane = words(n - c.start);
     const list = c.queries + words(n);
     const count = c.stop - n;
-    closePanel(c.maxima + lane, c.totals + lane, c.sums, list, count);
-    unpackLanes(c.oh, c.oRow, list, oT, c.totals + lane, count, c.valueDim, false);
+    closePanel(c.maxima + lane, c.totals + lane, c.logSumExp + c.sh, list, count);
+    unpackLanes(c.o + c.oh, c.oRow, list, oT, c.totals + lane, count, c.valueDim, false);
   }
 }

@@ -1,5 +1,4 @@
 import type { Check } from './check.js';
-import type { Context } from './context.js';
 import type { Tensor } from './tensor.js';
 
 /** Block-sparse patterns, causal (Child et al. 2019, https://arxiv.org/abs/1904.10509, section 4). */
@@ -43,6 +42,8 @@ export interface Pass {
   keys: Int32Array;
   from: Int32Array;
   to: Int32Array;
+  /** Pairs of a query and a key that it sees. */
+  pairs: number;
 }
 
 /** Keys as a sequence: `run` neighbours out of every `step`, the first at `first`. */
@@ -82,9 +83,11 @@ function makePass(
   }
   const base = from[0];
   const keyCount = Math.max(0, to[count - 1] - base);
+  let pairs = 0;
   for (let n = 0; n < count; n++) {
     from[n] -= base;
     to[n] = Math.max(0, to[n] - base);
+    pairs += Math.max(0, to[n] - from[n]);
   }
   const { first, step, run } = sequence;
   const keys = new Int32Array(keyCount);
@@ -92,7 +95,7 @@ function makePass(
     const number = base + n;
     keys[n] = first + Math.floor(number / run) * step + (number % run);
   }
-  return { queries, keys, from, to };
+  return { queries, keys, from, to, pairs };
 }
 
 /**
@@ -201,53 +204,5 @@ export function onePlanPerValue(values: readonly number[], plan: (value: number)
     const known = plans.get(value) ?? plan(value);
     plans.set(value, known);
     return known;
-  });
-}
-
-/** Lists are readable up to a multiple of 8 elements, beyond which ranges are empty. */
-const padded = (count: number) => Math.ceil(count / 8) * 8;
-
-/** Where the lists of a pass lie, and working memory. */
-type PassAddresses = readonly [queries: number, keys: number, from: number, to: number, scratch: number];
-
-/**
- * Runs `kernel` for each pass of each batch item, with the addresses of the lists `queries`, `keys`, `from`, `to`
- * and of scratch memory.
- */
-export function eachPass(
-  context: Context,
-  passes: Pass[][],
-  scratchBytes: (queryCount: number, keyCount: number) => number,
-  kernel: (b: number, pass: Pass, addresses: PassAddresses, continued: boolean) => void,
-): void {
-  let bytes = 0;
-  let listWords = 0;
-  for (const { queries, keys } of new Set(passes.flat())) {
-    bytes = Math.max(bytes, scratchBytes(queries.length, keys.length));
-    listWords = Math.max(listWords, 3 * padded(queries.length) + padded(keys.length));
-  }
-  context.scratch(listWords * 4, (listAddress) => {
-    context.scratch(bytes, (scratch) => {
-      const lists = new Int32Array(context.allocator.memory.buffer, listAddress, listWords);
-      for (let b = 0; b < passes.length; b++) {
-        passes[b].forEach((pass, index) => {
-          let at = 0;
-          const place = (list: Pass['queries']) => {
-            const address = listAddress + at * 4;
-            lists.fill(0, at, at + padded(list.length));
-            lists.set(list, at);
-            at += padded(list.length);
-            return address;
-          };
-          const addresses = [
-            place(pass.queries),
-            place(pass.keys),
-            place(pass.from),
-            place(pass.to),
-          ] as const;
-          kernel(b, pass, [...addresses, scratch], index > 0);
-        });
-      }
-    });
   });
 }

@@ -1,12 +1,12 @@
 import { op } from './arguments.js';
 import { Check } from './check.js';
 import type { Context } from './context.js';
+import { eachStage, type StageSizes, type Work } from './softmax-attention-parts.js';
 import {
   type AttentionPlan,
   attentionPasses,
   checkAttention,
   checkAttentionOptions,
-  eachPass,
   onePlanPerValue,
   perItem,
   type SoftmaxAttentionArgs,
@@ -108,37 +108,35 @@ export function softmaxAttentionBackward(
     const dq = context.zeros(q.shape);
     const dk = context.zeros(k.shape);
     const dv = context.zeros(v.shape);
-    const qBytes = qLen * nHeads * headDim * 4;
-    const kBytes = kLen * nKvHeads * headDim * 4;
-    const vBytes = kLen * nKvHeads * valueDim * 4;
-    const oBytes = qLen * nHeads * valueDim * 4;
-    const sumBytes = nHeads * qLen * 4;
-    const scratchBytes = (_: number, keyCount: number) =>
-      context.wasm.softmaxAttentionBackwardScratchBytes(keyCount, headDim, valueDim);
-    eachPass(context, plan.passes, scratchBytes, (b, pass, lists) => {
-      context.wasm.softmaxAttentionBackward(
-        dq.pointer + b * qBytes,
-        dk.pointer + b * kBytes,
-        dv.pointer + b * vBytes,
-        upstream.pointer + b * oBytes,
-        dLogSumExp === undefined ? 0 : dLogSumExp.pointer + b * sumBytes,
-        q.pointer + b * qBytes,
-        k.pointer + b * kBytes,
-        v.pointer + b * vBytes,
-        o.pointer + b * oBytes,
-        logSumExp.pointer + b * sumBytes,
-        args.alibiSlopes?.pointer ?? 0,
-        ...lists,
-        pass.queries.length,
-        pass.keys.length,
-        qLen,
-        nHeads,
-        nKvHeads,
-        headDim,
-        valueDim,
-        plan.queryOffset,
-        plan.scale,
-      );
+    const { wasm } = context;
+    const work = { passes: plan.passes, queryOffset: () => plan.queryOffset, nHeads, nKvHeads };
+    eachStage(context, work, backwardParts, (stage, { pairs }) => {
+      const { table, parts, units, keyCount, partKeyCount } = stage;
+      const nanoseconds = pairs * (3 * headDim + 2 * valueDim) * MADD_NS;
+      const partialBytes =
+        parts > 1 ? 4 * wasm.softmaxAttentionBackwardPartialFloats(partKeyCount, headDim, valueDim) : 0;
+      context.scratch(units * partialBytes, (partials) => {
+        // prettier-ignore
+        context.run('softmaxAttentionBackward', [
+          dq.pointer, dk.pointer, dv.pointer, upstream.pointer, dLogSumExp?.pointer ?? 0,
+          q.pointer, k.pointer, v.pointer, o.pointer, logSumExp.pointer, args.alibiSlopes?.pointer ?? 0,
+          table, partials, partialBytes,
+          parts, partKeyCount, qLen, kLen, nHeads, nKvHeads, headDim, valueDim, plan.scale,
+        ], {
+          units,
+          nanoseconds,
+          scratchBytes: wasm.softmaxAttentionBackwardScratchBytes(partKeyCount, headDim, valueDim),
+          partsPerThread: PARTS_PER_THREAD,
+        });
+        if (parts === 1 || keyCount === 0) return;
+        // prettier-ignore
+        context.run('softmaxAttentionBackwardSums', [
+          dk.pointer, dv.pointer, table, partials, partialBytes, parts, keyCount, kLen, nKvHeads, headDim, valueDim,
+        ], {
+          units: stage.ofHeads * keyCount,
+          nanoseconds: stage.ofHeads * keyCount * parts * (headDim + valueDim) * SUM_NS,
+        });
+      });
     });
     return { dq, dk, dv };
   });
@@ -183,28 +181,14 @@ export function softmaxAttentionStep(context: Context, args: SoftmaxAttentionSte
       vCache.data.set(v.data.subarray(b * vRow, (b + 1) * vRow), at * vRow);
     }
     context.scratch(batch * nHeads * 4, (logSumExp) => {
-      const bytes = (queryCount: number, keyCount: number) =>
-        context.wasm.softmaxAttentionForwardScratchBytes(queryCount, keyCount, headDim, valueDim);
-      eachPass(context, passes, bytes, (b, pass, lists, continued) => {
-        context.wasm.softmaxAttentionForward(
-          o.pointer + b * nHeads * valueDim * 4,
-          logSumExp + b * nHeads * 4,
-          q.pointer + b * nHeads * headDim * 4,
-          kCache.pointer + b * capacity * kRow * 4,
-          vCache.pointer + b * capacity * vRow * 4,
-          slopes?.pointer ?? 0,
-          ...lists,
-          1,
-          pass.keys.length,
-          1,
-          nHeads,
-          nKvHeads,
-          headDim,
-          valueDim,
-          lengths[b],
-          scale,
-          continued,
-        );
+      const work = { passes, queryOffset: (b: number) => lengths[b], nHeads, nKvHeads };
+      attend(context, work, {
+        addresses: [o.pointer, logSumExp, q.pointer, kCache.pointer, vCache.pointer, slopes?.pointer ?? 0],
+        qLen: 1,
+        kLen: capacity,
+        headDim,
+        valueDim,
+        scale,
       });
     });
   } catch (error) {
@@ -250,30 +234,67 @@ function forward(
   const [, kLen, nKvHeads, valueDim] = v.shape;
   const o = context.empty([batch, qLen, nHeads, valueDim]);
   const logSumExp = context.empty([batch, nHeads, qLen]);
-  const bytes = (queryCount: number, keyCount: number) =>
-    context.wasm.softmaxAttentionForwardScratchBytes(queryCount, keyCount, headDim, valueDim);
-  eachPass(context, passes, bytes, (b, pass, lists, continued) => {
-    context.wasm.softmaxAttentionForward(
-      o.pointer + b * qLen * nHeads * valueDim * 4,
-      logSumExp.pointer + b * nHeads * qLen * 4,
-      q.pointer + b * qLen * nHeads * headDim * 4,
-      k.pointer + b * kLen * nKvHeads * headDim * 4,
-      v.pointer + b * kLen * nKvHeads * valueDim * 4,
-      slopes?.pointer ?? 0,
-      ...lists,
-      pass.queries.length,
-      pass.keys.length,
-      qLen,
-      nHeads,
-      nKvHeads,
-      headDim,
-      valueDim,
-      queryOffset,
-      scale,
-      continued,
-    );
+  const work = { passes, queryOffset: () => queryOffset, nHeads, nKvHeads };
+  attend(context, work, {
+    addresses: [o.pointer, logSumExp.pointer, q.pointer, k.pointer, v.pointer, slopes?.pointer ?? 0],
+    qLen,
+    kLen,
+    headDim,
+    valueDim,
+    scale,
   });
   return { o, logSumExp };
+}
+
+/** Nanoseconds per multiplication and addition: of tiles, of queries one by one; and per element of a partial sum. */
+const MADD_NS = 0.03;
+const ROW_MADD_NS = 0.1;
+const SUM_NS = 0.3;
+/** Fewer queries than this are attended one by one. */
+const FEW = 5;
+/** Units are few already, and differ. */
+const PARTS_PER_THREAD = 16;
+
+interface AttendArgs {
+  addresses: readonly [o: number, logSumExp: number, q: number, k: number, v: number, alibiSlopes: number];
+  qLen: number;
+  kLen: number;
+  headDim: number;
+  valueDim: number;
+  scale: number;
+}
+
+function attend(context: Context, work: Work, args: AttendArgs): void {
+  const { qLen, kLen, headDim, valueDim, scale } = args;
+  const { nHeads, nKvHeads } = work;
+  const nanosecondsOf = ({ pairs, queries }: StageSizes) =>
+    pairs * (headDim + valueDim) * (queries / (nHeads / nKvHeads) < FEW ? ROW_MADD_NS : MADD_NS);
+  // Each part packs the keys that it sees, so there are no more than keep the threads busy.
+  const partsOf = (sizes: StageSizes) => {
+    const threads = nanosecondsOf(sizes) < context.worthSharingNs ? 1 : context.threads;
+    return threads === 1 ? 1 : Math.ceil((2 * threads) / sizes.ofHeads);
+  };
+  eachStage(context, work, partsOf, (stage, sizes) => {
+    const { table, parts, units, continued, queryCount, partKeyCount } = stage;
+    // prettier-ignore
+    context.run('softmaxAttentionForward', [
+      ...args.addresses, table, parts, qLen, kLen, nHeads, nKvHeads, headDim, valueDim, scale, Number(continued),
+    ], {
+      units,
+      nanoseconds: nanosecondsOf(sizes),
+      scratchBytes: context.wasm.softmaxAttentionForwardScratchBytes(queryCount, partKeyCount, headDim, valueDim),
+      partsPerThread: PARTS_PER_THREAD,
+    });
+  });
+}
+
+/**
+ * By sizes only, for the sums over parts to have the same bits with any number of threads. The parts of a pass share
+ * keys, whose gradients are then added up: to clear, write and add them costs as much as ten queries or so.
+ */
+function backwardParts({ ofHeads, queries }: StageSizes): number {
+  if (ofHeads >= 8) return 1;
+  return Math.max(1, Math.min(4, Math.ceil(8 / ofHeads), Math.floor(queries / 128)));
 }
 
 const shared = {

@@ -1,8 +1,12 @@
 import { Check } from '../check.js';
 import type { Context } from '../context.js';
 import { softmaxAttention } from '../softmax-attention.js';
-import { checkAttention, eachPass, type SoftmaxAttentionArgs } from '../softmax-attention-passes.js';
+import { eachStage } from '../softmax-attention-parts.js';
+import { checkAttention, type SoftmaxAttentionArgs } from '../softmax-attention-passes.js';
 import type { Tensor } from '../tensor.js';
+
+/** Nanoseconds per multiplication and addition of a score. */
+const ROW_MADD_NS = 0.1;
 
 /**
  * The matrix of softmax attention, `M[t,j] = e^(s[t,j] - logSumExp[t])`, zero where query t does not see key j.
@@ -17,24 +21,18 @@ export function softmaxAttentionMatrix(context: Context, args: SoftmaxAttentionA
   return context.scope(() => {
     const { logSumExp } = softmaxAttention(context, args);
     const matrix = context.zeros([batch, nHeads, qLen, kLen]);
-    const bytes = (_: number, keyCount: number) => context.wasm.softmaxAttentionWeightsScratchBytes(keyCount);
-    eachPass(context, plan.passes, bytes, (b, pass, lists) => {
-      context.wasm.softmaxAttentionWeights(
-        matrix.pointer + b * nHeads * qLen * kLen * 4,
-        logSumExp.pointer + b * nHeads * qLen * 4,
-        q.pointer + b * qLen * nHeads * headDim * 4,
-        k.pointer + b * kLen * nKvHeads * headDim * 4,
-        alibiSlopes?.pointer ?? 0,
-        ...lists,
-        pass.queries.length,
-        qLen,
-        kLen,
-        nHeads,
-        nKvHeads,
-        headDim,
-        plan.queryOffset,
-        plan.scale,
-      );
+    const work = { passes: plan.passes, queryOffset: () => plan.queryOffset, nHeads, nKvHeads };
+    const alone = () => 1;
+    eachStage(context, work, alone, ({ table, parts, units, partKeyCount }, { pairs }) => {
+      // prettier-ignore
+      context.run('softmaxAttentionWeights', [
+        matrix.pointer, logSumExp.pointer, q.pointer, k.pointer, alibiSlopes?.pointer ?? 0, table,
+        parts, qLen, kLen, nHeads, nKvHeads, headDim, plan.scale,
+      ], {
+        units,
+        nanoseconds: pairs * headDim * ROW_MADD_NS,
+        scratchBytes: context.wasm.softmaxAttentionWeightsScratchBytes(partKeyCount),
+      });
     });
     return matrix;
   });
