@@ -79,6 +79,7 @@ describe('ops', () => {
     'alongside',
     'resetPeak',
     'checkGuards',
+    'dispose',
     'effectiveAttention',
     'alibiSlopes',
   ]);

@@ -1,4 +1,5 @@
 import { Expression, product, type Size, sum } from '../expression.js';
+import { columnSums } from './matmul.js';
 import { type Grain, numberOf, op, type Op } from './op.js';
 import type { LinearAttentionSizes } from './sizes.js';
 
@@ -119,7 +120,7 @@ export function linearAttentionBackward(g: Grain, s: LinearAttentionSizes): Op {
           ),
         ),
       ),
-      s.forget === 'retention' ? g.extra(product(sum(batch, -1), nHeads)) : 0,
+      s.forget === 'retention' && g.kernel && numberOf(batch) > 1 ? columnSums(g, batch, nHeads) : 0,
     ),
     transcendentals: sum(
       product(6 * map, row, fourKey),

@@ -1,4 +1,4 @@
-import { product, type Size, sum } from '../expression.js';
+import { type Expression, product, type Size, sum } from '../expression.js';
 import { type Grain, numberOf, op, type Op } from './op.js';
 
 export interface MatmulSizes {
@@ -26,15 +26,20 @@ export function matmul(g: Grain, { m, n, k, bias = false, transposed = true }: M
   });
 }
 
+/** Additions of the sums of columns over rows: kernels add up runs of 64 rows, then these. */
+export function columnSums(g: Grain, rows: Size, columns: Size): Expression {
+  const runs = g.kernel ? Math.ceil(numberOf(rows) / 64) : 0;
+  return product(sum(rows, runs), g.round(columns, 4));
+}
+
 /** Gradients of both factors and the bias. */
 export function matmulBackward(g: Grain, { m, n, k, bias = false, transposed = true }: MatmulSizes): Op {
   const da = work(g, m, k, n, !transposed);
   const [rows, columns] = transposed ? [n, k] : [k, n];
   const db = work(g, rows, columns, m, false, true);
-  const blocks = g.kernel ? Math.ceil(numberOf(m) / 64) : 0;
   return op({
     macs: sum(da.macs, db.macs),
-    other: sum(da.other, db.other, bias ? product(sum(m, blocks), g.round(n, 4)) : 0),
+    other: sum(da.other, db.other, bias ? columnSums(g, m, n) : 0),
     read: { activations: sum(product(m, n), product(m, k)), weights: product(n, k) },
     written: { activations: product(m, k), gradients: sum(product(n, k), bias ? n : 0) },
   });
