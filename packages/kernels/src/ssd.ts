@@ -65,6 +65,8 @@ const STEP_ELEMENT_NS = 0.3;
 /** What the backward pass computes of a group, per step and state: for each step of the chunk, and besides. */
 const GROUP_PAIR_NS = 0.02;
 const GROUP_ELEMENT_NS = 1.5;
+/** Nanoseconds per element that is added up. */
+const SUM_NS = 0.3;
 
 /** Into as many parts the backward pass is cut at least, if there are as many heads. */
 const BACKWARD_UNITS = 8;
@@ -237,7 +239,7 @@ export function ssdBackward(k: Context, args: SsdBackwardArgs): SsdGradients {
       run(item, 1, groups * bundles, ((steps * nHeads) / nGroups) * headDim * dState * BACKWARD_ELEMENT_NS);
       run(item, 2, chunks, groupNs * 2);
     }
-    run(0, 3, nHeads, 0);
+    run(0, 3, nHeads, batch * nHeads * headDim * SUM_NS);
   });
   return gradients;
 }
