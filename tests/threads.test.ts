@@ -56,7 +56,7 @@ it('shares none of its calls where each is too small to gain', async () => {
   using k = await loadKernels({ variant: 'simd', threads: 2 });
   k.silu({ x: k.zeros([64]) });
   expect([...poolOf(k).shared]).toEqual([]);
-  k.silu({ x: k.zeros([65536]) });
+  k.silu({ x: k.zeros([2 ** 18]) });
   expect([...poolOf(k).shared]).toEqual(['siluForward']);
 });
 

@@ -5,7 +5,7 @@
  */
 import { spawnSync } from 'node:child_process';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
-import { cpus } from 'node:os';
+import { availableParallelism, cpus } from 'node:os';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -16,20 +16,25 @@ import type { Benchmark } from './benchmark.js';
 import { benchmarks } from './benchmarks.js';
 import { loadMachine, type Machine } from './machine.js';
 import { measureScaling, scalingTable } from './scaling.js';
+import { kernelsFor, measureSpeedUp, speedUpHead, speedUpRow, threadCounts } from './speed-up.js';
 
 const options = {
   full: { type: 'boolean', default: false },
   only: { type: 'string' },
   variant: { type: 'string' },
+  threads: { type: 'string' },
   out: { type: 'string', default: fileURLToPath(new URL('../results/bench.json', import.meta.url)) },
   help: { type: 'boolean', default: false },
 } as const;
 
-const usage = `npm run bench -- [--full] [--only TEXT] [--variant simd|relaxed-simd] [--out FILE]
+const usage = `npm run bench -- [--full] [--only TEXT] [--variant simd|relaxed-simd] [--threads LIST]
+                     [--out FILE]
 
   --full     all shapes and both variants, and scaling up to 16,384 steps (about 20 minutes)
   --only     the benchmarks whose title holds TEXT, for instance 'selectiveScan'; 'scaling' for scaling alone
   --variant  one binary (default: simd; with --full every one that this runtime has)
+  --threads  such as 1,2: how much faster each kernel is on as many threads as the second and
+             further numbers say than on the first, turn about, instead of all else; 'auto': all cores
   --out      where the figures go as JSON (default: benchmarks/results/bench.json)`;
 
 /** One benchmark's figures. Times in milliseconds; rates and ratios are of the best times, as the machine's limit is. */
@@ -193,6 +198,15 @@ async function main(): Promise<void> {
   if (chosen.length === 0 && !wantsScaling)
     throw new Error(`bench: --only must be part of a benchmark's title, got '${values.only}'`);
 
+  if (values.threads !== undefined) {
+    const all = await kernelsFor(threadCounts(values.threads), variants[0]);
+    console.log(
+      `${cpus()[0].model.trim()}, ${availableParallelism()} cores, Node ${process.version}, ${variants[0]}\n`,
+    );
+    console.log(speedUpHead(all));
+    for (const benchmark of chosen) console.log(speedUpRow(measureSpeedUp(benchmark, all)));
+    return;
+  }
   const machineText = `${cpus()[0].model.trim()}, Node ${process.version}, one thread`;
   console.log(`${machineText}\n`);
   const loading = await measureLoading();

@@ -42,10 +42,10 @@ export interface Cut {
 }
 
 /**
- * A call that takes less is computed by the caller alone, and no part is made shorter than a quarter: to wake a worker
- * takes the caller about 5 us.
+ * A call that takes less is computed by the caller alone, and no part is made shorter than a quarter of it: to hand out
+ * work and take it back costs about 0.5 us while workers look for it.
  */
-const WORTH_SHARING_NS = 25_000;
+const WORTH_SHARING_NS = 30_000;
 
 /** Tensors made since a scope was opened, of those that still live. */
 type Scope = Set<Tensor>;
@@ -63,6 +63,8 @@ export class Context {
   readonly #live = new Map<Tensor, Scope | undefined>();
   readonly #owner: TensorOwner;
   readonly #pool: Pool | undefined;
+  /** What calls took that were worth sharing while all workers slept. */
+  #missedNs = 0;
   /** Which calls are shared among threads: tests set it to 0, for small calls to be cut too. */
   worthSharingNs = WORTH_SHARING_NS;
 
@@ -249,7 +251,7 @@ export class Context {
    */
   run(name: KernelName, args: readonly number[], cut: Cut): void {
     const { units, nanoseconds, align = 1, slices, partsPerThread = 4 } = cut;
-    const threads = nanoseconds < this.worthSharingNs ? 1 : this.threads;
+    const threads = this.#isWorthSharing(nanoseconds) ? this.threads : 1;
     let { grain } = cut;
     if (grain === undefined && threads > 1) {
       const most = Math.min(threads * partsPerThread, Math.ceil((nanoseconds * 4) / this.worthSharingNs));
@@ -270,6 +272,20 @@ export class Context {
     if (slices !== undefined && scratchBytes === undefined && grain >= units) return kernel(...args);
     if (scratchBytes === undefined) return callParts(kernel, args, slices, units, grain);
     this.scratch(scratchBytes, (address) => callParts(kernel, [...args, address], slices, units, grain));
+  }
+
+  /**
+   * Whether to hand out a call. Workers that sleep are woken by a long one, or by many that follow each other: that takes
+   * the caller about 5 us, and a worker is there only after 50.
+   */
+  #isWorthSharing(nanoseconds: number): boolean {
+    const pool = this.#pool;
+    if (pool === undefined || nanoseconds <= this.worthSharingNs) return false;
+    if (pool.isAwake) return true;
+    this.#missedNs += nanoseconds;
+    if (nanoseconds < 8 * this.worthSharingNs && this.#missedNs < 25 * this.worthSharingNs) return false;
+    this.#missedNs = 0;
+    return true;
   }
 
   /** Working memory for one call of a kernel, freed when `use` returns. */

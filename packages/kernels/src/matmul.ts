@@ -116,7 +116,7 @@ function withLeading<T>(leading: readonly number[], rows: T, columns: T): (numbe
 }
 
 /** Nanoseconds per multiplication and addition, of blocks and of a row that is read from memory. */
-const MADD_NS = 0.025;
+const MADD_NS = 0.06;
 const ROW_MADD_NS = 0.1;
 /** Nanoseconds per element that is added up. */
 const SUM_NS = 0.1;

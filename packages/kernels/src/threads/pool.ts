@@ -122,6 +122,11 @@ export class Pool {
     return pool;
   }
 
+  /** Whether a worker is looking for work. */
+  get isAwake(): boolean {
+    return Atomics.load(this.#words, places.sleepers) < this.threads - 1;
+  }
+
   /** The workers that live. For tests. */
   get workers(): readonly Thread[] {
     return this.#threads.filter((thread) => thread !== undefined);
