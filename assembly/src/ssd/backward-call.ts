@@ -160,3 +160,13 @@ export function openGroup(c: BackwardCall, group: i32, bundle: i32): void {
   c.dBs = c.T + c.squareBytes * c.chunks;
   c.dCs = c.dBs + c.groupBytes * c.chunks;
 }
+
+/** Steps of a chunk. */
+export function lengthOf(c: BackwardCall, index: i32): i32 {
+  return min(c.chunk, c.seqLen - index * c.chunk);
+}
+
+/** Bytes from the start of B to a chunk of the group. */
+export function groupChunkAt(c: BackwardCall, index: i32): usize {
+  return c.groupAt + <usize>(index * c.chunk) * c.groupRow;
+}

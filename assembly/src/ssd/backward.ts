@@ -26,7 +26,8 @@ import { addRow, dotPadded } from '../matrix/rows';
 import { scratchEnd } from '../matrix/scratch';
 import { COLUMNS } from '../matrix/tile';
 import { sum } from '../simd';
-import { BackwardCall, layOut, layOutShared, openGroup } from './backward-call';
+import { BackwardCall, groupChunkAt, layOut, layOutShared, lengthOf, openGroup } from './backward-call';
+import { groupGradients, packGroup } from './backward-groups';
 import { headSteps, setHeads, setSizes, skipOf } from './call';
 import { addDecays, decayGradients, stepGradients } from './decay-gradients';
 import { chunkDecays, gatherSteps } from './decays';
@@ -127,35 +128,6 @@ function bundleGradients(c: BackwardCall, group: i32, bundle: i32): void {
     c.dtBias == 0 ? 0 : c.dtBias + <usize>c.firstHead * 4,
     c.seqLen, c.heads, c.headRow, c.dtSoftplus, c.dtMin, c.dtMax,
   );
-}
-
-/** Steps of a chunk. */
-function lengthOf(c: BackwardCall, index: i32): i32 {
-  return min(c.chunk, c.seqLen - index * c.chunk);
-}
-
-/** Bytes from the start of B to a chunk of the group. */
-function groupChunkAt(c: BackwardCall, index: i32): usize {
-  return c.groupAt + <usize>(index * c.chunk) * c.groupRow;
-}
-
-/** B and C of a group and chunk in panels, and C B^T. */
-function packGroup(c: BackwardCall, index: i32): void {
-  const length = lengthOf(c, index);
-  const dState = c.dState;
-  const B = c.B + groupChunkAt(c, index);
-  const C = c.C + groupChunkAt(c, index);
-  const deep = <usize>index * c.deepBytes;
-  const down = <usize>index * c.downBytes;
-  const downPanel = <usize>length * LEFT_STEP;
-  const rightPanel = <usize>dState * RIGHT_STEP;
-  packPanels(c.cDeep + deep, c.deepPanel, ROWS, C, c.groupRow, 4, length, dState);
-  packPanels(c.bDeep + deep, c.deepPanel, ROWS, B, c.groupRow, 4, length, dState);
-  packPanels(c.cDown + down, downPanel, ROWS, C, 4, c.groupRow, dState, length);
-  packPanels(c.bDown + down, downPanel, ROWS, B, 4, c.groupRow, dState, length);
-  packPanels(c.right, rightPanel, COLUMNS, B, c.groupRow, 4, length, dState);
-  const pairs = c.CB + <usize>index * c.squareBytes;
-  multiplyPairs(pairs, c.pairRow, length, c.cDeep + deep, c.deepPanel, c.right, rightPanel, dState);
 }
 
 /** All gradients of a head, but those of B and C within chunks, which are a group's. */
@@ -366,34 +338,6 @@ function gradientOfState(c: BackwardCall): void {
     c.dh, RIGHT_STEP, c.panelBytes, c.states, c.channels, C, <usize>length * LEFT_STEP, c.right, gPanel, length,
     c.hasGradient ? c.whole : 0, 0,
   );
-}
-
-/** dB and dC of a group and chunk, from what its heads have left: that of all bundles is added up in the first. */
-function groupGradients(c: BackwardCall, index: i32): void {
-  const length = lengthOf(c, index);
-  const at = groupChunkAt(c, index);
-  const row = c.groupStep;
-  const T = c.T + <usize>index * c.squareBytes;
-  const dC = c.dCs + <usize>index * c.groupBytes;
-  const dB = c.dBs + <usize>index * c.groupBytes;
-  const leftPanel = <usize>length * LEFT_STEP;
-  const rightPanel = <usize>length * RIGHT_STEP;
-  for (let bundle = 1; bundle < c.bundles; bundle++) {
-    const part = <usize>bundle * c.bytesOfPart;
-    addRow(T, T + part, c.padded * c.padded);
-    addRow(dC, dC + part, c.padded * c.stateColumns);
-    addRow(dB, dB + part, c.padded * c.stateColumns);
-  }
-  packPanels(c.left, leftPanel, ROWS, T, c.pairRow, 4, length, length);
-  packPanels(c.right, rightPanel, COLUMNS, c.B + at, 4, c.groupRow, c.dState, length);
-  multiplyTriangle(dC, row, length, c.stateColumns, c.left, c.right, ones, 0, LOWER_LEFT);
-  packPanels(c.left, leftPanel, ROWS, T, 4, c.pairRow, length, length);
-  packPanels(c.right, rightPanel, COLUMNS, c.C + at, 4, c.groupRow, c.dState, length);
-  multiplyTriangle(dB, row, length, c.stateColumns, c.left, c.right, ones, 0, UPPER_LEFT);
-  for (let i: usize = 0; i < <usize>length; i++) {
-    memory.copy(c.dC + at + i * c.groupRow, dC + i * row, <usize>c.dState * 4);
-    memory.copy(c.dB + at + i * c.groupRow, dB + i * row, <usize>c.dState * 4);
-  }
 }
 
 /** dA, dD and dDtBias of a head: sums over the batch. */
