@@ -1,6 +1,6 @@
 /**
  * A transform of asc: limits what binaryen inlines. By the limits that asc sets, a fifth of the binary is second copies,
- * and a register tile whose only caller is a loop moves into it, where V8 keeps its accumulators in memory (see
+ * and a register tile moves into the loop that calls it, where V8 keeps its accumulators in memory (see
  * src/matrix/tile.ts): attention's backward pass took 17 % longer.
  */
 import { Transform } from 'assemblyscript/transform';
@@ -8,7 +8,7 @@ import { Transform } from 'assemblyscript/transform';
 /** Sizes in nodes of binaryen's syntax tree, set in place of those that asc sets for -O3. */
 const limits = {
   setFlexibleInlineMaxSize: 20,
-  setOneCallerInlineMaxSize: 40,
+  setOneCallerInlineMaxSize: 100,
   setAllowInliningFunctionsWithLoops: false,
   setPartialInliningIfs: 0,
 };

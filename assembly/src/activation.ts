@@ -150,12 +150,14 @@ function geluSlope(x: v128): v128 {
   return madd(v128.and(f32x4.mul(x, constant(92)), f32x4.gt(e, zero)), e, p);
 }
 
-/** e^(-t^2/2). */
+/** e^(-t^2/2). Inlined, as is normalTail: gelu took a quarter longer with calls. */
+@inline
 function bell(t: v128): v128 {
   return expNegative(f32x4.neg(f32x4.mul(f32x4.mul(t, constant(48)), t)));
 }
 
 /** Q(t) for t >= 0 and e = e^(-t^2/2). Powers side by side (Estrin): the chain of a Horner scheme took up to 1.5 times as long. */
+@inline
 function normalTail(t: v128, e: v128): v128 {
   const u = f32x4.div(constant(4), madd(t, constant(52), constant(4)));
   const u2 = f32x4.mul(u, u);
