@@ -80,6 +80,22 @@ export const selectiveScanCases: Case[] = [
   },
   {
     op: 'selectiveScan',
+    title: 'selectiveScan, whose gradients are added up from parts',
+    sizes: [
+      { batch: 3, seqLen: 40, dInner: 130, dState: 4, ...every },
+      { batch: 1, seqLen: 80, dInner: 192, dState: 3, B: 2, C: 'const', ...every },
+      { batch: 2, seqLen: 40, dInner: 100, dState: 5, B: 'const', C: 'var', ...every },
+    ],
+    inputs,
+    tolerance: 2e-6,
+    backward: {
+      tolerance: 2e-5,
+      inputs: ['u', 'delta', 'A', 'B', 'C', 'D', 'z', 'deltaBias', 'initialState'],
+      outputs: ['y', 'lastState'],
+    },
+  },
+  {
+    op: 'selectiveScan',
     title: 'selectiveScan, larger',
     sizes: [
       { batch: 2, seqLen: 200, dInner: 33, dState: 16, ...every },

@@ -259,6 +259,7 @@ export function callsOf(k: Kernels): Call[] {
     [1, 300, 24, 5],
     [1, 7, 3, 4],
     [1, 90, 8, 64],
+    [2, 40, 130, 4],
   ]) {
     const row = [batch, seqLen, dInner];
     const rows = [batch, seqLen, dState];

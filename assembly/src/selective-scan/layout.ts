@@ -1,5 +1,5 @@
 /** How the scan lays out its working memory: tiles of four channels, records of steps, chunks of time. */
-import { sum } from '../simd';
+import { loadTail, storeTail } from '../simd';
 
 export const VECTOR: usize = 16; // bytes of four lanes
 export const BLOCK = 16; // channels in a cache line
@@ -154,6 +154,20 @@ export function tileBytes(dState: i32, chunkSize: i32, rows: i32): f64 {
   return 16 * (4 + 28 * <f64>chunkSize + 3 * <f64>dState) + <f64>rows * stride;
 }
 
+/** Clears `rows` rows of a gradient of B or C, from the row of channel `begin` to that of `end` - 1 in each. */
+// prettier-ignore
+export function clearRows(
+  target: usize, rows: i32, begin: i32, end: i32, dInner: i32, dState: i32, nGroups: i32,
+): void {
+  const rowBytes = <usize>dState << 2;
+  const first = rowOf(begin, dInner, nGroups);
+  const bytes = <usize>(rowOf(end - 1, dInner, nGroups) + 1 - first) * rowBytes;
+  const step = <usize>nGroups * rowBytes;
+  target += <usize>first * rowBytes;
+  if (nGroups <= 1) memory.fill(target, 0, bytes * <usize>rows);
+  else for (let t = 0; t < rows; t++, target += step) memory.fill(target, 0, bytes);
+}
+
 /** Adds the lanes of gradient[rows][dState][4], of channels from `first` on, to the rows of dB or dC that they read. */
 // prettier-ignore
 export function collapse(
@@ -162,17 +176,40 @@ export function collapse(
   const rowBytes = <usize>dState << 2;
   const channels = min(4, dInner - first);
   const shared = sameRows(first, first, dInner, nGroups);
-  const turns = shared ? 1 : channels;
   for (let t = 0; t < rows; t++) {
-    for (let lane = 0; lane < turns; lane++) {
-      const row = target + <usize>rowOf(first + lane, dInner, nGroups) * rowBytes;
-      for (let n: usize = 0; n < rowBytes; n += 4) {
-        const source = gradient + n * 4;
-        const value = shared ? sum(v128.load(source)) : load<f32>(source + (<usize>lane << 2));
-        store<f32>(row + n, load<f32>(row + n) + value);
+    if (shared) {
+      const row = target + <usize>rowOf(first, dInner, nGroups) * rowBytes;
+      for (let n = 0; n < dState; n += 4) {
+        const at = row + (<usize>n << 2);
+        const source = gradient + (<usize>n << 4);
+        const sums = sumEach(v128.load(source), v128.load(source, 16), v128.load(source, 32), v128.load(source, 48));
+        storeTail(at, f32x4.add(loadTail(at, dState - n), sums), dState - n);
+      }
+    } else {
+      for (let lane = 0; lane < channels; lane++) {
+        const row = target + <usize>rowOf(first + lane, dInner, nGroups) * rowBytes;
+        for (let n: usize = 0; n < rowBytes; n += 4) {
+          store<f32>(row + n, load<f32>(row + n) + load<f32>(gradient + n * 4 + (<usize>lane << 2)));
+        }
       }
     }
     gradient += rowStride(dState);
     target += <usize>nGroups * rowBytes;
   }
+}
+
+/** The sums of a, of b, of c and of d, in this order. */
+export function sumEach(a: v128, b: v128, c: v128, d: v128): v128 {
+  const ab = f32x4.add(
+    i8x16.shuffle(a, b, 0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23),
+    i8x16.shuffle(a, b, 8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31),
+  );
+  const cd = f32x4.add(
+    i8x16.shuffle(c, d, 0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23),
+    i8x16.shuffle(c, d, 8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31),
+  );
+  return f32x4.add(
+    i8x16.shuffle(ab, cd, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23),
+    i8x16.shuffle(ab, cd, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31),
+  );
 }

@@ -1,6 +1,6 @@
 /** One step of the scan, for decoding; see ../selective-scan. */
 import { exp2, exp2Constants, loadTail, madd, silu, softplus, storeTail } from '../simd';
-import { BLOCK, blocksOf, VECTOR } from './layout';
+import { BLOCK, blocksOf, sumEach, VECTOR } from './layout';
 import { LOG2E } from './steps';
 
 /** Two rows of channels, padded to whole vectors, and four vectors. */
@@ -91,20 +91,4 @@ export function selectiveScanStep(
     if (z !== 0) z += rowBytes;
     B += <usize>nGroupsB * stateBytes; C += <usize>nGroupsC * stateBytes;
   }
-}
-
-/** The sums of a, of b, of c and of d, in this order. */
-function sumEach(a: v128, b: v128, c: v128, d: v128): v128 {
-  const ab = f32x4.add(
-    i8x16.shuffle(a, b, 0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23),
-    i8x16.shuffle(a, b, 8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31),
-  );
-  const cd = f32x4.add(
-    i8x16.shuffle(c, d, 0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23),
-    i8x16.shuffle(c, d, 8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31),
-  );
-  return f32x4.add(
-    i8x16.shuffle(ab, cd, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23),
-    i8x16.shuffle(ab, cd, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31),
-  );
 }

@@ -1,6 +1,7 @@
 import { op } from './arguments.js';
 import { Check } from './check.js';
 import type { Context } from './context.js';
+import { sumColumns } from './matmul.js';
 import type { Tensor } from './tensor.js';
 
 /** Inputs of {@link selectiveScan}. */
@@ -46,6 +47,16 @@ const BLOCK = 16;
 
 /** Nanoseconds per state element and time step. */
 const SCAN_NS = 0.75;
+const BACKWARD_NS = 2;
+
+/**
+ * A backward pass adds up gradients over the batch and over channels. For its bits not to depend on the number of
+ * threads, sizes alone say into how many parts it falls: at most so many, none much shorter than a job is worth, and
+ * none of fewer channels, as each part lays out B and C, and adds up dB and dC, anew.
+ */
+const MOST_PARTS = 16;
+const PART_NS = 20_000;
+const PART_CHANNELS = 64;
 
 /** The step's kernel takes the state in vectors of so many; other sizes take a forward pass of one step. */
 const LANES = 4;
@@ -150,10 +161,30 @@ function scanForward(
   });
 }
 
+/** Sequences and channels of each part of a backward pass. */
+function partOfBackward(s: Omit<ReturnType<typeof checkScan>, 'initialState'>, nanoseconds: number) {
+  const { batch, dInner, nGroupsB, nGroupsC } = s;
+  const most = Math.max(1, Math.min(MOST_PARTS, Math.floor(nanoseconds / PART_NS)));
+  const sequences = Math.ceil(batch / most);
+  const groups = Math.floor(most / Math.ceil(batch / sequences));
+  // Of several groups of channels that share a row of B or C, none is cut.
+  const sharing = [nGroupsB, nGroupsC].map((nGroups) => (nGroups > 1 ? dInner / nGroups : 1));
+  const unit = sharing.reduce(leastCommonMultiple, BLOCK);
+  const channels = Math.ceil(Math.max(dInner / groups, PART_CHANNELS) / unit) * unit;
+  return { sequences, channels: Math.min(channels, Math.ceil(dInner / BLOCK) * BLOCK) };
+}
+
+function leastCommonMultiple(a: number, b: number): number {
+  let [divisor, rest] = [a, b];
+  while (rest > 0) [divisor, rest] = [rest, divisor % rest];
+  return (a / divisor) * b;
+}
+
 /**
  * Gradients of {@link selectiveScan}. States are not kept over the sequence: they are computed again, chunk by chunk,
- * from one state a chunk of 16 to 128 steps. Working memory is those, `[seqLen / chunk, dInner, dState]` for one
- * sequence of the batch at a time, and a part that does not grow with seqLen, dInner or batch.
+ * from one state per chunk of 16 to 128 steps. Working memory is those, `[seqLen / chunk, dInner, dState]` for one
+ * sequence per thread; one `dA`, `dD` and `dDeltaBias` for each of up to 16 parts of the batch; one `dB` and `dC` for each
+ * of up to 16 groups of 64 or more channels; and, per thread, a part that does not grow with seqLen, dInner or batch.
  *
  * @param args        those of the forward call
  * @param dy          gradient of `y`; zeros if absent
@@ -177,27 +208,46 @@ export function selectiveScanBackward(k: Context, args: SelectiveScanBackwardArg
     const gradients: SelectiveScanGradients = {
       du: k.empty(u.shape),
       ddelta: k.empty(u.shape),
-      dA: k.zeros(A.shape),
-      dB: k.zeros(B.shape),
-      dC: k.zeros(C.shape),
+      dA: k.empty(A.shape),
+      dB: k.empty(B.shape),
+      dC: k.empty(C.shape),
     };
-    if (D !== undefined) gradients.dD = k.zeros(D.shape);
+    if (D !== undefined) gradients.dD = k.empty(D.shape);
     if (z !== undefined) gradients.dz = k.empty(z.shape);
-    if (deltaBias !== undefined) gradients.dDeltaBias = k.zeros(deltaBias.shape);
+    if (deltaBias !== undefined) gradients.dDeltaBias = k.empty(deltaBias.shape);
     const dStates = k.empty([batch, dInner, dState]);
     if (initialState !== undefined) gradients.dInitialState = dStates;
     copyOrClear(dStates, args.dLastState);
 
+    const nanoseconds = batch * seqLen * dInner * dState * BACKWARD_NS;
+    const { sequences, channels } = partOfBackward(s, nanoseconds);
+    const batchParts = Math.ceil(batch / sequences);
+    const channelParts = Math.ceil(dInner / channels);
+    const sums: { whole: Tensor; parts: Tensor; count: number }[] = [];
+    /** Where the parts of a gradient go. */
+    const inParts = (whole: Tensor | undefined, count: number): number => {
+      if (whole === undefined) return 0;
+      if (count === 1) return whole.pointer;
+      const parts = k.empty([count, whole.size]);
+      sums.push({ whole, parts, count });
+      return parts.pointer;
+    };
+    const partsOf = (nGroups: number) => (nGroups === 0 ? batchParts : nGroups === 1 ? channelParts : 1);
     const { du, ddelta, dA, dB, dC, dD, dz, dDeltaBias } = gradients;
-    k.scratch(k.wasm.selectiveScanBackwardScratchBytes(seqLen, dInner, dState), (scratch) => {
-      // prettier-ignore
-      k.wasm.selectiveScanBackward(
-        du.pointer, ddelta.pointer, dA.pointer, dB.pointer, dC.pointer,
-        dD?.pointer ?? 0, dz?.pointer ?? 0, dDeltaBias?.pointer ?? 0, dStates.pointer,
-        dy, u.pointer, delta.pointer, A.pointer, B.pointer, C.pointer, s.D, s.z, s.deltaBias, s.initialState,
-        scratch, batch, seqLen, dInner, dState, s.nGroupsB, s.nGroupsC, s.deltaSoftplus,
-      );
+    // prettier-ignore
+    k.run('selectiveScanBackward', [
+      du.pointer, ddelta.pointer,
+      inParts(dA, batchParts), inParts(dB, partsOf(s.nGroupsB)), inParts(dC, partsOf(s.nGroupsC)),
+      inParts(dD, batchParts), dz?.pointer ?? 0, inParts(dDeltaBias, batchParts), dStates.pointer,
+      dy, u.pointer, delta.pointer, A.pointer, B.pointer, C.pointer, s.D, s.z, s.deltaBias, s.initialState,
+      batch, seqLen, dInner, dState, s.nGroupsB, s.nGroupsC, Number(s.deltaSoftplus), sequences, channels,
+    ], {
+      units: batchParts * channelParts,
+      nanoseconds,
+      grain: 1,
+      scratchBytes: k.wasm.selectiveScanBackwardScratchBytes(seqLen, channels, dState),
     });
+    for (const { whole, parts, count } of sums) sumColumns(k, whole.pointer, parts.pointer, count, whole.size);
     return gradients;
   });
 }

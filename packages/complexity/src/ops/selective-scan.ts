@@ -20,6 +20,20 @@ function chunks(g: Grain, seqLen: Size, dState: Size, most: number): number {
   return Math.ceil(numberOf(seqLen) / Math.max(16, Math.min(most, Math.floor(4096 / numberOf(dState)))));
 }
 
+/** Parts of the batch and of the channels, from which the kernel adds up the gradients of what these share. */
+function partsOf({ batch, seqLen, dInner, dState }: ScanSizes): [batchParts: number, channelParts: number] {
+  const [sequences, channels] = [numberOf(batch), numberOf(dInner)];
+  const nanoseconds = 2 * sequences * numberOf(seqLen) * channels * numberOf(dState);
+  const most = Math.max(1, Math.min(16, Math.floor(nanoseconds / 20_000)));
+  const batchParts = Math.ceil(sequences / Math.ceil(sequences / most));
+  const least = Math.max(channels / Math.floor(most / batchParts), 64);
+  return [batchParts, Math.ceil(channels / (16 * Math.ceil(least / 16)))];
+}
+
+/** Adds up parts of so many elements each, on whole vectors. */
+const addedUp = (g: Grain, elements: Size, parts: number): Size =>
+  parts === 1 ? 0 : product(parts + 1, g.round(elements, 4));
+
 /** Operations on each state of each step: one exp, and the update and the read-out. */
 interface Counts {
   macs: Expression;
@@ -81,8 +95,14 @@ export function selectiveScanBackward(g: Grain, sizes: ScanSizes): Op {
   const once = scan(g, seqLen, sizes, count);
   const steps = product(batch, g.round(dInner, 4), seqLen);
   const states = product(steps, dState);
-  // B and C serve all channels: their gradients' lanes are added up.
-  const rows = product(12, batch, seqLen, dState);
+  // B and C serve all channels: the lanes of their gradients are added up, for each part of the channels.
+  const [batchParts, channelParts] = g.kernel ? partsOf(sizes) : [1, 1];
+  const rows = sum(
+    product(8 * channelParts, batch, seqLen, g.round(dState, 4)),
+    product(2, addedUp(g, product(batch, seqLen, dState), channelParts)),
+    addedUp(g, product(dInner, dState), batchParts),
+    product(2, addedUp(g, dInner, batchParts)),
+  );
   return op({
     macs: sum(again.macs, once.macs, product(6, states), product(z ? 5 : 3, steps)),
     other: sum(again.other, once.other, product(2, states), product(z ? 15 : 6, steps), g.extra(rows)),
