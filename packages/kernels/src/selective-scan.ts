@@ -247,7 +247,8 @@ export function selectiveScanBackward(k: Context, args: SelectiveScanBackwardArg
       grain: 1,
       scratchBytes: k.wasm.selectiveScanBackwardScratchBytes(seqLen, channels, dState),
     });
-    for (const { whole, parts, count } of sums) sumColumns(k, whole.pointer, parts.pointer, count, whole.size);
+    for (const { whole, parts, count } of sums)
+      sumColumns(k, whole.pointer, parts.pointer, count, whole.size);
     return gradients;
   });
 }
