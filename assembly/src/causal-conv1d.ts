@@ -9,18 +9,22 @@
  * A state holds the last width - 1 inputs, oldest first: those before the first step, or up to the last. bias and
  * initialState may be 0 (zeros); width 1 has no states.
  *
+ * Units are blocks of CHANNELS channels, in all sequences: so sums over batch and time are the work of one unit.
+ *
  * Lanes run along the channels. The weights are transposed first, into scratch. Width 4, that of Mamba, goes by four
  * steps at a time, which share the loads of weights and inputs; the rest, of any width, by single steps.
  */
 import { loadTail, madd, silu, siluSlope, storeTail } from './simd';
 
 const STEPS = 4;
+const CHANNELS = 16; // a cache line
 
-/** out[k][c] = weight[c][k]. */
-function transposeWeights(out: usize, weight: usize, channels: i32, width: i32): void {
+/** out[k][c] = weight[c][k], for channels begin..end-1. */
+function transposeWeights(out: usize, weight: usize, channels: i32, width: i32, begin: i32, end: i32): void {
   const row = (<usize>channels) << 2;
-  let c = 0;
-  for (; width == STEPS && c + 4 <= channels; c += 4) {
+  weight += <usize>(begin * width) << 2;
+  let c = begin;
+  for (; width == STEPS && c + 4 <= end; c += 4) {
     const target = out + ((<usize>c) << 2);
     const r0 = v128.load(weight);
     const r1 = v128.load(weight, 16);
@@ -36,7 +40,7 @@ function transposeWeights(out: usize, weight: usize, channels: i32, width: i32):
     v128.store(target + 3 * row, v128.shuffle<f64>(high01, high23, 1, 3));
     weight += 64;
   }
-  for (; c < channels; c++) {
+  for (; c < end; c++) {
     for (let k = 0; k < width; k++) {
       store<f32>(out + ((<usize>k * channels + c) << 2), load<f32>(weight));
       weight += 4;
@@ -70,15 +74,15 @@ function weighted(
   return acc;
 }
 
-/** Steps begin..end-1 on the channels from `first` on. */
+/** Steps begin..end-1 on the channels from..to-1; from is a multiple of 4, to one or the number of channels. */
 // prettier-ignore
 function forwardSteps(
   y: usize, x: usize, state: usize, weights: usize, bias: usize,
-  begin: i32, end: i32, first: i32, channels: i32, width: i32, activation: i32,
+  begin: i32, end: i32, from: i32, to: i32, channels: i32, width: i32, activation: i32,
 ): void {
   for (let t = begin; t < end; t++) {
     const out = y + <usize>t * (<usize>channels << 2);
-    for (let c = first; c < channels; c += 4) {
+    for (let c = from; c < to; c += 4) {
       const sum = weighted(x, state, weights, bias, t, c, channels, width);
       storeTail(out + (<usize>c << 2), activation ? silu(sum) : sum, channels - c);
     }
@@ -156,31 +160,37 @@ export function causalConv1dForwardScratchBytes(channels: i32, width: i32): f64 
 export function causalConv1dForward(
   y: usize, lastState: usize,
   x: usize, weight: usize, bias: usize, initialState: usize,
-  batch: i32, seqLen: i32, channels: i32, width: i32, activation: i32, scratch: usize,
+  batch: i32, seqLen: i32, channels: i32, width: i32, activation: i32, scratch: usize, first: i32, count: i32,
 ): void {
   const row = <usize>channels << 2;
   const kept = width - 1;
-  const vectors = channels >> 2;
-  transposeWeights(scratch, weight, channels, width);
+  const from = first * CHANNELS;
+  const to = min(channels, from + count * CHANNELS);
+  const at = <usize>from << 2;
+  const vectors = (to - from) >> 2;
+  const rest = from + (vectors << 2);
+  const biases = bias == 0 ? 0 : bias + at;
+  transposeWeights(scratch, weight, channels, width, from, to);
   for (let b = 0; b < batch; b++) {
     // Blocks take whole vectors of the steps from `kept` on; single steps take what lies before, beside and after.
     const blocks = width == STEPS && vectors > 0 ? max(seqLen - kept, 0) / STEPS : 0;
     const blocked = kept + blocks * STEPS;
     if (blocks == 0) {
-      forwardSteps(y, x, initialState, scratch, bias, 0, seqLen, 0, channels, width, activation);
+      forwardSteps(y, x, initialState, scratch, bias, 0, seqLen, from, to, channels, width, activation);
     } else {
-      forwardSteps(y, x, initialState, scratch, bias, 0, kept, 0, channels, width, activation);
+      forwardSteps(y, x, initialState, scratch, bias, 0, kept, from, to, channels, width, activation);
       for (let t = kept; t < blocked; t += STEPS) {
-        const at = <usize>t * row;
-        forwardBlock(y + at, x + at, scratch, bias, row, vectors, activation);
+        const i = <usize>t * row + at;
+        forwardBlock(y + i, x + i, scratch + at, biases, row, vectors, activation);
       }
-      forwardSteps(y, x, initialState, scratch, bias, kept, blocked, vectors << 2, channels, width, activation);
-      forwardSteps(y, x, initialState, scratch, bias, blocked, seqLen, 0, channels, width, activation);
+      forwardSteps(y, x, initialState, scratch, bias, kept, blocked, rest, to, channels, width, activation);
+      forwardSteps(y, x, initialState, scratch, bias, blocked, seqLen, from, to, channels, width, activation);
     }
     for (let i = 0; i < kept; i++) {
       const source = inputRow(x, initialState, seqLen - kept + i, width, row);
-      if (source == 0) memory.fill(lastState, 0, row);
-      else memory.copy(lastState, source, row);
+      const own = <usize>(to - from) << 2;
+      if (source == 0) memory.fill(lastState + at, 0, own);
+      else memory.copy(lastState + at, source + at, own);
       lastState += row;
     }
     y += row * seqLen;
@@ -190,7 +200,7 @@ export function causalConv1dForward(
 }
 
 /**
- * Steps begin..end-1 backwards, on the channels from `first` on. With g[t] the gradient of step t before the
+ * Steps begin..end-1 backwards, on the channels from..to-1. With g[t] the gradient of step t before the
  * activation, dx[t] = sum_k weight[k] g[t + width - 1 - k]: it is complete, and written, width - 1 steps later, so
  * that the last steps lie beyond the sequence, where g is 0. Of g a ring of `width` rows is kept.
  */
@@ -198,14 +208,14 @@ export function causalConv1dForward(
 function backwardSteps(
   dx: usize, dInitialState: usize, dweights: usize, dbias: usize, ring: usize,
   dy: usize, dLastState: usize, x: usize, state: usize, weights: usize, bias: usize,
-  begin: i32, end: i32, first: i32, seqLen: i32, channels: i32, width: i32, activation: i32,
+  begin: i32, end: i32, from: i32, to: i32, seqLen: i32, channels: i32, width: i32, activation: i32,
 ): void {
   const row = <usize>channels << 2;
   const kept = width - 1;
   for (let t = begin; t < end; t++) {
     const target = inputRow(dx, dInitialState, t - kept, width, row);
     const fromState = t - kept - (seqLen - kept); // the row of lastState that the step was copied to
-    for (let c = first; c < channels; c += 4) {
+    for (let c = from; c < to; c += 4) {
       const rest = channels - c;
       const at = <usize>c << 2;
       let g = f32x4.splat(0);
@@ -299,45 +309,51 @@ export function causalConv1dBackwardScratchBytes(channels: i32, width: i32): f64
 export function causalConv1dBackward(
   dx: usize, dweight: usize, dbias: usize, dInitialState: usize,
   dy: usize, dLastState: usize, x: usize, weight: usize, bias: usize, initialState: usize,
-  batch: i32, seqLen: i32, channels: i32, width: i32, activation: i32, scratch: usize,
+  batch: i32, seqLen: i32, channels: i32, width: i32, activation: i32, scratch: usize, first: i32, count: i32,
 ): void {
   const row = <usize>channels << 2;
   const kept = width - 1;
-  const vectors = channels >> 2;
+  const from = first * CHANNELS;
+  const to = min(channels, from + count * CHANNELS);
+  const at = <usize>from << 2;
+  const own = <usize>(to - from) << 2;
+  const vectors = (to - from) >> 2;
+  const rest = from + (vectors << 2);
+  const biases = bias == 0 ? 0 : bias + at;
   const weights = scratch;
   const dweights = weights + <usize>width * row;
   const ring = dweights + <usize>width * row;
   const biasSum = ring + <usize>width * row;
-  transposeWeights(weights, weight, channels, width);
-  memory.fill(dweights, 0, <usize>width * row);
-  memory.fill(biasSum, 0, row);
+  transposeWeights(weights, weight, channels, width, from, to);
+  for (let k = 0; k < width; k++) memory.fill(dweights + <usize>k * row + at, 0, own);
+  memory.fill(biasSum + at, 0, own);
   for (let b = 0; b < batch; b++) {
     const blocks = width == STEPS && vectors > 0 && dy != 0 ? max(seqLen - kept, 0) / STEPS : 0;
     const blocked = kept + blocks * STEPS;
     if (blocks == 0) {
       backwardSteps(
         dx, dInitialState, dweights, biasSum, ring, dy, dLastState, x, initialState, weights, bias,
-        0, seqLen + kept, 0, seqLen, channels, width, activation,
+        0, seqLen + kept, from, to, seqLen, channels, width, activation,
       );
     } else {
       backwardSteps(
         dx, dInitialState, dweights, biasSum, ring, dy, dLastState, x, initialState, weights, bias,
-        0, kept, 0, seqLen, channels, width, activation,
+        0, kept, from, to, seqLen, channels, width, activation,
       );
       for (let t = kept; t < blocked; t += STEPS) {
-        const at = <usize>t * row;
+        const i = <usize>t * row + at;
         backwardBlock(
-          dx + at - <usize>kept * row, dweights, biasSum, ring + 3 * row, ring, ring + row, ring + 2 * row,
-          dy + at, x + at, weights, bias, row, vectors, activation,
+          dx + i - <usize>kept * row, dweights + at, biasSum + at, ring + at + 3 * row, ring + at,
+          ring + at + row, ring + at + 2 * row, dy + i, x + i, weights + at, biases, row, vectors, activation,
         );
       }
       backwardSteps(
         dx, dInitialState, dweights, biasSum, ring, dy, dLastState, x, initialState, weights, bias,
-        kept, blocked, vectors << 2, seqLen, channels, width, activation,
+        kept, blocked, rest, to, seqLen, channels, width, activation,
       );
       backwardSteps(
         dx, dInitialState, dweights, biasSum, ring, dy, dLastState, x, initialState, weights, bias,
-        blocked, seqLen + kept, 0, seqLen, channels, width, activation,
+        blocked, seqLen + kept, from, to, seqLen, channels, width, activation,
       );
     }
     dx += row * seqLen;
@@ -347,13 +363,14 @@ export function causalConv1dBackward(
     if (initialState != 0) initialState += row * kept;
     if (dInitialState != 0) dInitialState += row * kept;
   }
-  for (let c = 0; c < channels; c++) {
+  dweight += <usize>(from * width) << 2;
+  for (let c = from; c < to; c++) {
     for (let k = 0; k < width; k++) {
       store<f32>(dweight, load<f32>(dweights + ((<usize>k * channels + c) << 2)));
       dweight += 4;
     }
   }
-  if (dbias != 0) memory.copy(dbias, biasSum, row);
+  if (dbias != 0) memory.copy(dbias + at, biasSum + at, own);
 }
 
 export function causalConv1dStepScratchBytes(channels: i32, width: i32): f64 {
@@ -364,17 +381,18 @@ export function causalConv1dStepScratchBytes(channels: i32, width: i32): f64 {
 // prettier-ignore
 export function causalConv1dStep(
   y: usize, state: usize, x: usize, weight: usize, bias: usize,
-  batch: i32, channels: i32, width: i32, activation: i32, scratch: usize,
+  batch: i32, channels: i32, width: i32, activation: i32, scratch: usize, first: i32, count: i32,
 ): void {
   const row = <usize>channels << 2;
-  const kept = width - 1;
-  transposeWeights(scratch, weight, channels, width);
+  const from = first * CHANNELS;
+  const to = min(channels, from + count * CHANNELS);
+  const at = <usize>from << 2;
+  const own = <usize>(to - from) << 2;
+  transposeWeights(scratch, weight, channels, width, from, to);
   for (let b = 0; b < batch; b++) {
-    forwardSteps(y, x, state, scratch, bias, 0, 1, 0, channels, width, activation);
-    if (kept > 0) {
-      memory.copy(state, state + row, <usize>(kept - 1) * row);
-      memory.copy(state + <usize>(kept - 1) * row, x, row);
-      state += <usize>kept * row;
+    forwardSteps(y, x, state, scratch, bias, 0, 1, from, to, channels, width, activation);
+    for (let k = 1; k < width; k++, state += row) {
+      memory.copy(state + at, (k < width - 1 ? state + row : x) + at, own);
     }
     y += row;
     x += row;
