@@ -110,9 +110,11 @@ export function softmaxAttentionBackward(
     const dv = context.zeros(v.shape);
     const { wasm } = context;
     const work = { passes: plan.passes, queryOffset: () => plan.queryOffset, nHeads, nKvHeads };
-    eachStage(context, work, backwardParts, (stage, { pairs }) => {
+    const timeOf = ({ pairs }: StageSizes) => pairs * (3 * headDim + 2 * valueDim) * MADD_NS;
+    const partsOf = (sizes: StageSizes) => backwardParts(sizes, timeOf(sizes));
+    eachStage(context, work, partsOf, (stage, sizes) => {
       const { table, parts, units, keyCount, partKeyCount } = stage;
-      const nanoseconds = pairs * (3 * headDim + 2 * valueDim) * MADD_NS;
+      const nanoseconds = timeOf(sizes);
       const partialBytes =
         parts > 1 ? 4 * wasm.softmaxAttentionBackwardPartialFloats(partKeyCount, headDim, valueDim) : 0;
       context.scratch(units * partialBytes, (partials) => {
@@ -290,11 +292,18 @@ function attend(context: Context, work: Work, args: AttendArgs): void {
 
 /**
  * By sizes only, for the sums over parts to have the same bits with any number of threads. The parts of a pass share
- * keys, whose gradients are then added up: to clear, write and add them costs as much as ten queries or so.
+ * keys, whose gradients are then added up: to clear, write and add them costs as much as ten queries or so, so that short
+ * calls are not cut.
  */
-function backwardParts({ ofHeads, queries }: StageSizes): number {
+function backwardParts({ ofHeads, queries }: StageSizes, nanoseconds: number): number {
   if (ofHeads >= 8) return 1;
-  return Math.max(1, Math.min(4, Math.ceil(8 / ofHeads), Math.floor(queries / 128)));
+  const most = Math.min(
+    4,
+    Math.ceil(8 / ofHeads),
+    Math.floor(queries / 128),
+    Math.floor(nanoseconds / 200_000),
+  );
+  return Math.max(1, most);
 }
 
 const shared = {
