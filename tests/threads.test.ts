@@ -53,6 +53,28 @@ describe.each([2, 3, 4, 7])('%i threads', (threads) => {
   });
 });
 
+it('shares all that is long, forward, backward and step, in the cases whose bits are compared', async () => {
+  using k = await sharing(3);
+  await digests(k);
+  const { shared } = poolOf(k);
+  const { module } = await compiled();
+  const names = WebAssembly.Module.exports(module).map(({ name }) => name);
+  const sizes = /ScratchBytes$|SharedBytes$|Floats$|Units$|^heapBase$/;
+  expect(names.filter((name) => !shared.has(name) && !sizes.test(name)).toSorted()).toEqual([
+    'addFourDots', // exported to be no part of the loops that call it, as are packForget, packVector and scan
+    'crossEntropyDivisor', // the sum over rows of what rows gave
+    'crossEntropySum',
+    'packForget',
+    'packVector',
+    'scaleInPlace', // clipGradNorm has no case
+    'scan',
+    'softmaxAttentionWeights', // effectiveAttention, as is ssdMatrixForward
+    'ssdMatrixForward',
+    'sumOfSquares',
+    'writeColumnSums', // the sum over runs of rows
+  ]);
+});
+
 it('shares none of its calls where each is too small to gain', async () => {
   using k = await loadKernels({ variant: 'simd', threads: 2 });
   k.silu({ x: k.zeros([64]) });

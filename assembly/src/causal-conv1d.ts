@@ -49,7 +49,6 @@ function transposeWeights(out: usize, weight: usize, channels: i32, width: i32, 
 }
 
 /** The input at step t, which may lie before the start; 0 if that is all zeros. */
-// @ts-ignore: decorator
 @inline
 function inputRow(x: usize, state: usize, t: i32, width: i32, row: usize): usize {
   if (t >= 0) return x + <usize>t * row;
@@ -58,7 +57,6 @@ function inputRow(x: usize, state: usize, t: i32, width: i32, row: usize): usize
 
 /** What the activation is applied to, at step t on the channels from c on, `rest` of them at most four. */
 // prettier-ignore
-// @ts-ignore: decorator
 @inline
 function weighted(
   x: usize, state: usize, weights: usize, bias: usize, t: i32, c: i32, channels: i32, width: i32,

@@ -18,6 +18,11 @@ export function copyColumns(
   for (let r = 0; r < rows; r++, target += targetRow, source += sourceRow) memory.copy(target, source, bytes);
 }
 
+/** x = 0. */
+export function clear(x: usize, size: i32): void {
+  memory.fill(x, 0, (<usize>size) << 2);
+}
+
 /** target += source */
 export function accumulateForward(target: usize, source: usize, size: i32): void {
   const end = target + ((<usize>size) << 2);

@@ -5,7 +5,7 @@
  *   loss[i] = logSumExp[i] - logits[i, targets[i]]
  *
  *   logits, dlogits  [rows, vocabSize]   logSumExp  [rows]   targets, mask  [rows], int32
- *   loss, dloss      [rows] if reduction is NONE, else [1]
+ *   loss, dloss      [rows] if reduction is NONE, else [1]   terms  [rows], f64
  *
  * A row is scored if its target is not ignoreIndex and its mask, if there is one (else 0), is not 0. Targets of scored
  * rows are from 0 to vocabSize - 1. Other rows have loss, logSumExp and gradient 0. MEAN divides by the number of
@@ -13,8 +13,7 @@
  */
 import { expNegative, largest, loadTail, storeTail, sum } from './simd';
 
-const NONE = 0;
-const MEAN = 2; // 1: the sum
+const NONE = 0; // else the sum, or the mean
 
 /** Floats that are added up in float32; their sums are added up in float64. */
 const BLOCK = 1024;
@@ -26,14 +25,13 @@ const zeros: usize = memory.data<f32>([0, 0, 0, 0], 16);
 const lowest: usize = memory.data<u32>([0xff800000, 0xff800000, 0xff800000, 0xff800000], 16); // -inf
 const laneMasks: usize = memory.data<i32>([-1, -1, -1, -1, 0, 0, 0, 0], 16);
 
+/** Each row's loss: to `loss` if reduction is NONE, else to the same address as f64, the terms of crossEntropySum. */
 // prettier-ignore
 export function crossEntropyForward(
   loss: usize, logSumExp: usize,
   logits: usize, targets: usize, mask: usize,
   rows: i32, vocabSize: i32, ignoreIndex: i32, reduction: i32,
 ): void {
-  let total: f64 = 0;
-  let scored = 0;
   for (let i = 0; i < rows; i++) {
     const at = <usize>i << 2;
     let nll: f64 = 0;
@@ -43,28 +41,44 @@ export function crossEntropyForward(
       const top = rowMaximum(row, vocabSize);
       lse = <f64>top + Math.log(exponentials(0, row, top, vocabSize));
       nll = lse - <f64>load<f32>(row + (<usize>load<i32>(targets + at) << 2));
-      total += nll;
-      scored++;
     }
     store<f32>(logSumExp + at, <f32>lse);
     if (reduction == NONE) store<f32>(loss + at, <f32>nll);
+    else store<f64>(loss + 2 * at, nll);
   }
-  if (reduction != NONE) store<f32>(loss, <f32>(reduction == MEAN && scored > 0 ? total / scored : total));
 }
 
-/** dlogits[i, v] = dloss (e^(logits[i, v] - logSumExp[i]) - (v = targets[i])); logSumExp and dloss (1) may be absent. */
+/** loss = sum of the terms of scored rows, divided by `divisor`. */
+// prettier-ignore
+export function crossEntropySum(
+  loss: usize, terms: usize, targets: usize, mask: usize, rows: i32, ignoreIndex: i32, divisor: i32,
+): void {
+  let total: f64 = 0;
+  for (let i = 0; i < rows; i++) {
+    const at = <usize>i << 2;
+    if (isScored(targets, mask, at, ignoreIndex)) total += load<f64>(terms + 2 * at);
+  }
+  store<f32>(loss, <f32>(total / <f64>divisor));
+}
+
+/** @returns how many of the rows are scored, at least 1: what MEAN divides by */
+export function crossEntropyDivisor(targets: usize, mask: usize, rows: i32, ignoreIndex: i32): i32 {
+  let scored = 0;
+  for (let i = 0; i < rows; i++) scored += i32(isScored(targets, mask, (<usize>i) << 2, ignoreIndex));
+  return max(scored, 1);
+}
+
+/**
+ * dlogits[i, v] = dloss (e^(logits[i, v] - logSumExp[i]) - (v = targets[i])) / divisor; logSumExp and dloss (1) may be
+ * absent.
+ */
 // prettier-ignore
 export function crossEntropyBackward(
   dlogits: usize,
   logits: usize, targets: usize, mask: usize, logSumExp: usize, dloss: usize,
-  rows: i32, vocabSize: i32, ignoreIndex: i32, reduction: i32,
+  rows: i32, vocabSize: i32, ignoreIndex: i32, reduction: i32, divisor: i32,
 ): void {
-  let share: f64 = 1;
-  if (reduction == MEAN) {
-    let scored = 0;
-    for (let i = 0; i < rows; i++) scored += i32(isScored(targets, mask, <usize>i << 2, ignoreIndex));
-    share = 1 / <f64>max(scored, 1);
-  }
+  const share: f64 = 1 / <f64>divisor;
   const bytes = (<usize>vocabSize) << 2;
   for (let i = 0; i < rows; i++, logits += bytes, dlogits += bytes) {
     const at = <usize>i << 2;

@@ -9,12 +9,14 @@ const plain: Size[] = [
   { rows: 5, dim: 24 },
   { rows: 67, dim: 13 }, // past two blocks of rows
   { rows: 3, dim: 131 },
+  { rows: 600, dim: 5 }, // three runs of rows, whose gradients of the weight are added up
 ];
 const wide: Size[] = [{ rows: 2, dim: 1027 }];
 const gated: Size[] = [
   { rows: 1, dim: 1, groups: 1 },
   { rows: 35, dim: 6, groups: 2 },
   { rows: 3, dim: 66, groups: 3 },
+  { rows: 530, dim: 4, groups: 2 },
 ];
 
 /** rmsNorm, layerNorm: with all that is optional, or with nothing. */

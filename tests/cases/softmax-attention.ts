@@ -130,12 +130,12 @@ export const softmaxAttentionCases: Case[] = [
     op,
     title: 'softmaxAttention, gradients of keys in partial sums',
     sizes: [
-      { qLen: 260, headDim: 3, causal: true },
-      { qLen: 150, kLen: 40, nHeads: 2, headDim: 2, valueDim: 9 },
-      { qLen: 70, nHeads: 6, nKvHeads: 2, headDim: 3, causal: true },
-      { qLen: 257, nHeads: 2, headDim: 2, causal: true, window: 30 },
-      { qLen: 260, headDim: 2, causal: true, stride: 2 },
-      { batch: 2, qLen: 140, nHeads: 3, nKvHeads: 1, headDim: 2, causal: true, stride: 20, summary: 3 },
+      // Long enough to be cut: the gradients are to take 0.4 ms or more.
+      { qLen: 300, headDim: 64, causal: true },
+      { qLen: 130, kLen: 140, nHeads: 6, nKvHeads: 2, headDim: 40, valueDim: 41 },
+      { qLen: 400, nHeads: 2, headDim: 40, causal: true, window: 120 },
+      { qLen: 520, headDim: 48, causal: true, stride: 2 },
+      { batch: 2, qLen: 256, nHeads: 3, nKvHeads: 1, headDim: 40, causal: true, stride: 100, summary: 60 },
     ],
     inputs: (size, rng) => ({
       ...qkv(size, rng),

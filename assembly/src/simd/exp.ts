@@ -33,7 +33,6 @@ const lowest: usize = memory.data<f32>([-3.4028234663852886e38, -3.4028234663852
 const signs: usize = memory.data<u32>([0x80000000, 0x80000000, 0x80000000, 0x80000000], 16);
 
 /** e^x for finite x within the normal range of the result; the common part of the functions below. */
-// @ts-ignore: decorator
 @inline
 function expNormal(x: v128): v128 {
   const magic = v128.load(constants, 16);
@@ -51,7 +50,6 @@ function expNormal(x: v128): v128 {
 }
 
 /** e^x, at most 2 ulp off; 0 below the normal range and at -inf, inf above it, NaN for NaN. */
-// @ts-ignore: decorator
 @inline
 export function exp(x: v128): v128 {
   const y = v128.andnot(expNormal(x), f32x4.lt(x, v128.load(constants, 160)));
@@ -59,14 +57,12 @@ export function exp(x: v128): v128 {
 }
 
 /** e^x for x <= 0 or so small that e^x is finite; saves the checks for overflow. NaN gives garbage. */
-// @ts-ignore: decorator
 @inline
 export function expNegative(x: v128): v128 {
   return v128.andnot(expNormal(x), f32x4.lt(x, v128.load(constants, 160)));
 }
 
 /** ln(1 + y) for 0 <= y <= 1, as 2 atanh(y / (2 + y)). */
-// @ts-ignore: decorator
 @inline
 export function log1pUnit(y: v128): v128 {
   const s = f32x4.div(y, f32x4.add(v128.load(constants, 192), y));
@@ -79,7 +75,6 @@ export function log1pUnit(y: v128): v128 {
 }
 
 /** ln(1 + e^x) without overflow: max(x, 0) + ln(1 + e^-|x|). */
-// @ts-ignore: decorator
 @inline
 export function softplus(x: v128): v128 {
   const negative = v128.or(x, v128.load(signs)); // -|x|
@@ -87,7 +82,6 @@ export function softplus(x: v128): v128 {
 }
 
 /** 1 / (1 + e^-x). */
-// @ts-ignore: decorator
 @inline
 export function sigmoid(x: v128): v128 {
   const one = v128.load(constants, 144);
@@ -95,21 +89,18 @@ export function sigmoid(x: v128): v128 {
 }
 
 /** x, or the largest finite number where x is inf: times 0, that is 0. */
-// @ts-ignore: decorator
 @inline
 export function finite(x: v128): v128 {
   return f32x4.pmin(x, v128.load(largest));
 }
 
 /** x, or the lowest finite number where x is -inf: over infinity, or times 0, that is 0. */
-// @ts-ignore: decorator
 @inline
 export function finiteBelow(x: v128): v128 {
   return f32x4.pmax(x, v128.load(lowest));
 }
 
 /** x sigmoid(x). */
-// @ts-ignore: decorator
 @inline
 export function silu(x: v128): v128 {
   const one = v128.load(constants, 144);
@@ -145,7 +136,6 @@ export const exp2Constants: usize = memory.data<f32>([
  * relative error below 2e-7 for x >= -126. The polynomial is a minimax fit of 2^f over |f| <= 1/2 with p(0) = 1.
  */
 // prettier-ignore
-// @ts-ignore: decorator
 @inline
 export function exp2(
   x: v128, magic: v128, c5: v128, c4: v128, c3: v128, c2: v128, c1: v128, one: v128,

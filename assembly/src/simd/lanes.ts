@@ -1,5 +1,4 @@
 /** Sum of the four lanes: (0 + 2) + (1 + 3). */
-// @ts-ignore: decorator
 @inline
 export function sum(x: v128): f32 {
   const pairs = f32x4.add(x, i8x16.shuffle(x, x, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
@@ -7,7 +6,6 @@ export function sum(x: v128): f32 {
 }
 
 /** Largest of the four lanes; NaN lanes lose. */
-// @ts-ignore: decorator
 @inline
 export function largest(x: v128): f32 {
   const pairs = f32x4.pmax(x, i8x16.shuffle(x, x, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
@@ -17,7 +15,6 @@ export function largest(x: v128): f32 {
 }
 
 /** The first `count` (0..4) floats at `source`, zeros in the other lanes; reads nothing beyond them. */
-// @ts-ignore: decorator
 @inline
 export function loadTail(source: usize, count: i32): v128 {
   let x = f32x4.splat(0);
@@ -32,7 +29,6 @@ export function loadTail(source: usize, count: i32): v128 {
 }
 
 /** Writes the first `count` (0..4) lanes of x, and nothing beyond them. */
-// @ts-ignore: decorator
 @inline
 export function storeTail(target: usize, x: v128, count: i32): void {
   if (count >= 4) {
@@ -48,7 +44,6 @@ export function storeTail(target: usize, x: v128, count: i32): void {
 }
 
 /** The lanes of a, b, c, d as rows `stride` bytes apart: (a0 b0 c0 d0), (a1 b1 c1 d1) and so on. */
-// @ts-ignore: decorator
 @inline
 export function storeTransposed(target: usize, stride: usize, a: v128, b: v128, c: v128, d: v128): void {
   const low01 = v128.shuffle<f32>(a, b, 0, 4, 1, 5);

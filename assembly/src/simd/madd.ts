@@ -1,5 +1,4 @@
 /** a * b + c, rounded twice in the `simd` binary and as the machine likes in `relaxed-simd` (FMA where it has one). */
-// @ts-ignore: decorator
 @inline
 export function madd(a: v128, b: v128, c: v128): v128 {
   if (ASC_FEATURE_RELAXED_SIMD) return f32x4.relaxed_madd(a, b, c);
@@ -7,7 +6,6 @@ export function madd(a: v128, b: v128, c: v128): v128 {
 }
 
 /** c - a * b. */
-// @ts-ignore: decorator
 @inline
 export function nmadd(a: v128, b: v128, c: v128): v128 {
   if (ASC_FEATURE_RELAXED_SIMD) return f32x4.relaxed_nmadd(a, b, c);
@@ -15,7 +13,6 @@ export function nmadd(a: v128, b: v128, c: v128): v128 {
 }
 
 /** a * b + c in the lanes where `wanted` is all ones, and c in the others, whatever a and b hold there. */
-// @ts-ignore: decorator
 @inline
 export function maddWhere(a: v128, b: v128, c: v128, wanted: v128): v128 {
   if (ASC_FEATURE_RELAXED_SIMD) return v128.bitselect(f32x4.relaxed_madd(a, b, c), c, wanted);

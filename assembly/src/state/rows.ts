@@ -30,7 +30,6 @@ export function zeroRows(target: usize, floats: i32): void {
 }
 
 /** x . y of two padded rows. */
-// @ts-ignore: decorator
 @inline
 export function dot(x: usize, y: usize, size: i32): f32 {
   let acc0 = f32x4.splat(0);
@@ -85,7 +84,6 @@ function relu(x: v128): v128 {
 }
 
 /** e^x or x + 1; one of the terms is 1 or 0, so the sum is exact. */
-// @ts-ignore: decorator
 @inline
 function elu1(x: v128): v128 {
   const zero = f32x4.splat(0);

@@ -41,6 +41,9 @@ export interface Cut {
   slices?: Slices;
 }
 
+/** Nanoseconds per element that is set to 0. */
+const CLEAR_NS = 0.1;
+
 /**
  * A call that takes less is computed by the caller alone, and no part is made shorter than a quarter of it: to hand out
  * work and take it back costs about 0.5 us while workers look for it.
@@ -136,8 +139,18 @@ export class Context {
   /** A tensor of zeros. @throws ShapeError, ArgumentError, OutOfMemoryError */
   zeros<D extends DType = 'float32'>(shape: readonly number[], dtype: D = 'float32' as D): Tensor<D> {
     const tensor = this.#uninitialized('zeros', shape, dtype);
-    tensor.data.fill(0);
+    this.clear(tensor);
     return tensor;
+  }
+
+  /** Sets all elements to 0. Not by the array: where memory is shared, V8 fills that four to eight times as slowly. */
+  clear({ pointer, size }: Tensor): void {
+    this.run('clear', [pointer, size], {
+      units: size,
+      align: 16,
+      nanoseconds: size * CLEAR_NS,
+      slices: { countAt: 1, steps: [4] },
+    });
   }
 
   /** A tensor whose elements are whatever the memory held: for outputs that are written whole. */

@@ -2,6 +2,7 @@ import { op } from './arguments.js';
 import { Check } from './check.js';
 import type { Context } from './context.js';
 import { checkIds } from './ids.js';
+import { MOVE_NS } from './slices.js';
 import { isTensor, type Tensor } from './tensor.js';
 
 /** Arguments of {@link embedding}. */
@@ -30,7 +31,12 @@ function checkArguments(check: Check, { ids, weight }: EmbeddingArgs): number[] 
 export function embedding(k: Context, { ids, weight }: EmbeddingArgs): Tensor<'float32'> {
   const check = new Check('embedding', k);
   const y = k.empty(checkArguments(check, { ids, weight }));
-  k.wasm.embeddingForward(y.pointer, ids.pointer, weight.pointer, ids.size, check.sizes.dModel);
+  const { dModel } = check.sizes;
+  k.run('embeddingForward', [y.pointer, ids.pointer, weight.pointer, ids.size, dModel], {
+    units: ids.size,
+    nanoseconds: ids.size * dModel * MOVE_NS,
+    slices: { countAt: 3, steps: [dModel * 4, 4] },
+  });
   return y;
 }
 
@@ -46,9 +52,13 @@ export function embeddingBackward(
 ): { dweight: Tensor<'float32'> } {
   const check = new Check('embeddingBackward', k);
   check.float32('dy', dy, checkArguments(check, { ids, weight }));
-  const { vocabSize, dModel } = check.sizes;
-  const dweight = k.empty(weight.shape);
-  k.wasm.embeddingBackward(dweight.pointer, ids.pointer, dy.pointer, ids.size, vocabSize, dModel);
+  const { dModel } = check.sizes;
+  const dweight = k.zeros(weight.shape);
+  k.run('embeddingBackward', [dweight.pointer, ids.pointer, dy.pointer, ids.size, dModel], {
+    units: Math.ceil(dModel / 16),
+    nanoseconds: ids.size * dModel * MOVE_NS,
+    partsPerThread: 2, // each goes through all ids
+  });
   return { dweight };
 }
 

@@ -2,6 +2,7 @@ import { op } from './arguments.js';
 import { Check } from './check.js';
 import type { Context } from './context.js';
 import { checkIds } from './ids.js';
+import { EXP_NS } from './slices.js';
 import type { Tensor } from './tensor.js';
 
 /** Arguments of {@link crossEntropy}. */
@@ -57,17 +58,32 @@ export function crossEntropy(
   const { vocabSize, lossShape } = checkArguments(new Check('crossEntropy', k), args);
   const { logits, targets, mask, ignoreIndex = -100, reduction = 'mean' } = args;
   const outputs = { loss: k.empty(lossShape), logSumExp: k.empty(targets.shape) };
-  k.wasm.crossEntropyForward(
-    outputs.loss.pointer,
-    outputs.logSumExp.pointer,
-    logits.pointer,
-    targets.pointer,
-    mask?.pointer ?? 0,
-    targets.size,
-    vocabSize,
-    ignoreIndex,
-    reductions[reduction],
-  );
+  const { loss, logSumExp } = outputs;
+  const rows = targets.size;
+  const maskPointer = mask?.pointer ?? 0;
+  const eachRow = (address: number) =>
+    k.run(
+      'crossEntropyForward',
+      // prettier-ignore
+      [
+        address, logSumExp.pointer, logits.pointer, targets.pointer, maskPointer,
+        rows, vocabSize, ignoreIndex, reductions[reduction],
+      ],
+      {
+        units: rows,
+        nanoseconds: rows * vocabSize * EXP_NS,
+        slices: { countAt: 5, steps: [reduction === 'none' ? 4 : 8, 4, vocabSize * 4, 4, mask ? 4 : 0] },
+      },
+    );
+  if (reduction === 'none') eachRow(loss.pointer);
+  else
+    k.scratch(rows * 8, (terms) => {
+      eachRow(terms);
+      // prettier-ignore
+      k.wasm.crossEntropySum(
+        loss.pointer, terms, targets.pointer, maskPointer, rows, ignoreIndex, divisor(k, args),
+      );
+    });
   return outputs;
 }
 
@@ -89,19 +105,40 @@ export function crossEntropyBackward(
   const logSumExpPointer = check.optional('logSumExp', logSumExp, targets.shape);
   const dlossPointer = check.optional('dloss', dloss, lossShape);
   const dlogits = k.empty(logits.shape);
-  k.wasm.crossEntropyBackward(
-    dlogits.pointer,
-    logits.pointer,
-    targets.pointer,
-    mask?.pointer ?? 0,
-    logSumExpPointer,
-    dlossPointer,
-    targets.size,
-    vocabSize,
-    ignoreIndex,
-    reductions[reduction],
+  const rows = targets.size;
+  k.run(
+    'crossEntropyBackward',
+    // prettier-ignore
+    [
+      dlogits.pointer, logits.pointer, targets.pointer, mask?.pointer ?? 0, logSumExpPointer, dlossPointer,
+      rows, vocabSize, ignoreIndex, reductions[reduction], divisor(k, args),
+    ],
+    {
+      units: rows,
+      nanoseconds: rows * vocabSize * EXP_NS,
+      slices: {
+        countAt: 6,
+        steps: [
+          vocabSize * 4,
+          vocabSize * 4,
+          4,
+          mask ? 4 : 0,
+          logSumExp ? 4 : 0,
+          dloss && reduction === 'none' ? 4 : 0,
+        ],
+      },
+    },
   );
   return { dlogits };
+}
+
+/** What the sum over rows is divided by. */
+function divisor(
+  k: Context,
+  { targets, mask, ignoreIndex = -100, reduction = 'mean' }: CrossEntropyArgs,
+): number {
+  if (reduction !== 'mean') return 1;
+  return k.wasm.crossEntropyDivisor(targets.pointer, mask?.pointer ?? 0, targets.size, ignoreIndex);
 }
 
 const shared = {

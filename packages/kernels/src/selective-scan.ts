@@ -103,8 +103,8 @@ function checkScan(check: Check, args: SelectiveScanArgs) {
 }
 
 /** Writes a copy of `source` into `target`, zeros if there is none. */
-function copyOrClear(target: Tensor<'float32'>, source: Tensor | undefined): void {
-  if (source === undefined) target.data.fill(0);
+function copyOrClear(k: Context, target: Tensor<'float32'>, source: Tensor | undefined): void {
+  if (source === undefined) k.clear(target);
   else target.data.set(source.data);
 }
 
@@ -138,7 +138,7 @@ export function selectiveScan(
   const s = checkScan(new Check('selectiveScan', k), args);
   const y = k.empty(args.u.shape);
   const lastState = k.empty([s.batch, s.dInner, s.dState]);
-  copyOrClear(lastState, args.initialState);
+  copyOrClear(k, lastState, args.initialState);
   scanForward(k, y, lastState, args, s);
   return { y, lastState };
 }
@@ -217,7 +217,7 @@ export function selectiveScanBackward(k: Context, args: SelectiveScanBackwardArg
     if (deltaBias !== undefined) gradients.dDeltaBias = k.empty(deltaBias.shape);
     const dStates = k.empty([batch, dInner, dState]);
     if (initialState !== undefined) gradients.dInitialState = dStates;
-    copyOrClear(dStates, args.dLastState);
+    copyOrClear(k, dStates, args.dLastState);
 
     const nanoseconds = batch * seqLen * dInner * dState * BACKWARD_NS;
     const { sequences, channels } = partOfBackward(s, nanoseconds);

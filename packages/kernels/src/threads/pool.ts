@@ -97,7 +97,9 @@ export class Pool {
     threads: number,
     url: string | URL | undefined,
   ): Promise<Pool> {
-    const names = Object.keys(wasm).filter((name) => typeof wasm[name as keyof WasmExports] === 'function');
+    const names = WebAssembly.Module.exports(module).flatMap(({ kind, name }) =>
+      kind === 'function' ? [name] : [],
+    );
     const buffer = new SharedArrayBuffer(places.bytes);
     const starts = Array.from({ length: threads - 1 }, (_, i) => {
       const start: WorkerStart = {
@@ -143,6 +145,8 @@ export class Pool {
    * @throws FreelunchError if a worker failed in the middle, and what the kernel itself throws
    */
   run(name: KernelName, args: readonly number[], { units, grain, scratch, slices }: Job): void {
+    if (args.length > places.mostArgs)
+      throw new FreelunchError(`${name}: ${args.length} arguments; a job has room for ${places.mostArgs}`);
     const numbers = this.#numbers;
     const words = this.#words;
     const parts = Math.ceil(units / grain);
