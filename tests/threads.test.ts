@@ -2,6 +2,7 @@ import { execFile, spawnSync } from 'node:child_process';
 import { promisify } from 'node:util';
 import {
   ArgumentError,
+  FormatError,
   FreelunchError,
   type Kernels,
   loadKernels,
@@ -100,6 +101,52 @@ describe('loadKernels', () => {
     const { module } = await compiled();
     const options = { source: module, variant: 'simd', threads: 2 } as const;
     await expect(loadKernels(options)).rejects.toThrow(UnsupportedError);
+  });
+
+  it.each([5, 1e15, null, {}, 'text', []])(
+    'refuses what is no binary, with threads and without: %j',
+    async (source) => {
+      for (const threads of [1, 2]) {
+        const options = { source: source as never, variant: 'simd', threads } as const;
+        await expect(loadKernels(options)).rejects.toThrow(
+          /^loadKernels: source must be a binary of these kernels/,
+        );
+      }
+    },
+  );
+
+  it('refuses a binary that is cut off, or damaged before its imports end', async () => {
+    const { bytes } = await compiled();
+    const importsEnd = Buffer.from(bytes).indexOf('memory') + 10;
+    for (let i = 8; i < importsEnd; i++) {
+      const damaged = bytes.slice();
+      damaged[i] = 0xff;
+      for (const source of [bytes.slice(0, i), damaged]) {
+        const error: unknown = await loadKernels({ source, variant: 'simd', threads: 2 }).catch(
+          (cause) => cause,
+        );
+        // A byte within the types alone may still be a module.
+        if (error instanceof Error) expect(error).toBeInstanceOf(FormatError);
+        else (error as Kernels).dispose();
+      }
+    }
+  });
+
+  it('says to how much the memory may grow where a device gives less than it is asked for', async () => {
+    const { Memory } = WebAssembly;
+    WebAssembly.Memory = class extends Memory {
+      constructor(options: WebAssembly.MemoryDescriptor) {
+        if (options.shared === true && options.maximum! > 20_000)
+          throw new RangeError('could not allocate memory');
+        super(options);
+      }
+    } as typeof Memory;
+    try {
+      using k = await loadKernels({ threads: 2 });
+      expect(() => k.zeros([2 ** 29])).toThrow(`may grow to ${16_384 * 65_536}`);
+    } finally {
+      WebAssembly.Memory = Memory;
+    }
   });
 
   it('takes bytes, and leaves them as they are', async () => {

@@ -114,15 +114,25 @@ function chooseThreads(wanted: unknown = 1): number {
 /** What memory starts with, where `maximumBytes` allows it: the first tensors need no growing. */
 const INITIAL_PAGES = 16;
 
-/** Shared memory says when it is made how large it may become. Some devices refuse what is more than they have. */
-function sharedMemory(initial: number, maximumBytes: number): WebAssembly.Memory {
-  for (let maximum = Math.min(MOST_SHARED_PAGES, Math.floor(maximumBytes / PAGE_BYTES)); ;) {
+/**
+ * Shared memory says when it is made how large it may become. Some devices refuse what is more than they have: then half
+ * as much is asked for.
+ * @returns the memory, and to how many bytes it may grow
+ */
+function sharedMemory(
+  initial: number,
+  wantedBytes: number,
+): { memory: WebAssembly.Memory; maximumBytes: number } {
+  let maximum = Math.min(MOST_SHARED_PAGES, Math.floor(wantedBytes / PAGE_BYTES));
+  for (; ; maximum >>= 1) {
+    const maximumBytes = maximum * PAGE_BYTES;
     try {
-      return new WebAssembly.Memory({ initial, maximum, shared: true });
+      return { memory: new WebAssembly.Memory({ initial, maximum, shared: true }), maximumBytes };
     } catch (cause) {
-      maximum >>= 1;
-      if (maximum >= 1024) continue;
-      throw new OutOfMemoryError('loadKernels: no room for shared memory of 64 MiB', { cause });
+      if (maximum >= 2 * initial) continue;
+      throw new OutOfMemoryError(`loadKernels: no room for shared memory of ${maximumBytes} bytes`, {
+        cause,
+      });
     }
   }
 }
@@ -165,7 +175,8 @@ export async function instantiateKernels(
   };
   if (threads === 1) return alone(taken);
   const bytes = await bytesOf(taken);
-  const memory = sharedMemory(initial, maximumBytes ?? Infinity);
+  const shared = sharedMemory(initial, maximumBytes ?? Infinity);
+  const { memory } = shared;
   const { module, exports } = await start(await compile(withSharedMemory(bytes)), memory);
   let pool: Pool;
   try {
@@ -174,7 +185,7 @@ export async function instantiateKernels(
     if (options.threads !== 'auto') throw error;
     return alone(bytes);
   }
-  const allocator = new Allocator(memory, exports.heapBase(), { guard, maximumBytes });
+  const allocator = new Allocator(memory, exports.heapBase(), { guard, maximumBytes: shared.maximumBytes });
   return createKernels(exports, allocator, variant, pool);
 }
 
@@ -234,7 +245,7 @@ function checkResponse(response: Response): Response {
   throw new FormatError(`loadKernels: ${response.url} must be a binary, got HTTP status ${response.status}`);
 }
 
-/** @throws UnsupportedError for a module: its bytes can't be had any more */
+/** No copy. @throws UnsupportedError for a module, whose bytes can't be had any more, FormatError for what is no binary */
 async function bytesOf(source: WasmSource): Promise<Uint8Array<ArrayBuffer>> {
   if (source instanceof WebAssembly.Module) {
     throw new UnsupportedError(
@@ -242,7 +253,11 @@ async function bytesOf(source: WasmSource): Promise<Uint8Array<ArrayBuffer>> {
     );
   }
   if (isResponse(source)) return new Uint8Array(await checkResponse(source).arrayBuffer());
-  return new Uint8Array(source as ArrayBuffer);
+  if (ArrayBuffer.isView(source)) {
+    return new Uint8Array(source.buffer as ArrayBuffer, source.byteOffset, source.byteLength);
+  }
+  if (Object.prototype.toString.call(source) === '[object ArrayBuffer]') return new Uint8Array(source);
+  throw notABinary(show(source));
 }
 
 /**
