@@ -15,21 +15,28 @@ import { checkFlag, checkFunction, checkKernels } from './check.js';
 import type { Names } from './checkpoints/names.js';
 import { type GenerateOptions, generateRow, generateRows } from './generate.js';
 import type { Mixer, MixerState } from './mixers/mixer.js';
-import { type Ops, plainOps } from './mixers/ops.js';
+import { freeing, isPlain, type Ops, plainOps } from './mixers/ops.js';
 import { createParameters, type FloatTensor, type ParameterSpec, Scope } from './mixers/parameters.js';
 import { asLayerStates, LayerStates, type ModelState } from './state.js';
-import { scoredTargets, tokenIds, type Tokens } from './token-rows.js';
+import { pieceLength } from './pieces.js';
+import { checkRange, columns, scoredTargets, tokenIds, type Tokens } from './token-rows.js';
 
 export interface ForwardOptions {
   /** Records what is computed, to go back over it; nothing is recorded if absent. */
   tape?: Tape;
   /** Goes on from here, and leaves here what the next call needs. Not together with a recording tape. */
   state?: ModelState;
-  /** Logits of the last position only, `[batch, 1, vocabSize]`: what generation needs of a prompt. */
+  /**
+   * Logits of the last position only, `[batch, 1, vocabSize]`: what generation needs of a prompt. A model without softmax
+   * attention then reads a long prompt in pieces, in memory that does not grow with its length.
+   */
   lastOnly?: boolean;
   /** Recompute each block's inside in the backward pass instead of keeping it. */
   checkpoint?: boolean;
-  /** Shown the residual stream before each block (`hidden.0` ...), after the last (`hidden.nLayers`) and `final_norm`. */
+  /**
+   * Shown the residual stream before each block (`hidden.0` ...), after the last (`hidden.nLayers`) and `final_norm`, to
+   * be read there and then: without a recording tape each is freed once the next is there.
+   */
   observe?: (name: string, value: FloatTensor) => void;
 }
 
@@ -48,6 +55,8 @@ export class LanguageModel implements Disposable {
   readonly #names: Names;
   readonly #blocks: readonly Block[];
   readonly #parameters: ReadonlyMap<string, FloatTensor>;
+  /** Positions in a piece of a long prompt. */
+  readonly #pieceLength: number;
 
   /** @internal */
   constructor(k: Kernels, config: ResolvedConfig, parameters?: ReadonlyMap<string, FloatTensor>) {
@@ -56,6 +65,7 @@ export class LanguageModel implements Disposable {
     this.config = config;
     this.specs = specs;
     this.#names = names;
+    this.#pieceLength = pieceLength(config);
     this.#blocks = blocks;
     this.#parameters = parameters ?? createParameters(k, specs, random(config.seed).split('weights'));
   }
@@ -112,28 +122,14 @@ export class LanguageModel implements Disposable {
       throw new ArgumentError('forward: state must be absent where a tape is given');
     const run = (o: Ops): FloatTensor => {
       const ids = tokenIds(k, 'forward', tokens);
+      checkRange('forward', 'tokens', ids, this.config.vocabSize);
       const [batch, seqLen] = ids.shape;
       state?.check('forward', this.#blocks.length, batch);
-      const embedded = this.#embed(o, 'forward', ids, state?.position ?? 0);
-      const through = (): FloatTensor => {
-        let x = embedded;
-        this.#blocks.forEach((block, layer) => {
-          observe?.(`hidden.${layer}`, x);
-          const mixerState = state?.layers[layer];
-          const input = x;
-          const inside = (inner: Ops) =>
-            this.#block(inner, block, input, (mixer, p, normed) =>
-              mixer.forward(inner, p, normed, mixerState),
-            );
-          x =
-            checkpoint && mixerState === undefined
-              ? o.checkpoint(inside, [input, ...this.#ofBlock(block)])
-              : inside(o);
-        });
-        observe?.(`hidden.${this.#blocks.length}`, x);
-        return x;
-      };
-      const last = state === undefined ? through() : state.advance(seqLen, through);
+      this.#checkPositions('forward', state?.position ?? 0, seqLen);
+      const inPieces = lastOnly && tape === undefined && observe === undefined && this.#pieceLength < Infinity;
+      const last = inPieces
+        ? this.#readInPieces(o, ids, state)
+        : this.#layers(o, ids, state, checkpoint, observe);
       const normed = this.#norm(o, this.#names.finalNorm, lastOnly ? lastRows(o, last) : last);
       observe?.('final_norm', normed);
       return this.#head(o, normed);
@@ -176,7 +172,9 @@ export class LanguageModel implements Disposable {
       const ids = stepIds(k, token);
       const batch = ids.shape[0];
       states.check('step', this.#blocks.length, batch);
-      const embedded = this.#embed(o, 'step', ids, states.position).reshape([batch, this.config.dModel]);
+      checkRange('step', 'token', ids, this.config.vocabSize);
+      this.#checkPositions('step', states.position, 1);
+      const embedded = this.#embed(o, ids, states.position).reshape([batch, this.config.dModel]);
       const x = states.advance(1, () =>
         this.#blocks.reduce(
           (before, block, layer) =>
@@ -224,6 +222,51 @@ export class LanguageModel implements Disposable {
     this.dispose();
   }
 
+  /** The residual stream after the last layer. */
+  #layers(
+    o: Ops,
+    ids: Tensor,
+    state: LayerStates | undefined,
+    checkpoint = false,
+    observe?: ForwardOptions['observe'],
+  ): FloatTensor {
+    let x = this.#embed(o, ids, state?.position ?? 0);
+    const through = (): FloatTensor => {
+      this.#blocks.forEach((block, layer) => {
+        observe?.(`hidden.${layer}`, x);
+        const mixerState = state?.layers[layer];
+        const input = x;
+        const inside = (inner: Ops) =>
+          this.#block(inner, block, input, (mixer, p, normed) =>
+            mixer.forward(inner, p, normed, mixerState),
+          );
+        x =
+          checkpoint && mixerState === undefined
+            ? o.checkpoint(inside, [input, ...this.#ofBlock(block)])
+            : freeing(o, () => inside(o));
+        if (isPlain(o) && x !== input) input.dispose();
+      });
+      observe?.(`hidden.${this.#blocks.length}`, x);
+      return x;
+    };
+    return state === undefined ? through() : state.advance(ids.shape[1], through);
+  }
+
+  /** As `#layers`, for the sake of the last position alone: memory does not grow with the length. */
+  #readInPieces(o: Ops, ids: Tensor, given: LayerStates | undefined): FloatTensor {
+    const { k } = this;
+    const [batch, seqLen] = ids.shape;
+    const piece = this.#pieceLength;
+    if (seqLen < 1.5 * piece) return this.#layers(o, ids, given);
+    const state = given ?? asLayerStates('forward', this.initialState(batch));
+    return state.advance(0, () => {
+      let start = 0;
+      for (; seqLen - start >= 1.5 * piece; start += piece)
+        k.scope(() => void this.#layers(o, columns(k, ids, start, start + piece), state));
+      return this.#layers(o, columns(k, ids, start, seqLen), state);
+    });
+  }
+
   #scope(prefix: string): Scope {
     return new Scope(this.#parameters, prefix);
   }
@@ -252,23 +295,27 @@ export class LanguageModel implements Disposable {
     let h = x;
     if (mixer !== undefined) {
       const p = this.#scope(prefix + mixerPrefix);
-      h = o.add({ a: x, b: mix(mixer, p, this.#norm(o, prefix + mixerNorm, x)) });
+      h = freeing(o, () => o.add({ a: x, b: mix(mixer, p, this.#norm(o, prefix + mixerNorm, x)) }));
     }
     if (mlp === undefined) return h;
     const p = this.#scope(`${prefix}mlp.`);
     return o.add({ a: h, b: mlp.forward(o, p, this.#norm(o, prefix + mlpNorm, h)) });
   }
 
-  #embed(o: Ops, where: string, ids: Tensor, position: number): FloatTensor {
-    const x = o.embedding({ ids, weight: this.#scope('').get(this.#names.embedding) });
-    if (this.config.position.type !== 'learned') return x;
-    const [batch, seqLen] = ids.shape;
+  #checkPositions(where: string, position: number, seqLen: number): void {
+    if (this.config.position.type !== 'learned') return;
     const { maxLength } = this.config.position;
     if (position + seqLen > maxLength) {
       throw new ArgumentError(
         `${where}: tokens must end within the ${maxLength} learned positions, got ${position + seqLen}`,
       );
     }
+  }
+
+  #embed(o: Ops, ids: Tensor, position: number): FloatTensor {
+    const x = o.embedding({ ids, weight: this.#scope('').get(this.#names.embedding) });
+    if (this.config.position.type !== 'learned') return x;
+    const [batch, seqLen] = ids.shape;
     const positions = this.k.tensor(
       Int32Array.from({ length: batch * seqLen }, (_, i) => position + (i % seqLen)),
       [batch, seqLen],

@@ -61,12 +61,16 @@ export class LayerStates implements ModelState {
     );
   }
 
-  /** Runs what moves all layers on by some steps. If it throws, some have moved and some have not: of no use any more. */
+  /**
+   * Runs what moves all layers on by some steps, all at once or, by calls inside, in parts. If it throws, some have moved
+   * and some have not: of no use any more.
+   */
   advance<T>(steps: number, run: () => T): T {
+    const before = this.#unfinished;
     this.#unfinished = true;
     const result = run();
     for (const layer of this.layers) layer.position += steps;
-    this.#unfinished = false;
+    this.#unfinished = before;
     return result;
   }
 

@@ -35,6 +35,32 @@ export function tokenIds(k: Kernels, where: string, tokens: Tokens | Uint8Array,
   return k.tensor(ids, [rows.length, seqLen], 'int32');
 }
 
+/** @throws ArgumentError naming the first id that the model has no embedding of */
+export function checkRange(where: string, name: string, ids: Tensor, vocabSize: number): void {
+  const { data, shape } = ids;
+  for (let i = 0; i < data.length; i++) {
+    if (data[i] >= 0 && data[i] < vocabSize) continue;
+    const seqLen = shape[1];
+    throw new ArgumentError(
+      `${where}: ${name}[${Math.floor(i / seqLen)}, ${i % seqLen}] must be from 0 to ${vocabSize - 1}, got ${data[i]}`,
+    );
+  }
+}
+
+/** Positions `start` to `stop` of each sequence. */
+export function columns(k: Kernels, ids: Tensor, start: number, stop: number): Tensor {
+  const [batch, seqLen] = ids.shape;
+  const { data } = ids;
+  const length = stop - start;
+  return k.tensor(
+    Int32Array.from(
+      { length: batch * length },
+      (_, i) => data[Math.floor(i / length) * seqLen + start + (i % length)],
+    ),
+    [batch, length],
+  );
+}
+
 /** Ids or flags shaped like `ids`, in rows or all in one. */
 function shapedLike(k: Kernels, ids: Tensor, name: string, given: Tokens | Uint8Array): Tensor {
   const [batch, seqLen] = ids.shape;

@@ -53,6 +53,12 @@ export function plainOps(k: Kernels): Ops {
   return ops;
 }
 
+/** Whether nothing is recorded: what has been used can go. */
+export const isPlain = (o: Ops): boolean => known.get(o.k) === o;
+
+/** Runs `fn` and frees what it made, except what it returns; a tape keeps it for the way back. */
+export const freeing = (o: Ops, fn: () => FloatTensor): FloatTensor => (isPlain(o) ? o.k.scope(fn) : fn());
+
 /** An input of an op: `Argument<'ssd'>`. */
 export type Argument<Op extends 'selectiveScan' | 'ssd' | 'linearAttention'> = Parameters<Ops[Op]>[0];
 
