@@ -126,7 +126,8 @@ export class LanguageModel implements Disposable {
       const [batch, seqLen] = ids.shape;
       state?.check('forward', this.#blocks.length, batch);
       this.#checkPositions('forward', state?.position ?? 0, seqLen);
-      const inPieces = lastOnly && tape === undefined && observe === undefined && this.#pieceLength < Infinity;
+      const inPieces =
+        lastOnly && tape === undefined && observe === undefined && this.#pieceLength < Infinity;
       const last = inPieces
         ? this.#readInPieces(o, ids, state)
         : this.#layers(o, ids, state, checkpoint, observe);
@@ -237,9 +238,7 @@ export class LanguageModel implements Disposable {
         const mixerState = state?.layers[layer];
         const input = x;
         const inside = (inner: Ops) =>
-          this.#block(inner, block, input, (mixer, p, normed) =>
-            mixer.forward(inner, p, normed, mixerState),
-          );
+          this.#block(inner, block, input, (mixer, p, normed) => mixer.forward(inner, p, normed, mixerState));
         x =
           checkpoint && mixerState === undefined
             ? o.checkpoint(inside, [input, ...this.#ofBlock(block)])

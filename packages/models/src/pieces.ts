@@ -5,7 +5,8 @@ const LEAST = 480;
 /** Steps that kernels compute as products of matrices, of linear attention and of SSD by default; it takes whole ones. */
 const CHUNK = 40;
 
-const greatestCommonDivisor = (a: number, b: number): number => (b === 0 ? a : greatestCommonDivisor(b, a % b));
+const greatestCommonDivisor = (a: number, b: number): number =>
+  b === 0 ? a : greatestCommonDivisor(b, a % b);
 
 /**
  * Positions in a piece of a long prompt: whole chunks of every layer, for a prompt in pieces to have the bits of one read
