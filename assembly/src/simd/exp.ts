@@ -108,6 +108,7 @@ export function silu(x: v128): v128 {
 }
 
 /** The derivative of silu, s (1 + x (1 - s)) with s = sigmoid(x). */
+@inline
 export function siluSlope(x: v128): v128 {
   const one = v128.load(constants, 144);
   const s = sigmoid(x);

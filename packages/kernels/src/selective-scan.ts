@@ -244,8 +244,8 @@ export function selectiveScanBackward(k: Context, args: SelectiveScanBackwardArg
     ], {
       units: batchParts * channelParts,
       nanoseconds,
-      grain: 1,
-      scratchBytes: k.wasm.selectiveScanBackwardScratchBytes(seqLen, channels, dState),
+      partsPerThread: 2, // each lays out B and C anew
+      scratchBytes: k.wasm.selectiveScanBackwardScratchBytes(seqLen, dInner, dState),
     });
     for (const { whole, parts, count } of sums)
       sumColumns(k, whole.pointer, parts.pointer, count, whole.size);
