@@ -15,7 +15,8 @@ export {
   fileSource,
   streamSource,
 } from './checkpoints/byte-source.js';
-export { urlSource, type UrlOptions } from './checkpoints/url-source.js';
+export { urlSource } from './checkpoints/url-source.js';
+export type { SourceOptions } from './checkpoints/source-options.js';
 export {
   encodeSafetensors,
   loadSafetensors,

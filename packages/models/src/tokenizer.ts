@@ -5,9 +5,9 @@
 import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers';
 import { isObject, type Json } from '@freelunch/config';
 import { ArgumentError, checkOptions, FormatError, show } from '@freelunch/errors';
-import { checkSignal } from './check.js';
 import { type FolderSource, openFolder, readJson } from './checkpoints/folder.js';
 import { Missing } from './checkpoints/placeholder.js';
+import { sourceOptionNames, type SourceOptions } from './checkpoints/source-options.js';
 import { whyUnbounded } from './regular-expression.js';
 
 const MAXIMUM_BYTES = 200_000_000;
@@ -91,19 +91,14 @@ function checkPatterns(json: unknown): void {
  * Reads tokenizer.json, and tokenizer_config.json if it is there. What could stop a program is refused: ids that are
  * none, and regular expressions whose search may not end.
  *
- * @param source     a directory (Node, Deno, Bun), a URL that the files are under, or the files
- * @param timeoutMs  of a URL: gives up once nothing has arrived for so long; 60,000 if absent
+ * @param source   a directory (Node, Deno, Bun), a URL that the files are under, `hf:owner/name`, or the files
+ * @param options  of servers, as `loadPretrained` takes them
  * @throws FormatError if there is no tokenizer.json or it is not one; FileError
  */
-export async function loadTokenizer(
-  source: FolderSource,
-  options: { signal?: AbortSignal; timeoutMs?: number } = {},
-): Promise<Tokenizer> {
-  checkOptions('loadTokenizer', options, ['signal', 'timeoutMs']);
-  const { signal, timeoutMs } = options;
-  checkSignal('loadTokenizer', signal);
-  signal?.throwIfAborted();
-  const folder = openFolder('loadTokenizer', source, { signal, timeoutMs });
+export async function loadTokenizer(source: FolderSource, options: SourceOptions = {}): Promise<Tokenizer> {
+  checkOptions('loadTokenizer', options, sourceOptionNames);
+  const folder = openFolder('loadTokenizer', source, options);
+  options.signal?.throwIfAborted();
   const json = await readJson(folder, 'tokenizer.json', MAXIMUM_BYTES);
   if (json instanceof Missing)
     throw new FormatError(`${folder.name}: must hold tokenizer.json, got ${json.reason}`);

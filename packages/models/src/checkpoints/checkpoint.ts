@@ -19,7 +19,7 @@ import { renamingOf } from './architectures/index.js';
 import type { ByteSource } from './byte-source.js';
 import { type Folder, type FolderSource, openFolder, readJson } from './folder.js';
 import { architectureOf } from '../architecture.js';
-import { checkFunction, checkKernels, checkSignal } from '../check.js';
+import { checkFunction, checkKernels } from '../check.js';
 import { LanguageModel } from '../language-model.js';
 import { namesOf } from './names.js';
 import { Missing } from './placeholder.js';
@@ -34,19 +34,16 @@ import {
   safetensorsChunks,
 } from './safetensors.js';
 import { dtypeBytes, type Entry, type Header } from './safetensors-format.js';
+import { sourceOptionNames, type SourceOptions } from './source-options.js';
 
 const MAXIMUM_CONFIG_BYTES = 4_000_000;
 const MAXIMUM_INDEX_BYTES = 100_000_000;
 /** Problems of each kind that an error lists; there can be as many as a hostile file likes. */
 const LISTED = 1000;
 
-export interface LoadPretrainedOptions {
+export interface LoadPretrainedOptions extends SourceOptions {
   /** Told after each piece, over all files of weights. */
   onProgress?: (progress: ByteProgress) => void;
-  /** Stops the loading; all that was allocated is freed. */
-  signal?: AbortSignal;
-  /** Of a URL: ends the loading with a FileError once nothing has arrived for so long; 60,000 if absent. */
-  timeoutMs?: number;
 }
 
 /** One file of weights. */
@@ -231,12 +228,15 @@ function resolve(where: string, config: Parameters<typeof resolveConfig>[0]): Re
  * state-spaces publishes them, and all that `savePretrained` writes. F16, BF16 and F64 become float32.
  *
  *   const model = await loadPretrained(k, './mamba-130m-hf');
- *   const model = await loadPretrained(k, 'https://huggingface.co/state-spaces/mamba-130m-hf/resolve/main');
+ *   const model = await loadPretrained(k, 'hf:state-spaces/mamba-130m-hf');
+ *   const model = await loadPretrained(k, 'https://example.org/models/mamba-130m-hf');
  *   const model = await loadPretrained(k, input.files);
  *
- * @param source a directory (Node, Deno, Bun), a URL that the files are under, or the files
+ * @param source a directory (Node, Deno, Bun), a URL that the files are under, `hf:owner/name`, `hf:owner/name@revision`,
+ *   or the files
  * @throws FormatError if a file is not what it should be; where names or shapes do not fit, it lists all that do not
  * @throws UnsupportedError naming the field of config.json that asks for what models here do not have
+ * @throws FileError if a server refuses, falls silent, changes a file while it is read, or breaks off too often
  * @throws OutOfMemoryError before anything of the weights is read
  */
 export async function loadPretrained(
@@ -244,13 +244,12 @@ export async function loadPretrained(
   source: FolderSource,
   options: LoadPretrainedOptions = {},
 ): Promise<LanguageModel> {
-  checkOptions('loadPretrained', options, ['onProgress', 'signal', 'timeoutMs']);
+  checkOptions('loadPretrained', options, ['onProgress', ...sourceOptionNames]);
   checkKernels('loadPretrained', k);
-  const { signal, timeoutMs, onProgress } = options;
+  const { signal, onProgress } = options;
   checkFunction('loadPretrained', 'onProgress', onProgress);
-  checkSignal('loadPretrained', signal);
+  const folder = openFolder('loadPretrained', source, options);
   signal?.throwIfAborted();
-  const folder = openFolder('loadPretrained', source, { signal, timeoutMs });
   const json = await readJson(folder, 'config.json', MAXIMUM_CONFIG_BYTES);
   if (json instanceof Missing)
     throw new FormatError(`${folder.name}: must hold config.json, got ${json.reason}`);

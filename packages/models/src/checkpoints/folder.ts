@@ -1,11 +1,16 @@
 import { parseJson } from '@freelunch/config';
 import { ArgumentError, FormatError, show, UnsupportedError } from '@freelunch/errors';
 import { codeOf, hasFiles, nodeModules } from '../files/node.js';
+import { isCommit, isRepository, parseRepository, type Repository, repositoryUrl } from './hugging-face.js';
 import { blobSource, type ByteSource, fileSource, readAll } from './byte-source.js';
 import { Missing, refusePlaceholder, TELLING_BYTES } from './placeholder.js';
-import { checkTimeout, fetchFile, type UrlOptions } from './url-source.js';
+import { checkSourceOptions, parseHttpUrl, printUrl, type SourceOptions } from './source-options.js';
+import { fetchFile } from './url-source.js';
 
-/** Where a checkpoint's files lie: a directory (Node, Deno, Bun), a URL that they are under, or the files themselves. */
+/**
+ * Where a checkpoint's files lie: a directory (Node, Deno, Bun), a URL that they are under, a repository of Hugging Face
+ * as `hf:owner/name` or `hf:owner/name@revision`, or the files themselves.
+ */
 export type FolderSource = string | URL | Iterable<File> | ArrayLike<File>;
 
 /** Files by name. */
@@ -16,20 +21,14 @@ export interface Folder {
 
 const isUrl = (text: string): boolean => /^[a-z][a-z\d+.-]*:\/\//i.test(text);
 
-function parseUrl(where: string, source: string | URL): URL {
-  try {
-    return new URL(source);
-  } catch (cause) {
-    throw new ArgumentError(`${where}: source must be a URL, got ${show(source)}`, { cause });
-  }
-}
-
-/** @throws ArgumentError if it is none of the three */
-export function openFolder(where: string, source: FolderSource, options: UrlOptions = {}): Folder {
-  checkTimeout(where, options.timeoutMs);
+/** @throws ArgumentError if it is none of these, or for bad options */
+export function openFolder(where: string, source: FolderSource, options: SourceOptions = {}): Folder {
+  checkSourceOptions(where, options);
+  if (isRepository(source)) return repositoryFolder(parseRepository(where, source), options);
   if (source instanceof URL || (typeof source === 'string' && isUrl(source))) {
-    const url = parseUrl(where, source);
-    if (url.protocol !== 'file:') return urlFolder(url, options);
+    if (!String(source).toLowerCase().startsWith('file:'))
+      return urlFolder(parseHttpUrl(where, 'source', source), options);
+    const url = new URL(source);
     return directory(where, async () => {
       try {
         return (await nodeModules()).url.fileURLToPath(url);
@@ -46,18 +45,37 @@ export function openFolder(where: string, source: FolderSource, options: UrlOpti
     if (files.length > 0 && files.every((file) => file instanceof Blob && typeof file.name === 'string'))
       return fileSet(files);
   }
-  throw new ArgumentError(`${where}: source must be a directory's path, a URL or Files, got ${show(source)}`);
+  throw new ArgumentError(
+    `${where}: source must be a directory's path, a URL, 'hf:owner/name' or Files, got ${show(source)}`,
+  );
 }
 
-function urlFolder(base: URL, options: UrlOptions): Folder {
+function urlFolder(base: URL, options: SourceOptions): Folder {
   const folder = new URL(base);
   if (!folder.pathname.endsWith('/')) folder.pathname += '/';
   return {
-    name: String(base),
+    name: printUrl(base),
     open: (file) => {
       const url = new URL(file, folder);
       url.search = base.search; // `new URL` drops what may be a token
       return fetchFile(url, options);
+    },
+  };
+}
+
+/** Once the server has said which commit a branch is at, all else is read from that commit: branches move. */
+function repositoryFolder(repository: Repository, options: SourceOptions): Folder {
+  let { revision } = repository;
+  const { name, path } = repository;
+  return {
+    name: `hf:${name}@${revision}${path === '' ? '' : `/${path}`}`,
+    async open(file) {
+      const within = path === '' ? file : `${path}/${file}`;
+      const url = repositoryUrl({ name, revision, path: within }, options.endpoint);
+      const found = await fetchFile(url, options);
+      if (!(found instanceof Missing) && found.commit !== undefined && isCommit(found.commit))
+        revision = found.commit;
+      return found;
     },
   };
 }
