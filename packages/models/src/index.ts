@@ -5,6 +5,7 @@ export type { ForwardOptions, LossOptions } from './language-model.js';
 export type { ModelState } from './state.js';
 export type { Tokens } from './token-rows.js';
 export type { GenerateOptions } from './generate.js';
+export { evaluate, type EvaluateOptions, type Evaluation } from './evaluate.js';
 export { train } from './train.js';
 export type { Batches, TrainingBatch } from './training/batches.js';
 export type { OptimizerConfig, StepMetrics, TrainOptions } from './training/options.js';
