@@ -1,7 +1,14 @@
 import { parseJson } from '@freelunch/config';
 import { ArgumentError, FormatError, show, UnsupportedError } from '@freelunch/errors';
 import { codeOf, hasFiles, nodeModules } from '../files/node.js';
-import { isCommit, isRepository, parseRepository, type Repository, repositoryUrl } from './hugging-face.js';
+import {
+  isCommit,
+  isRepository,
+  parseRepository,
+  printRepository,
+  type Repository,
+  repositoryUrl,
+} from './hugging-face.js';
 import { blobSource, type ByteSource, fileSource, readAll } from './byte-source.js';
 import { Missing, refusePlaceholder, TELLING_BYTES } from './placeholder.js';
 import { checkSourceOptions, parseHttpUrl, printUrl, type SourceOptions } from './source-options.js';
@@ -16,9 +23,13 @@ export type FolderSource = string | URL | Iterable<File> | ArrayLike<File>;
 /** Files by name. */
 export interface Folder {
   readonly name: string;
+  /** The one that a source names if it is a file and no folder: `.../model.gguf`. */
+  readonly file?: string;
   open(file: string): Promise<ByteSource | Missing>;
 }
 
+/** Names of files that hold a whole model. */
+const WHOLE = /^.+\.gguf$/i;
 const isUrl = (text: string): boolean => /^[a-z][a-z\d+.-]*:\/\//i.test(text);
 
 /** @throws ArgumentError if it is none of these, or for bad options */
@@ -26,20 +37,19 @@ export function openFolder(where: string, source: FolderSource, options: SourceO
   checkSourceOptions(where, options);
   if (isRepository(source)) return repositoryFolder(parseRepository(where, source), options);
   if (source instanceof URL || (typeof source === 'string' && isUrl(source))) {
-    if (!String(source).toLowerCase().startsWith('file:'))
-      return urlFolder(parseHttpUrl(where, 'source', source), options);
-    const url = new URL(source);
-    return directory(where, async () => {
+    if (!/^file:/i.test(String(source))) return urlFolder(parseHttpUrl(where, 'source', source), options);
+    return directory(where, decode(String(source)), async () => {
       try {
-        return (await nodeModules()).url.fileURLToPath(url);
+        return (await nodeModules()).url.fileURLToPath(source);
       } catch (cause) {
-        throw new ArgumentError(`${where}: source must be the URL of a directory, got ${show(url.href)}`, {
-          cause,
-        });
+        throw new ArgumentError(
+          `${where}: source must be the URL of a directory, got ${show(String(source))}`,
+          { cause },
+        );
       }
     });
   }
-  if (typeof source === 'string' && source !== '') return directory(where, async () => source);
+  if (typeof source === 'string' && source !== '') return directory(where, source, async () => source);
   if (typeof source === 'object' && source !== null && (Symbol.iterator in source || 'length' in source)) {
     const files = Array.from(source as Iterable<File>);
     if (files.length > 0 && files.every((file) => file instanceof Blob && typeof file.name === 'string'))
@@ -52,26 +62,47 @@ export function openFolder(where: string, source: FolderSource, options: SourceO
 
 function urlFolder(base: URL, options: SourceOptions): Folder {
   const folder = new URL(base);
-  if (!folder.pathname.endsWith('/')) folder.pathname += '/';
+  let file: string | undefined;
+  if (WHOLE.test(base.pathname)) {
+    const start = base.pathname.lastIndexOf('/') + 1;
+    file = decode(base.pathname.slice(start));
+    folder.pathname = base.pathname.slice(0, start);
+  } else if (!folder.pathname.endsWith('/')) folder.pathname += '/';
   return {
     name: printUrl(base),
-    open: (file) => {
-      const url = new URL(file, folder);
+    file,
+    open: (name) => {
+      const url = new URL(encodeURIComponent(name), folder);
       url.search = base.search; // `new URL` drops what may be a token
       return fetchFile(url, options);
     },
   };
 }
 
+/** The name that a part of a URL stands for. */
+function decode(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
 /** Once the server has said which commit a branch is at, all else is read from that commit: branches move. */
 function repositoryFolder(repository: Repository, options: SourceOptions): Folder {
   let { revision } = repository;
-  const { name, path } = repository;
+  const { name } = repository;
+  const parts = repository.path.split('/');
+  const file = WHOLE.test(parts.at(-1)!) ? parts.pop() : undefined;
+  const path = parts
+    .filter((part) => part !== '')
+    .map((part) => `${part}/`)
+    .join('');
   return {
-    name: `hf:${name}@${revision}${path === '' ? '' : `/${path}`}`,
+    name: printRepository(repository),
+    file,
     async open(file) {
-      const within = path === '' ? file : `${path}/${file}`;
-      const url = repositoryUrl({ name, revision, path: within }, options.endpoint);
+      const url = repositoryUrl({ name, revision, path: path + file }, options.endpoint);
       const found = await fetchFile(url, options);
       if (!(found instanceof Missing) && found.commit !== undefined && isCommit(found.commit))
         revision = found.commit;
@@ -80,27 +111,31 @@ function repositoryFolder(repository: Repository, options: SourceOptions): Folde
   };
 }
 
-function directory(where: string, path: () => Promise<string>): Folder {
+function directory(where: string, source: string, path: () => Promise<string>): Folder {
   if (!hasFiles())
     throw new UnsupportedError(`${where}: source must be a URL or Files in this runtime, got a path`);
-  const open = async (file: string) => {
+  const [, file] = /(?:^|[/\\])([^/\\]+\.gguf)$/i.exec(source) ?? [];
+  const open = async (name: string) => {
     const { path: paths } = await nodeModules();
+    const found = await path();
     try {
-      return await fileSource(paths.join(await path(), file));
+      return await fileSource(paths.join(file === undefined ? found : paths.dirname(found), name));
     } catch (error) {
       if (codeOf(error) === 'ENOENT') return new Missing();
       throw error;
     }
   };
-  return { name: 'directory', open };
+  return { name: 'directory', file, open };
 }
 
 /** Levels that a file lies below the directory that a user chose. */
 const depthOf = (file: File): number => (file.webkitRelativePath ?? '').split('/').length;
 
 function fileSet(files: readonly File[]): Folder {
+  const [first] = files;
   return {
     name: 'files',
+    file: files.length === 1 && WHOLE.test(first.name) ? first.name : undefined,
     async open(name) {
       const found = files.filter((file) => file.name === name);
       // Folders of checkpoints have others within, for other programs: theirs lie deeper.

@@ -49,6 +49,10 @@ export function parseRepository(where: string, source: string): Repository {
   return { name: `${owner}/${name}`, revision, path };
 }
 
+/** As a source is written. */
+export const printRepository = ({ name, revision, path }: Repository): string =>
+  `hf:${name}@${revision}${path === '' ? '' : `/${path}`}`;
+
 /** Where a server has it. */
 export function repositoryUrl(
   { name, revision, path }: Repository,

@@ -115,8 +115,8 @@ describe('a checkpoint by URL', () => {
     [503, /got HTTP status 503/, FileError],
   ])('says what the server answered: %i', async (status, message, kind) => {
     using server = await serve((_file, response) => response.writeHead(status).end());
-    await expect(loadPretrained(k, server.url)).rejects.toThrow(message);
-    await expect(loadPretrained(k, server.url)).rejects.toThrow(kind);
+    await expect(loadPretrained(k, server.url, { retries: 0 })).rejects.toThrow(message);
+    await expect(loadPretrained(k, server.url, { retries: 0 })).rejects.toThrow(kind);
   });
 
   it('says that weights are answered by a page, if there is no index either', async () => {
