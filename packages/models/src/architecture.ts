@@ -48,7 +48,7 @@ export function architectureOf(config: ResolvedConfig): {
     list.other(`${prefix}weight`, [dModel], ones);
     if (norm.type === 'layer') list.other(`${prefix}bias`, [dModel], zeros);
   };
-  list.weight(names.embedding, [vocabSize, dModel], normal(0.02));
+  list.matrix(names.embedding, [vocabSize, dModel], normal(0.02));
   if (position.type === 'learned') list.weight(names.positions, [position.maxLength, dModel], normal(0.02));
   const branches = [...mixers, ...mlps].filter(({ type }) => type !== 'none').length;
   const blocks = mixers.map((mixerConfig, layer): Block => {
@@ -69,6 +69,6 @@ export function architectureOf(config: ResolvedConfig): {
     return block;
   });
   declareNorm(names.finalNorm);
-  if (!tieEmbeddings) list.weight(names.head, [vocabSize, dModel], normal(0.02));
+  if (!tieEmbeddings) list.matrix(names.head, [vocabSize, dModel], normal(0.02));
   return { names, blocks, specs: list.specs };
 }

@@ -35,9 +35,9 @@ export function declareHeads(
     ['k_proj', dKeys],
     ['v_proj', dValues],
   ] as const) {
-    list.weight(`${prefix}${name}.weight`, [width, dModel], uniform(1 / Math.sqrt(dModel)));
+    list.matrix(`${prefix}${name}.weight`, [width, dModel], uniform(1 / Math.sqrt(dModel)));
   }
-  list.weight(`${prefix}o_proj.weight`, [dModel, dValues], outputDeviation(dValues, branches));
+  list.matrix(`${prefix}o_proj.weight`, [dModel, dValues], outputDeviation(dValues, branches));
 }
 
 export function linearAttention(config: ResolvedLinearAttention, dModel: number, branches: number): Mixer {

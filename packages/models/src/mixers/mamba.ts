@@ -58,13 +58,13 @@ export function mamba(config: ResolvedMamba, dModel: number, branches: number): 
     declare(list, prefix) {
       list.other(`${prefix}A_log`, [dInner, dState], logOfStates(dState));
       list.other(`${prefix}D`, [dInner], ones);
-      list.weight(`${prefix}in_proj.weight`, [2 * dInner, dModel], uniform(1 / Math.sqrt(dModel)));
+      list.matrix(`${prefix}in_proj.weight`, [2 * dInner, dModel], uniform(1 / Math.sqrt(dModel)));
       if (bias) list.other(`${prefix}in_proj.bias`, [2 * dInner], zeros);
       conv.declare(list, prefix);
-      list.weight(`${prefix}x_proj.weight`, [dtRank + 2 * dState, dInner], uniform(1 / Math.sqrt(dInner)));
+      list.matrix(`${prefix}x_proj.weight`, [dtRank + 2 * dState, dInner], uniform(1 / Math.sqrt(dInner)));
       list.weight(`${prefix}dt_proj.weight`, [dInner, dtRank], uniform(1 / Math.sqrt(dtRank)));
       list.other(`${prefix}dt_proj.bias`, [dInner], stepSizeBias);
-      list.weight(`${prefix}out_proj.weight`, [dModel, dInner], outputDeviation(dInner, branches));
+      list.matrix(`${prefix}out_proj.weight`, [dModel, dInner], outputDeviation(dInner, branches));
       if (bias) list.other(`${prefix}out_proj.bias`, [dModel], zeros);
     },
 

@@ -65,11 +65,11 @@ export function mamba2(config: ResolvedMamba2, dModel: number, branches: number,
       list.other(`${prefix}A_log`, [nHeads], logOfDecays);
       list.other(`${prefix}D`, [nHeads], ones);
       const projected = dInner + dMixed + nHeads;
-      list.weight(`${prefix}in_proj.weight`, [projected, dModel], uniform(1 / Math.sqrt(dModel)));
+      list.matrix(`${prefix}in_proj.weight`, [projected, dModel], uniform(1 / Math.sqrt(dModel)));
       if (bias) list.other(`${prefix}in_proj.bias`, [projected], zeros);
       conv.declare(list, prefix);
       list.other(`${prefix}norm.weight`, [dInner], ones);
-      list.weight(`${prefix}out_proj.weight`, [dModel, dInner], outputDeviation(dInner, branches));
+      list.matrix(`${prefix}out_proj.weight`, [dModel, dInner], outputDeviation(dInner, branches));
       if (bias) list.other(`${prefix}out_proj.bias`, [dModel], zeros);
     },
 

@@ -1,6 +1,6 @@
 import type { Kernels } from '@freelunch/kernels';
 import type { Ops } from './ops.js';
-import type { FloatTensor, ParameterList, Scope } from './parameters.js';
+import type { FloatTensor, MatrixAxes, ParameterList, Scope } from './parameters.js';
 
 /** What a mixer keeps between steps: tensors by name, updated in place, or replaced where they must grow. */
 export interface MixerState {
@@ -27,9 +27,20 @@ export interface Mixer {
   stateBytes(seqLen: number): number;
 }
 
-/** `x W^T + bias`, W as `[out, in]`: how all but GPT-2 store linear layers. */
-export const linear = (o: Ops, p: Scope, name: string, x: FloatTensor): FloatTensor =>
-  o.matmul({ a: x, b: p.get(`${name}.weight`), transposeB: true, bias: p.find(`${name}.bias`) });
+/** A linear layer: `x W^T + bias` where W is stored as `[out, in]`, `x W + bias` where as `[in, out]`. */
+export const linear = (
+  o: Ops,
+  p: Scope,
+  name: string,
+  x: FloatTensor,
+  axes: MatrixAxes = 'out-in',
+): FloatTensor =>
+  o.matmul({
+    a: x,
+    b: p.get(`${name}.weight`),
+    transposeB: axes === 'out-in',
+    bias: p.find(`${name}.bias`),
+  });
 
 /** Copies `source` over a tensor of the state. */
 export function keep(state: MixerState, name: string, source: FloatTensor): void {

@@ -26,9 +26,9 @@ export function createMlp(
   if (type === 'swiglu') {
     return {
       declare(list, prefix) {
-        list.weight(`${prefix}gate_proj.weight`, [dHidden, dModel], uniform(1 / Math.sqrt(dModel)));
-        list.weight(`${prefix}up_proj.weight`, [dHidden, dModel], uniform(1 / Math.sqrt(dModel)));
-        list.weight(`${prefix}down_proj.weight`, [dModel, dHidden], outputDeviation(dHidden, branches));
+        list.matrix(`${prefix}gate_proj.weight`, [dHidden, dModel], uniform(1 / Math.sqrt(dModel)));
+        list.matrix(`${prefix}up_proj.weight`, [dHidden, dModel], uniform(1 / Math.sqrt(dModel)));
+        list.matrix(`${prefix}down_proj.weight`, [dModel, dHidden], outputDeviation(dHidden, branches));
         if (!bias) return;
         for (const [name, width] of [
           ['gate_proj', dHidden],
@@ -46,19 +46,20 @@ export function createMlp(
   }
   const approximate = config.type === 'gelu' ? config.approximate : undefined;
   const [first, last] = conv1d ? ['c_fc', 'c_proj'] : ['fc1', 'fc2'];
-  const apply = (o: Ops, p: Scope, name: string, x: FloatTensor) =>
-    o.matmul({ a: x, b: p.get(`${name}.weight`), transposeB: !conv1d, bias: p.find(`${name}.bias`) });
+  const axes = conv1d ? 'in-out' : 'out-in';
   return {
     declare(list, prefix) {
-      const shape = (from: number, to: number) => (conv1d ? [from, to] : [to, from]);
-      list.weight(`${prefix}${first}.weight`, shape(dModel, dHidden), normal(0.02));
+      const declareMatrix = (name: string, from: number, to: number, deviation: number) =>
+        list.matrix(`${prefix}${name}.weight`, conv1d ? [from, to] : [to, from], normal(deviation), axes);
+      declareMatrix(first, dModel, dHidden, 0.02);
       if (bias) list.other(`${prefix}${first}.bias`, [dHidden], zeros);
-      list.weight(`${prefix}${last}.weight`, shape(dHidden, dModel), normal(0.02 / Math.sqrt(branches)));
+      declareMatrix(last, dHidden, dModel, 0.02 / Math.sqrt(branches));
       if (bias) list.other(`${prefix}${last}.bias`, [dModel], zeros);
     },
     forward(o, p, x) {
-      const hidden = apply(o, p, first, x);
-      return apply(o, p, last, type === 'relu' ? o.relu({ x: hidden }) : o.gelu({ x: hidden, approximate }));
+      const hidden = linear(o, p, first, x, axes);
+      const active = type === 'relu' ? o.relu({ x: hidden }) : o.gelu({ x: hidden, approximate });
+      return linear(o, p, last, active, axes);
     },
   };
 }

@@ -10,7 +10,12 @@ export interface ParameterSpec {
   initialize: Initializer;
   /** False for biases, norms, and the decays and skips of state spaces: weight decay would pull them off their meaning. */
   decays: boolean;
+  /** Of the weight of a linear layer or an embedding, which may be quantised: its axes, `in` of the input. */
+  matrix?: MatrixAxes;
 }
+
+/** How a linear layer stores its weight: `[out, in]`, or `[in, out]` as GPT-2 does. An embedding is `[out, in]`. */
+export type MatrixAxes = 'out-in' | 'in-out';
 
 export type FloatTensor = Tensor<'float32'>;
 
@@ -35,7 +40,17 @@ export const uniform =
 export class ParameterList {
   readonly specs: ParameterSpec[] = [];
 
-  /** A parameter that weight decay applies to. */
+  /** The weight of a linear layer or of an embedding: weight decay applies to it, and it may be quantised. */
+  matrix(
+    name: string,
+    shape: readonly [number, number],
+    initialize: Initializer,
+    matrix: MatrixAxes = 'out-in',
+  ): void {
+    this.specs.push({ name, shape, initialize, decays: true, matrix });
+  }
+
+  /** Another parameter that weight decay applies to: one that is small, or too sensitive to be rounded. */
   weight(name: string, shape: readonly number[], initialize: Initializer): void {
     this.specs.push({ name, shape, initialize, decays: true });
   }

@@ -59,7 +59,7 @@ export function softmaxAttention(
   const project = (o: Ops, p: Scope, x: FloatTensor): FloatTensor[] =>
     fused
       ? o.split({
-          x: o.matmul({ a: x, b: p.get('c_attn.weight'), bias: p.find('c_attn.bias') }),
+          x: linear(o, p, 'c_attn', x, 'in-out'),
           sizes: [qWidth, kWidth, vWidth],
         })
       : ['q_proj', 'k_proj', 'v_proj'].map((name) => linear(o, p, name, x));
@@ -76,7 +76,7 @@ export function softmaxAttention(
       alibiSlopes: position.type === 'alibi' ? o.k.alibiSlopes({ nHeads }) : undefined,
     });
     const a = o.reshape(y, [...axes, oWidth]);
-    return o.matmul({ a, b: p.get(`${out}.weight`), transposeB: !fused, bias: p.find(`${out}.bias`) });
+    return linear(o, p, out, a, fused ? 'in-out' : 'out-in');
   }
 
   /** Moves the last `kept` entries to the front of caches of this capacity. */
@@ -120,9 +120,9 @@ export function softmaxAttention(
   return {
     declare(list, prefix) {
       if (fused) {
-        list.weight(`${prefix}c_attn.weight`, [dModel, qWidth + kWidth + vWidth], normal(0.02));
+        list.matrix(`${prefix}c_attn.weight`, [dModel, qWidth + kWidth + vWidth], normal(0.02), 'in-out');
         if (bias) list.other(`${prefix}c_attn.bias`, [qWidth + kWidth + vWidth], zeros);
-        list.weight(`${prefix}c_proj.weight`, [oWidth, dModel], normal(0.02 / Math.sqrt(branches)));
+        list.matrix(`${prefix}c_proj.weight`, [oWidth, dModel], normal(0.02 / Math.sqrt(branches)), 'in-out');
         if (bias) list.other(`${prefix}c_proj.bias`, [dModel], zeros);
         return;
       }
@@ -131,10 +131,10 @@ export function softmaxAttention(
         ['k_proj', kWidth],
         ['v_proj', vWidth],
       ] as const) {
-        list.weight(`${prefix}${name}.weight`, [width, dModel], uniform(1 / Math.sqrt(dModel)));
+        list.matrix(`${prefix}${name}.weight`, [width, dModel], uniform(1 / Math.sqrt(dModel)));
         if (bias) list.other(`${prefix}${name}.bias`, [width], zeros);
       }
-      list.weight(`${prefix}o_proj.weight`, [dModel, oWidth], outputDeviation(oWidth, branches));
+      list.matrix(`${prefix}o_proj.weight`, [dModel, oWidth], outputDeviation(oWidth, branches));
       if (bias) list.other(`${prefix}o_proj.bias`, [dModel], zeros);
     },
 
