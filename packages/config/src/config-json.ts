@@ -32,35 +32,70 @@ function architectureOf(json: Json, where: string): Architecture {
   return found;
 }
 
+/** How the weights of linear layers and embeddings are kept in a file. */
+export type StoredDType = 'float32' | 'float16' | 'bfloat16' | 'int8' | 'int4';
+
+/** What `quantization_config` must say for us to read it: other methods lay out their weights in other ways. */
+const QUANT_METHOD = 'freelunch';
+const blockDTypes = ['int8', 'int4'] as const;
+
+/** @returns the dtype of quantised weights, undefined if there are none */
+function quantizedDType(said: unknown, where: string): (typeof blockDTypes)[number] | undefined {
+  if (said === undefined || said === null) return undefined;
+  const { quant_method: method, dtype } = isObject(said) ? said : {};
+  if (method !== QUANT_METHOD)
+    throw new UnsupportedError(
+      `${where}: quantization_config must be absent or have quant_method '${QUANT_METHOD}' to be supported, got ${show(said)}`,
+    );
+  const found = blockDTypes.find((name) => name === dtype);
+  if (found === undefined)
+    throw new FormatError(
+      `${where}: quantization_config.dtype must be one of ${blockDTypes.join(', ')}, got ${show(dtype)}`,
+    );
+  return found;
+}
+
 /**
  * What a config.json describes. `resolveConfig` checks the config that it becomes.
  *
  * @param where the function, or the file, that messages name
- * @returns the architecture's `model_type` (`mamba_ssm` for files of state-spaces, which have none) and the config
+ * @returns the architecture's `model_type` (`mamba_ssm` for files of state-spaces, which have none), the config, and the
+ *   dtype of weights that are quantised in blocks
  * @throws FormatError naming the field that is not what it should be or contradicts another, UnsupportedError naming
  *   the one that asks for what configs here cannot say, or is not known
  */
-export function readConfig(json: unknown, where: string): { architecture: string; config: ModelConfig } {
+export function readConfig(
+  json: unknown,
+  where: string,
+): { architecture: string; config: ModelConfig; quantized?: 'int8' | 'int4' } {
   const copy = plain(json);
   if (!isObject(copy)) throw new FormatError(`${where}: file must hold an object, got ${show(json)}`);
-  if ((copy.quantization_config ?? undefined) !== undefined)
-    throw new UnsupportedError(
-      `${where}: quantization_config must be absent to be supported, got ${show(copy.quantization_config)}`,
-    );
-  const { quantization_config: _, ...fields } = copy;
+  const { quantization_config: quantization, ...fields } = copy;
+  const quantized = quantizedDType(quantization, where);
   const architecture = architectureOf(fields, where);
-  return { architecture: architecture.type, config: architecture.read(fields, where) };
+  const config = architecture.read(fields, where);
+  return { architecture: architecture.type, config, ...(quantized && { quantized }) };
 }
 
 /**
  * What config.json says of a model: in Hugging Face's form where that says all of it, so that others can load the
  * checkpoint too, else in our own.
  *
+ * @param dtype  of the weights beside it; `int8` and `int4` become a `quantization_config`, by which others see that they
+ *   cannot read them
  * @throws ArgumentError
  */
-export function writeConfig(config: ResolvedConfig): Json {
+export function writeConfig(config: ResolvedConfig, dtype: StoredDType = 'float32'): Json {
   if (!isObject(config) || !Array.isArray(config.mixers) || !Array.isArray(config.mlps))
     throw new ArgumentError(`writeConfig: config must be what resolveConfig gives, got ${show(config)}`);
+  const file = fileOf(config);
+  const blocks = blockDTypes.some((name) => name === dtype);
+  if (blocks) return { ...file, quantization_config: { quant_method: QUANT_METHOD, dtype } };
+  return 'torch_dtype' in file ? { ...file, torch_dtype: dtype } : file;
+}
+
+/** In the first form that has a place for all of it. */
+function fileOf(config: ResolvedConfig): Json {
   for (const write of writers) {
     const file = write(config);
     if (file !== undefined) return file;
@@ -68,8 +103,9 @@ export function writeConfig(config: ResolvedConfig): Json {
   return writeFreelunch(config);
 }
 
-/** The text of a model's config.json. */
-export const configJson = (config: ResolvedConfig): string => formatJson(writeConfig(config));
+/** The text of a model's config.json. @param dtype  of its weights in the files beside it */
+export const configJson = (config: ResolvedConfig, dtype?: StoredDType): string =>
+  formatJson(writeConfig(config, dtype));
 
 /**
  * The config of a published model.

@@ -137,7 +137,16 @@ describe('an architecture', () => {
     [{}, UnsupportedError, /model_type/],
     [[], FormatError, /must hold an object/],
     [null, FormatError, /must hold an object/],
-    [{ ...llama, quantization_config: { bits: 4 } }, UnsupportedError, /quantization_config must be absent/],
+    [
+      { ...llama, quantization_config: { bits: 4 } },
+      UnsupportedError,
+      /quantization_config must be absent or have quant_method 'freelunch'/,
+    ],
+    [
+      { ...llama, quantization_config: { quant_method: 'freelunch', dtype: 'int3' } },
+      FormatError,
+      /dtype must be one of int8, int4, got 'int3'/,
+    ],
   ])('is refused where the file does not make sense: %j', (json, kind, message) => {
     const run = () => readConfig(json, 'config.json');
     expect(run).toThrow(kind);
@@ -290,5 +299,24 @@ describe('what models cannot compute yet', () => {
     ])
       // prettier-ignore
       expect(() => checkComputable(read(json), 'config.json')).not.toThrow();
+  });
+
+  it.each(['int8', 'int4'] as const)('says which dtype its weights have in blocks: %s', (dtype) => {
+    const config = resolveConfig(fromHuggingFace(llama), 'test');
+    const file = writeConfig(config, dtype);
+    expect(readConfig(file, 'config.json')).toEqual({
+      ...readConfig(writeConfig(config), 'config.json'),
+      quantized: dtype,
+    });
+    expect(file.quantization_config).toEqual({ quant_method: 'freelunch', dtype });
+  });
+
+  it('says which dtype its weights have as Transformers does: float16', () => {
+    const config = resolveConfig(fromHuggingFace(llama), 'test');
+    const { torch_dtype: dtype, ...file } = writeConfig(config, 'float16');
+    expect(dtype).toBe('float16');
+    const { torch_dtype: usual, ...plain } = writeConfig(config);
+    expect(usual).toBe('float32');
+    expect(file).toEqual(plain);
   });
 });
