@@ -23,6 +23,23 @@ export function clear(x: usize, size: i32): void {
   memory.fill(x, 0, (<usize>size) << 2);
 }
 
+/** target = source. @returns whether they differed in any bit */
+export function refresh(target: usize, source: usize, size: i32): bool {
+  const end = target + ((<usize>size) << 2);
+  let changes = i32x4.splat(0);
+  for (; target + 16 <= end; target += 16, source += 16) {
+    const x = v128.load(source);
+    changes = v128.or(changes, v128.xor(x, v128.load(target)));
+    v128.store(target, x);
+  }
+  let change: i32 = v128.any_true(changes) ? 1 : 0;
+  for (; target < end; target += 4, source += 4) {
+    change |= load<i32>(target) ^ load<i32>(source);
+    store<i32>(target, load<i32>(source));
+  }
+  return change != 0;
+}
+
 /** target += source */
 export function accumulateForward(target: usize, source: usize, size: i32): void {
   const end = target + ((<usize>size) << 2);

@@ -38,3 +38,8 @@ export {
   softmaxAttentionBackwardPartialFloats,
 } from './softmax-attention/backward';
 export { softmaxAttentionWeights, softmaxAttentionWeightsScratchBytes } from './softmax-attention/one-row';
+export {
+  softmaxAttentionAppend,
+  softmaxAttentionStep,
+  softmaxAttentionStepScratchBytes,
+} from './softmax-attention/step';

@@ -5,7 +5,14 @@ import { isTensor, type Tensor } from './tensor.js';
 
 /** What an argument is, as far as that decides how it is read: its range and shape are checked by the function. */
 type Kind =
-  'tensor' | 'number' | 'text' | 'flag' | 'list' | 'number or list' | { readonly [Name in string]: Kind };
+  | 'tensor'
+  | 'number'
+  | 'text'
+  | 'flag'
+  | 'list'
+  | 'number or list'
+  | 'number, list or tensor'
+  | { readonly [Name in string]: Kind };
 
 type KindOf<T> = [T] extends [Tensor]
   ? 'tensor'
@@ -19,7 +26,9 @@ type KindOf<T> = [T] extends [Tensor]
           ? 'list'
           : [T] extends [number | readonly number[]]
             ? 'number or list'
-            : { [Name in KeysOfAll<T>]: Kind };
+            : [T] extends [number | readonly number[] | Tensor]
+              ? 'number, list or tensor'
+              : { [Name in KeysOfAll<T>]: Kind };
 
 type KeysOfAll<T> = T extends unknown ? keyof T & string : never;
 
@@ -84,6 +93,8 @@ function take(
         taken[name] = takeList(where, prefix + name, value);
         break;
       case 'number or list':
+      case 'number, list or tensor':
+        if (kind === 'number, list or tensor' && isTensor(value)) break;
         if (typeof value === 'object') taken[name] = takeList(where, prefix + name, value);
         break;
       case undefined:

@@ -1,6 +1,7 @@
 import { ArgumentError, DisposedError, ShapeError, UnsupportedError, show } from '@freelunch/errors';
 import type { Allocator } from './memory.js';
-import { type Call, callPart, type KernelName, type Pool, type Slices } from './threads/pool.js';
+import { Recording } from './recording.js';
+import { argsOfPart, type Call, type KernelName, type Pool, type Slices } from './threads/pool.js';
 import type { WasmExports } from './wasm-exports.js';
 import {
   checkShape,
@@ -66,6 +67,7 @@ export class Context {
   readonly #live = new Map<Tensor, Scope | undefined>();
   readonly #owner: TensorOwner;
   readonly #pool: Pool | undefined;
+  #recording: Recording | undefined;
   /** What calls took that were worth sharing while all workers slept. */
   #missedNs = 0;
   /** Which calls are shared among threads: tests set it to 0, for small calls to be cut too. */
@@ -131,7 +133,9 @@ export class Context {
         `tensor: data must have ${checked.size} elements for shape [${checked.shape.join(', ')}], got ${elements.length}`,
       );
     }
-    const tensor = createTensor(this.#owner, this.allocator.allocate(checked.size * 4), checked, type);
+    // What is written here is written once: a recording must not use its memory for something else.
+    const address = this.allocator.withoutReuse(() => this.allocator.allocate(checked.size * 4));
+    const tensor = createTensor(this.#owner, address, checked, type);
     tensor.data.set(elements.data);
     return tensor;
   }
@@ -263,6 +267,22 @@ export class Context {
    * it has any, and which units to compute, `first` and `count`, or what `slices` makes of them.
    */
   run(name: KernelName, args: readonly number[], cut: Cut): void {
+    const recording = this.#recording;
+    if (recording === undefined) return this.#run(name, args, cut);
+    if (this.#pool === undefined || cut.nanoseconds <= this.worthSharingNs) {
+      return this.#run(name, args, cut, (kernel, of) => recording.note(kernel.bind(null, ...of)));
+    }
+    recording.note(() => this.#run(name, args, cut));
+    this.#run(name, args, cut);
+  }
+
+  /** @param note  told of each call, where one thread makes them all */
+  #run(
+    name: KernelName,
+    args: readonly number[],
+    cut: Cut,
+    note?: (kernel: Call, args: readonly number[]) => void,
+  ): void {
     const { units, nanoseconds, align = 1, slices, partsPerThread = 4 } = cut;
     const threads = this.#isWorthSharing(nanoseconds) ? this.threads : 1;
     let { grain } = cut;
@@ -282,9 +302,54 @@ export class Context {
       );
     }
     const kernel = this.wasm[name] as unknown as Call;
-    if (slices !== undefined && scratchBytes === undefined && grain >= units) return kernel(...args);
-    if (scratchBytes === undefined) return callParts(kernel, args, slices, units, grain);
-    this.scratch(scratchBytes, (address) => callParts(kernel, [...args, address], slices, units, grain));
+    const call = (of: readonly number[]) => {
+      for (let first = 0; first < units; first += grain) {
+        const whole = slices !== undefined && grain >= units;
+        const ofPart = whole ? of : argsOfPart(of, slices, first, Math.min(grain, units - first));
+        kernel(...ofPart);
+        note?.(kernel, ofPart);
+      }
+    };
+    if (scratchBytes === undefined) return call(args);
+    this.scratch(scratchBytes, (address) => call([...args, address]));
+  }
+
+  /**
+   * Runs `fn` and notes the kernels that it calls, which `replay` of the recording then calls again: over the same tensors
+   * from outside, and over the memory of those made inside, which stays taken until the recording is disposed of. `fn`
+   * must do nothing else that depends on what may change: numbers, and elements that it writes, are those of this run.
+   *
+   * @returns the tensor that `fn` returned, which replaying fills anew, and the recording
+   */
+  record<D extends DType>(fn: () => Tensor<D>): { result: Tensor<D>; recording: Recording } {
+    if (this.#recording !== undefined) throw new UnsupportedError('record: recordings must not be nested');
+    const recording = new Recording(this);
+    this.#recording = recording;
+    this.allocator.startKeeping();
+    let result: Tensor<D> | undefined;
+    try {
+      result = this.scope(fn);
+      return { result, recording };
+    } finally {
+      this.#recording = undefined;
+      const blocks = this.allocator.stopKeeping();
+      if (result === undefined) for (const { start } of blocks) this.allocator.release(start);
+      else {
+        recording.buffers = blocks.map(({ start, bytes }) =>
+          createTensor(
+            this.#owner,
+            start,
+            checkShape('record', [Math.ceil(Math.max(bytes, 1) / 4)]),
+            'float32',
+          ),
+        );
+      }
+    }
+  }
+
+  /** What `fn` computes from `source` alone: a recording computes it again only where `source` has changed. */
+  derived<T>(source: Tensor, fn: () => T): T {
+    return this.#recording === undefined ? fn() : this.#recording.derived(source, fn);
   }
 
   /**
@@ -310,17 +375,6 @@ export class Context {
       this.allocator.release(address);
     }
   }
-}
-
-function callParts(
-  kernel: Call,
-  args: readonly number[],
-  slices: Slices | undefined,
-  units: number,
-  grain: number,
-): void {
-  for (let first = 0; first < units; first += grain)
-    callPart(kernel, args, slices, first, Math.min(grain, units - first));
 }
 
 function checkDType(where: string, dtype: DType): void {

@@ -17,7 +17,7 @@ const NAN_WORD = 0x7fc0beef; // a NaN that no kernel makes
 const alignUp = (bytes: number) => Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
 
 /** Where a block lies and how long it is, in bytes. */
-interface Span {
+export interface Span {
   start: number;
   bytes: number;
 }
@@ -42,6 +42,7 @@ export class Allocator {
   #end: number; // of the managed memory
   #usedBytes = 0;
   #peakBytes = 0;
+  #kept: KeptBlocks | undefined;
 
   constructor(
     memory: WebAssembly.Memory,
@@ -90,6 +91,11 @@ export class Allocator {
     const whole = Number.isInteger(bytes) || bytes === Infinity;
     if (!whole || bytes < 0) throw new ArgumentError(`allocate: bytes must be a whole number, got ${bytes}`);
     if (bytes > Number.MAX_SAFE_INTEGER) this.#refuse(bytes); // sums with it would be wrong
+    const again = this.#kept?.take(bytes);
+    if (again !== undefined) {
+      if (this.guard) this.#paint(again, bytes);
+      return again;
+    }
     const edge = this.guard ? GUARD_BYTES : 0;
     const wanted = alignUp(Math.max(bytes, 1)) + 2 * edge;
     const span = this.#bestFit(wanted) ?? this.#grow(wanted);
@@ -102,6 +108,7 @@ export class Allocator {
     const address = start + edge;
     this.#blocks.set(address, bytes);
     if (this.guard) this.#paint(address, bytes);
+    this.#kept?.onCreate(address);
     return address;
   }
 
@@ -110,11 +117,29 @@ export class Allocator {
     const bytes = this.#blocks.get(address);
     if (bytes === undefined) throw new FreelunchError(`release: no block at address ${address}`);
     if (this.guard) this.#check(address, bytes);
+    if (this.#kept !== undefined) return this.#kept.give(address, bytes);
     this.#blocks.delete(address);
     const edge = this.guard ? GUARD_BYTES : 0;
     const span = { start: address - edge, bytes: alignUp(Math.max(bytes, 1)) + 2 * edge };
     this.#usedBytes -= span.bytes;
     this.#insert(span);
+  }
+
+  /** Until `stopKeeping`, blocks that are given back stay in use, and serve those who ask for as many bytes. */
+  startKeeping(): void {
+    this.#kept = new KeptBlocks();
+  }
+
+  /** @returns the blocks that were given back in between, to be released */
+  stopKeeping(): Span[] {
+    const spans = this.#kept?.spans() ?? [];
+    this.#kept = undefined;
+    return spans;
+  }
+
+  /** Runs `fn`, whose blocks serve nobody else while blocks are kept. */
+  withoutReuse<T>(fn: () => T): T {
+    return this.#kept === undefined ? fn() : this.#kept.withoutReuse(fn);
   }
 
   /** Throws if a kernel wrote outside a block that is in use. Needs `guard`. */
@@ -222,5 +247,46 @@ export class Allocator {
     throw new FreelunchError(
       `checkGuards: a kernel wrote outside the block of ${bytes} bytes at address ${address}`,
     );
+  }
+}
+
+/** Blocks that were given back and stay in use. */
+class KeptBlocks {
+  /** Addresses by size: those that may be used again, and the others. */
+  readonly #reusable = new Map<number, number[]>();
+  readonly #others: Span[] = [];
+  readonly #single = new Set<number>();
+  #reuses = true;
+
+  take(bytes: number): number | undefined {
+    return this.#reuses ? this.#reusable.get(bytes)?.pop() : undefined;
+  }
+
+  onCreate(address: number): void {
+    if (!this.#reuses) this.#single.add(address);
+  }
+
+  give(address: number, bytes: number): void {
+    const same = this.#reusable.get(bytes);
+    if (this.#single.has(address)) this.#others.push({ start: address, bytes });
+    else if (same === undefined) this.#reusable.set(bytes, [address]);
+    else same.push(address);
+  }
+
+  withoutReuse<T>(fn: () => T): T {
+    const before = this.#reuses;
+    this.#reuses = false;
+    try {
+      return fn();
+    } finally {
+      this.#reuses = before;
+    }
+  }
+
+  spans(): Span[] {
+    const reusable = [...this.#reusable].flatMap(([bytes, addresses]) =>
+      addresses.map((start) => ({ start, bytes })),
+    );
+    return [...this.#others, ...reusable];
   }
 }

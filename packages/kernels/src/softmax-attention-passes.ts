@@ -198,7 +198,7 @@ export function perItem(
 }
 
 /** Equal values share one plan. */
-export function onePlanPerValue(values: readonly number[], plan: (value: number) => Pass[]): Pass[][] {
+function onePlanPerValue(values: readonly number[], plan: (value: number) => Pass[]): Pass[][] {
   const plans = new Map<number, Pass[]>();
   return values.map((value) => {
     const known = plans.get(value) ?? plan(value);

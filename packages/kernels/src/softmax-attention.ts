@@ -4,15 +4,14 @@ import type { Context } from './context.js';
 import { eachStage, type StageSizes, type Work } from './softmax-attention-parts.js';
 import {
   type AttentionPlan,
-  attentionPasses,
   checkAttention,
   checkAttentionOptions,
-  onePlanPerValue,
   perItem,
   type SoftmaxAttentionArgs,
   type SparsePattern,
 } from './softmax-attention-passes.js';
-import type { Tensor } from './tensor.js';
+import { MOVE_NS } from './slices.js';
+import { isTensor, type Tensor } from './tensor.js';
 
 export type { SoftmaxAttentionArgs, SparsePattern } from './softmax-attention-passes.js';
 
@@ -29,7 +28,7 @@ export interface SoftmaxAttentionStepArgs {
   v: Tensor;
   kCache: Tensor;
   vCache: Tensor;
-  length: number | readonly number[];
+  length: number | readonly number[] | Tensor;
   scale?: number;
   window?: number;
   sparse?: SparsePattern;
@@ -153,7 +152,7 @@ export function softmaxAttentionBackward(
  * @param v  `[batch, nKvHeads, valueDim]`
  * @param kCache  `[batch, capacity, nKvHeads, headDim]`, changed
  * @param vCache  `[batch, capacity, nKvHeads, valueDim]`, changed
- * @param length  entries in use before this step, 0 to `capacity - 1`, one for all or one a batch item
+ * @param length  entries in use before this step, 0 to `capacity - 1`, one for all or one per batch item, or int32 `[batch]`
  * @param scale, window, sparse, alibiSlopes  as in {@link softmaxAttention}
  * @returns `o`, `[batch, nHeads, valueDim]`
  * @throws ShapeError if a shape does not fit, ArgumentError if the cache is full or an option is out of its range
@@ -168,36 +167,57 @@ export function softmaxAttentionStep(context: Context, args: SoftmaxAttentionSte
   check.float32('v', v, ['batch', 'nKvHeads', 'valueDim']);
   const scale = checkAttentionOptions(check, args);
   const { batch, capacity, nHeads, nKvHeads, headDim, valueDim } = check.sizes;
-  const lengths = perItem(check, 'length', args.length, batch, capacity - 1);
+  const { length } = args;
+  if (isTensor(length)) check.int32('length', length, ['batch']);
+  const lengths = perItem(check, 'length', isTensor(length) ? [...length.data] : length, batch, capacity - 1);
+  // A recording of the call serves lengths of any value in the tensor: its time is that of the longest.
+  const longest = isTensor(length) ? capacity : Math.max(...lengths) + 1;
 
-  const passes = onePlanPerValue(lengths, (length) =>
-    attentionPasses({ qLen: 1, keyLength: length + 1, queryOffset: length, causal: true, window, sparse }),
-  );
-  const kRow = nKvHeads * headDim;
-  const vRow = nKvHeads * valueDim;
   const o = context.empty([batch, nHeads, valueDim]);
-  try {
-    for (let b = 0; b < batch; b++) {
-      const at = b * capacity + lengths[b];
-      kCache.data.set(k.data.subarray(b * kRow, (b + 1) * kRow), at * kRow);
-      vCache.data.set(v.data.subarray(b * vRow, (b + 1) * vRow), at * vRow);
-    }
-    context.scratch(batch * nHeads * 4, (logSumExp) => {
-      const work = { passes, queryOffset: (b: number) => lengths[b], nHeads, nKvHeads };
-      attend(context, work, {
-        addresses: [o.pointer, logSumExp, q.pointer, kCache.pointer, vCache.pointer, slopes?.pointer ?? 0],
-        qLen: 1,
-        kLen: capacity,
-        headDim,
-        valueDim,
-        scale,
-      });
+  const stepAt = (lengthsAt: number) => {
+    const [kRow, vRow] = [nKvHeads * headDim, nKvHeads * valueDim];
+    // prettier-ignore
+    context.run('softmaxAttentionAppend', [
+      kCache.pointer, vCache.pointer, k.pointer, v.pointer, lengthsAt, batch, capacity, kRow, vRow,
+    ], {
+      units: batch,
+      nanoseconds: batch * (kRow + vRow) * MOVE_NS,
+      slices: { countAt: 5, steps: [capacity * kRow * 4, capacity * vRow * 4, kRow * 4, vRow * 4, 4] },
     });
-  } catch (error) {
-    o.dispose();
-    throw error;
+    // prettier-ignore
+    context.run('softmaxAttentionStep', [
+      o.pointer, q.pointer, kCache.pointer, vCache.pointer, slopes?.pointer ?? 0, lengthsAt,
+      capacity, nHeads, nKvHeads, headDim, valueDim,
+      scale, window ?? 0, sparse === undefined ? 0 : PATTERNS[sparse.pattern], sparse?.stride ?? 0,
+      sparse?.pattern === 'fixed' ? sparse.summary : 0,
+    ], {
+      units: batch * nHeads,
+      nanoseconds: batch * nHeads * keysSeen(longest, args) * (headDim + valueDim) * ROW_MADD_NS,
+      scratchBytes: context.wasm.softmaxAttentionStepScratchBytes(capacity),
+    });
+  };
+  if (isTensor(length)) stepAt(length.pointer);
+  else {
+    context.scratch(batch * 4, (address) => {
+      new Int32Array(context.allocator.memory.buffer, address, batch).set(lengths);
+      stepAt(address);
+    });
   }
   return o;
+}
+
+/** As the kernel knows them. */
+const PATTERNS = { strided: 1, fixed: 2 } as const;
+
+/** About how many of so many keys a query sees. */
+function keysSeen(
+  length: number,
+  { window, sparse }: Pick<SoftmaxAttentionStepArgs, 'window' | 'sparse'>,
+): number {
+  const inWindow = Math.min(length, window ?? length);
+  if (sparse === undefined) return inWindow;
+  const run = sparse.pattern === 'fixed' ? sparse.summary : 1;
+  return Math.min(inWindow, sparse.stride) + (inWindow / sparse.stride) * run;
 }
 
 /**
@@ -336,7 +356,7 @@ export const ops = {
     ...shared,
     kCache: 'tensor',
     vCache: 'tensor',
-    length: 'number or list',
+    length: 'number, list or tensor',
   }),
   alibiSlopes: op(alibiSlopes, { nHeads: 'number' }),
 };

@@ -438,7 +438,9 @@ describe('a model', () => {
     using({ ...sizes, mixer: local, position: { type: 'learned', maxLength: 8 } }, (model) => {
       expect(() => model.forward([])).toThrow(ShapeError);
       expect(() => model.forward([[1, 2], [3]])).toThrow('rows of one length, got 2 and 1');
-      expect(() => model.forward([1, vocabSize])).toThrow(/tokens\[0, 1\] must be from 0 to 28, got 29/);
+      expect(() => model.forward([1, vocabSize])).toThrow(
+        /tokens\[0, 1\] must be an id from 0 to 28, got 29/,
+      );
       expect(() => model.forward([1, -1])).toThrow(ArgumentError);
       expect(() => model.forward([1, 1.5])).toThrow(/integers, got 1.5/);
       expect(() => model.forward(Array.from({ length: 9 }, () => 1))).toThrow('8 learned positions, got 9');

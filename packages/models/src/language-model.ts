@@ -8,7 +8,7 @@
 import type { Tape } from '@freelunch/autograd';
 import { checkComputable, type ModelConfig, resolveConfig, type ResolvedConfig } from '@freelunch/config';
 import { ArgumentError, checkOptions, show } from '@freelunch/errors';
-import { type Kernels, Tensor } from '@freelunch/kernels';
+import type { Kernels, Tensor } from '@freelunch/kernels';
 import { random } from '@freelunch/random';
 import { architectureOf, type Block } from './architecture.js';
 import { checkFlag, checkFunction, checkKernels } from './check.js';
@@ -19,7 +19,16 @@ import { freeing, isPlain, type Ops, plainOps } from './mixers/ops.js';
 import { createParameters, type FloatTensor, type ParameterSpec, Scope } from './mixers/parameters.js';
 import { asLayerStates, LayerStates, type ModelState } from './state.js';
 import { pieceLength } from './pieces.js';
-import { checkRange, columns, scoredTargets, tokenIds, type Tokens } from './token-rows.js';
+import { StepPlan, type StepInputs } from './step-plan.js';
+import {
+  checkRange,
+  columns,
+  positionsOf,
+  scoredTargets,
+  stepIds,
+  tokenIds,
+  type Tokens,
+} from './token-rows.js';
 
 export interface ForwardOptions {
   /** Records what is computed, to go back over it; nothing is recorded if absent. */
@@ -166,27 +175,25 @@ export class LanguageModel implements Disposable {
    * @returns logits `[batch, vocabSize]`
    */
   step(token: number | readonly number[] | Int32Array | Tensor, state: ModelState): FloatTensor {
-    const { k } = this;
     const states = asLayerStates('step', state);
-    return k.scope(() => {
-      const o = plainOps(k);
-      const ids = stepIds(k, token);
-      const batch = ids.shape[0];
-      states.check('step', this.#blocks.length, batch);
-      checkRange('step', 'token', ids, this.config.vocabSize);
-      this.#checkPositions('step', states.position, 1);
-      const embedded = this.#embed(o, ids, states.position).reshape([batch, this.config.dModel]);
-      const x = states.advance(1, () =>
-        this.#blocks.reduce(
-          (before, block, layer) =>
-            this.#block(o, block, before, (mixer, p, normed) =>
-              mixer.step(o, p, normed, states.layers[layer]),
-            ),
-          embedded,
-        ),
-      );
-      return this.#head(o, this.#norm(o, this.#names.finalNorm, x));
-    });
+    const ids = stepIds(token, this.config.vocabSize);
+    states.check('step', this.#blocks.length, ids.length);
+    this.#checkPositions('step', states.position, 1);
+    for (let layer = 0; layer < this.#blocks.length; layer++)
+      this.#blocks[layer].mixer?.makeRoom?.(this.k, states.layers[layer], 1);
+    if (states.plan?.fits(this.#parameters) !== true) {
+      states.plan?.dispose();
+      states.plan = new StepPlan(this.k, states, this.#parameters, (now) => this.#step(states, now));
+    }
+    // Before anything moves: where there is no room for the logits, the state stays good.
+    const logits = this.k.empty([states.batch, this.config.vocabSize]);
+    try {
+      states.advance(1, () => states.plan!.run(ids, logits));
+    } catch (error) {
+      logits.dispose();
+      throw error;
+    }
+    return logits;
   }
 
   /**
@@ -231,7 +238,8 @@ export class LanguageModel implements Disposable {
     checkpoint = false,
     observe?: ForwardOptions['observe'],
   ): FloatTensor {
-    let x = this.#embed(o, ids, state?.position ?? 0);
+    const learned = this.config.position.type === 'learned';
+    let x = this.#embed(o, ids, learned ? positionsOf(this.k, ids, state?.position ?? 0) : undefined);
     const through = (): FloatTensor => {
       this.#blocks.forEach((block, layer) => {
         observe?.(`hidden.${layer}`, x);
@@ -249,6 +257,22 @@ export class LanguageModel implements Disposable {
       return x;
     };
     return state === undefined ? through() : state.advance(ids.shape[1], through);
+  }
+
+  /** What a step calls: see `Mixer.step`. */
+  #step({ layers }: LayerStates, { ids, positions, position, held }: StepInputs): FloatTensor {
+    const o = plainOps(this.k);
+    let x = this.#embed(o, ids, positions).reshape([ids.shape[0], this.config.dModel]);
+    this.#blocks.forEach((block, layer) => {
+      const input = x;
+      x = freeing(o, () =>
+        this.#block(o, block, input, (mixer, p, normed) =>
+          mixer.step(o, p, normed, layers[layer], { position, held: held[layer] }),
+        ),
+      );
+      if (x !== input) input.dispose();
+    });
+    return this.#head(o, this.#norm(o, this.#names.finalNorm, x));
   }
 
   /** As `#layers`, for the sake of the last position alone: memory does not grow with the length. */
@@ -311,18 +335,11 @@ export class LanguageModel implements Disposable {
     }
   }
 
-  #embed(o: Ops, ids: Tensor, position: number): FloatTensor {
-    const x = o.embedding({ ids, weight: this.#scope('').get(this.#names.embedding) });
-    if (this.config.position.type !== 'learned') return x;
-    const [batch, seqLen] = ids.shape;
-    const positions = this.k.tensor(
-      Int32Array.from({ length: batch * seqLen }, (_, i) => position + (i % seqLen)),
-      [batch, seqLen],
-    );
-    return o.add({
-      a: x,
-      b: o.embedding({ ids: positions, weight: this.#scope('').get(this.#names.positions) }),
-    });
+  #embed(o: Ops, ids: Tensor, positions: Tensor | undefined): FloatTensor {
+    const { embedding, positions: learned } = this.#names;
+    const x = o.embedding({ ids, weight: this.#scope('').get(embedding) });
+    if (positions === undefined || this.config.position.type !== 'learned') return x;
+    return o.add({ a: x, b: o.embedding({ ids: positions, weight: this.#scope('').get(learned) }) });
   }
 
   #head(o: Ops, x: FloatTensor): FloatTensor {
@@ -343,20 +360,6 @@ function lastRows(o: Ops, x: FloatTensor): FloatTensor {
     [batch, 1],
   );
   return o.embedding({ ids, weight: o.reshape(x, [batch * seqLen, dModel]) });
-}
-
-/** One id per sequence as `[batch, 1]`. */
-function stepIds(k: Kernels, token: number | readonly number[] | Int32Array | Tensor): Tensor {
-  if (typeof token === 'number') return tokenIds(k, 'step', [[token]], 'token');
-  if (token instanceof Tensor) return token.reshape([token.size, 1]);
-  if (!Array.isArray(token) && !(token instanceof Int32Array))
-    throw new ArgumentError(`step: token must be an id, or one per sequence, got ${show(token)}`);
-  return tokenIds(
-    k,
-    'step',
-    Array.from(token as ArrayLike<number>, (id) => [id]),
-    'token',
-  );
 }
 
 function checkTape(where: string, tape: Tape): Tape {

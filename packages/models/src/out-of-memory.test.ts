@@ -122,24 +122,39 @@ describe('where memory ends, nothing stays of', () => {
   });
 });
 
-describe('a state whose step failed half-way', () => {
-  it('is refused from then on: some layers have moved, some have not', () => {
-    using model = createModel(k, config);
-    using state = model.initialState();
-    model.step(1, state).dispose();
-    expect(() => model.step(7, state)).toThrow(/must be/); // found before anything has moved
-    model.step(1, state).dispose();
+describe('a step that finds no room', () => {
+  /** Lets the n-th allocation fail. */
+  const failAt = (n: number) => {
     let count = 0;
     const allocate = allocator.allocate.bind(allocator);
     vi.spyOn(allocator, 'allocate').mockImplementation((bytes) => {
-      if (count++ === 20) throw new OutOfMemoryError('as a trial');
+      if (count++ === n) throw new OutOfMemoryError('as a trial');
       return allocate(bytes);
     });
+  };
+
+  it('half-way leaves a state that is refused: some layers have moved, some have not', () => {
+    using model = createModel(k, config);
+    using state = model.initialState();
+    expect(() => model.step(7, state)).toThrow(/must be/); // found before anything has moved
+    failAt(20);
     expect(() => model.step(1, state)).toThrow(OutOfMemoryError);
     vi.restoreAllMocks();
     for (const call of [() => model.step(1, state), () => model.forward([1], { state })]) {
       expect(call).toThrow(/state must be whole, but a call before this one failed half-way/);
       expect(call).toThrow(FreelunchError);
     }
+  });
+
+  it('for its logits leaves a state that goes on', () => {
+    using model = createModel(k, config);
+    using state = model.initialState();
+    using whole = model.initialState();
+    for (const each of [state, whole]) model.step(1, each).dispose();
+    failAt(0);
+    expect(() => model.step(2, state)).toThrow(OutOfMemoryError);
+    vi.restoreAllMocks();
+    const [after, wanted] = [state, whole].map((each) => k.scope(() => model.step(2, each).toArray()));
+    expect(after).toEqual(wanted);
   });
 });

@@ -83,7 +83,7 @@ describe('a prompt in pieces', () => {
     const tokens = tokensOf(2000);
     tokens[1900] = VOCABULARY;
     expect(() => model.forward(tokens, { state, lastOnly: true })).toThrow(
-      'forward: tokens[0, 1900] must be from 0 to 12, got 13',
+      'forward: tokens[0, 1900] must be an id from 0 to 12, got 13',
     );
     expect(state.position).toBe(0);
     model.step(1, state).dispose();

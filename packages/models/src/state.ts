@@ -3,6 +3,7 @@ import { ArgumentError, DisposedError, FreelunchError, ShapeError, show } from '
 import type { Kernels } from '@freelunch/kernels';
 import type { MixerState } from './mixers/mixer.js';
 import type { FloatTensor } from './mixers/parameters.js';
+import type { StepPlan } from './step-plan.js';
 
 /** What a model keeps between steps, for a batch of sequences. */
 export interface ModelState extends Disposable {
@@ -34,6 +35,8 @@ export interface Decoder {
 export class LayerStates implements ModelState {
   readonly batch: number;
   readonly layers: readonly MixerState[];
+  /** How its steps are computed, once there was one. */
+  plan: StepPlan | undefined;
   #disposed = false;
   #unfinished = false;
 
@@ -47,10 +50,11 @@ export class LayerStates implements ModelState {
   }
 
   get disposed(): boolean {
-    return (
-      this.#disposed ||
-      this.layers.some(({ tensors }) => Object.values(tensors).some((tensor) => tensor.disposed))
-    );
+    if (this.#disposed) return true;
+    for (const { tensors } of this.layers) {
+      for (const name in tensors) if (tensors[name].disposed) return true;
+    }
+    return false;
   }
 
   get bytes(): number {
@@ -87,6 +91,7 @@ export class LayerStates implements ModelState {
 
   dispose(): void {
     this.#disposed = true;
+    this.plan?.dispose();
     for (const { tensors } of this.layers) for (const tensor of Object.values(tensors)) tensor.dispose();
   }
 

@@ -1,5 +1,5 @@
 /** Token ids as callers give them, and as kernels take them. */
-import { ArgumentError, ShapeError, show } from '@freelunch/errors';
+import { ArgumentError, DTypeError, ShapeError, show } from '@freelunch/errors';
 import { type Kernels, Tensor } from '@freelunch/kernels';
 
 /** Token ids: int32 `[batch, seqLen]`, one row of them, or rows of one length. */
@@ -35,16 +35,47 @@ export function tokenIds(k: Kernels, where: string, tokens: Tokens | Uint8Array,
   return k.tensor(ids, [rows.length, seqLen], 'int32');
 }
 
-/** @throws ArgumentError naming the first id that the model has no embedding of */
+/** @throws ArgumentError naming the first id, of rows of some length, that the model has no embedding of */
 export function checkRange(where: string, name: string, ids: Tensor, vocabSize: number): void {
   const { data, shape } = ids;
+  const seqLen = shape[1];
   for (let i = 0; i < data.length; i++) {
-    if (data[i] >= 0 && data[i] < vocabSize) continue;
-    const seqLen = shape[1];
-    throw new ArgumentError(
-      `${where}: ${name}[${Math.floor(i / seqLen)}, ${i % seqLen}] must be from 0 to ${vocabSize - 1}, got ${data[i]}`,
-    );
+    const id = data[i];
+    if (id < 0 || id >= vocabSize)
+      refuseId(where, `${name}[${Math.floor(i / seqLen)}, ${i % seqLen}]`, id, vocabSize);
   }
+}
+
+function refuseId(where: string, name: string, id: unknown, vocabSize: number): never {
+  throw new ArgumentError(`${where}: ${name} must be an id from 0 to ${vocabSize - 1}, got ${show(id)}`);
+}
+
+/** One id per sequence. @throws ArgumentError, DTypeError, DisposedError */
+export function stepIds(
+  token: number | readonly number[] | Int32Array | Tensor,
+  vocabSize: number,
+): ArrayLike<number> {
+  const given = typeof token === 'number' ? [token] : token instanceof Tensor ? token.data : token;
+  if (token instanceof Tensor && token.dtype !== 'int32')
+    throw new DTypeError(`step: token must be int32, got ${token.dtype}`);
+  if (!Array.isArray(given) && !(given instanceof Int32Array))
+    throw new ArgumentError(`step: token must be an id, or one per sequence, got ${show(token)}`);
+  const ids = Array.isArray(given) ? given.slice() : given;
+  for (let b = 0; b < ids.length; b++) {
+    const id: unknown = ids[b];
+    if (!Number.isInteger(id) || (id as number) < 0 || (id as number) >= vocabSize)
+      refuseId('step', ids.length === 1 ? 'token' : `token[${b}]`, id, vocabSize);
+  }
+  return ids;
+}
+
+/** The position of each id, of sequences that go on from `start`. */
+export function positionsOf(k: Kernels, { shape }: Tensor, start: number): Tensor<'int32'> {
+  const [batch, seqLen] = shape;
+  return k.tensor(
+    Int32Array.from({ length: batch * seqLen }, (_, i) => start + (i % seqLen)),
+    [batch, seqLen],
+  );
 }
 
 /** Positions `start` to `stop` of each sequence. */

@@ -385,7 +385,7 @@ describe('train', () => {
       await fails({ lossMask: new Uint8Array(3) }, /lossMask of step 1 must be/);
       await fails({ targets: undefined }, /targets of step 1 must be .* got none/);
       await fails({ lossMask: new Uint8Array(96) }, 'lossMask of step 1 must be 1 somewhere');
-      await fails({ inputs: new Int32Array(96).fill(12) }, /ids\[0, 0\] must be/);
+      await fails({ inputs: new Int32Array(96).fill(12) }, /tokens\[0, 0\] must be/);
     });
   });
 });

@@ -31,19 +31,16 @@ export interface Slices {
 /** A kernel as it is called by number. */
 export type Call = (...args: number[]) => void;
 
-/** Runs a kernel over some units, as the worker does. */
-export function callPart(
-  kernel: Call,
+/** The arguments of a kernel for some of its units. */
+export function argsOfPart(
   args: readonly number[],
   slices: Slices | undefined,
   first: number,
   count: number,
-): void {
-  if (slices === undefined) kernel(...args, first, count);
-  else {
-    const { countAt, steps } = slices;
-    kernel(...args.map((arg, i) => (i === countAt ? count : arg + first * (steps[i] ?? 0))));
-  }
+): readonly number[] {
+  if (slices === undefined) return [...args, first, count];
+  const { countAt, steps } = slices;
+  return args.map((arg, i) => (i === countAt ? count : arg + first * (steps[i] ?? 0)));
 }
 
 /** Workers look for the next job this long before they sleep: layers of a model follow each other within it. */
@@ -175,7 +172,7 @@ export class Pool {
       for (;;) {
         const part = Atomics.add(words, places.next, 1);
         if (part >= parts) break;
-        callPart(kernel, own, slices, part * grain, Math.min(grain, units - part * grain));
+        kernel(...argsOfPart(own, slices, part * grain, Math.min(grain, units - part * grain)));
       }
     } finally {
       Atomics.store(words, places.next, 2 ** 30);

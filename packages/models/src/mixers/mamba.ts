@@ -9,7 +9,7 @@ import type { ResolvedMamba } from '@freelunch/config';
 import { exp, ln } from '@freelunch/random';
 import { causalConv1d } from './causal-conv1d.js';
 import { keep, linear, type Mixer } from './mixer.js';
-import type { Argument, Ops } from './ops.js';
+import { type Argument, decayRates, type Ops } from './ops.js';
 import { type FloatTensor, type Initializer, ones, type Scope, uniform, zeros } from './parameters.js';
 
 /** ln(1..N) in every row: A starts as -1, -2 .. -N, the real part of S4D. */
@@ -48,7 +48,7 @@ export function mamba(config: ResolvedMamba, dModel: number, branches: number): 
     // delta, B and C come from u: each token chooses what the state keeps.
     const [dt, B, C] = o.split({ x: linear(o, p, 'x_proj', u), sizes: [dtRank, dState, dState] });
     const delta = o.matmul({ a: dt, b: p.get('dt_proj.weight'), transposeB: true });
-    const A = o.negate({ x: o.exp({ x: p.get('A_log') }) }); // negative, so the state decays
+    const A = decayRates(o, p.get('A_log'));
     const deltaBias = p.get('dt_proj.bias'); // added in the scan, and only there
     const y = scan({ u, delta, A, B, C, D: p.get('D'), z, deltaBias, deltaSoftplus: true });
     return linear(o, p, 'out_proj', y);

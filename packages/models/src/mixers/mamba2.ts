@@ -10,7 +10,7 @@ import { ln } from '@freelunch/random';
 import { causalConv1d } from './causal-conv1d.js';
 import { outputDeviation, stepSizeBias } from './mamba.js';
 import { keep, linear, type Mixer } from './mixer.js';
-import { type Argument, leading, type Ops } from './ops.js';
+import { type Argument, decayRates, leading, type Ops } from './ops.js';
 import { type FloatTensor, type Initializer, ones, type Scope, uniform, zeros } from './parameters.js';
 
 /** ln of numbers spread evenly over [1, 16]. */
@@ -40,7 +40,7 @@ export function mamba2(config: ResolvedMamba2, dModel: number, branches: number,
     const y = scan({
       x: o.reshape(x, [...axes, nHeads, headDim]),
       dt,
-      A: o.negate({ x: o.exp({ x: p.get('A_log') }) }), // negative, so the state decays
+      A: decayRates(o, p.get('A_log')),
       B: o.reshape(B, [...axes, nGroups, dState]),
       C: o.reshape(C, [...axes, nGroups, dState]),
       D: p.get('D'),

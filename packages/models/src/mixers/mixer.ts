@@ -1,4 +1,4 @@
-import type { Kernels } from '@freelunch/kernels';
+import type { Kernels, Tensor } from '@freelunch/kernels';
 import type { Ops } from './ops.js';
 import type { FloatTensor, MatrixAxes, ParameterList, Scope } from './parameters.js';
 
@@ -11,6 +11,14 @@ export interface MixerState {
   held?: number;
 }
 
+/** Where a step stands, in memory: int32. */
+export interface Now {
+  /** Position of the token, `[1]`. */
+  position: Tensor<'int32'>;
+  /** Entries in use of the layer's cache of keys and values, `[batch]`, if it has one. */
+  held: Tensor<'int32'> | undefined;
+}
+
 /**
  * One kind of mixer at given sizes: its parameters, its block over whole sequences, its state, its step.
  * `forward` with a state goes on from it and leaves in it what the next call needs.
@@ -21,8 +29,13 @@ export interface Mixer {
   /** `[batch, seqLen, dModel]` to the same. */
   forward(o: Ops, p: Scope, x: FloatTensor, state?: MixerState): FloatTensor;
   initialState(k: Kernels, batch: number): MixerState;
-  /** `[batch, dModel]` to the same; updates the state. */
-  step(o: Ops, p: Scope, x: FloatTensor, state: MixerState): FloatTensor;
+  /** Makes room in the state for so many more entries: it may replace tensors. */
+  makeRoom?(k: Kernels, state: MixerState, added: number): void;
+  /**
+   * `[batch, dModel]` to the same; updates the tensors of the state, in which there is room. What it calls is noted once
+   * and then called again: what differs from step to step, it takes from memory.
+   */
+  step(o: Ops, p: Scope, x: FloatTensor, state: MixerState, now: Now): FloatTensor;
   /** Bytes that the state of one sequence holds after `seqLen` steps. */
   stateBytes(seqLen: number): number;
 }

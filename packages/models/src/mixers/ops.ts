@@ -1,5 +1,6 @@
 import type { Tape } from '@freelunch/autograd';
 import type { Kernels } from '@freelunch/kernels';
+import { internalsOf } from '@freelunch/kernels/internals';
 import type { FloatTensor } from './parameters.js';
 
 /**
@@ -58,6 +59,12 @@ export const isPlain = (o: Ops): boolean => known.get(o.k) === o;
 
 /** Runs `fn` and frees what it made, except what it returns; a tape keeps it for the way back. */
 export const freeing = (o: Ops, fn: () => FloatTensor): FloatTensor => (isPlain(o) ? o.k.scope(fn) : fn());
+
+/** `-exp(x)`: the rates of decay by their logarithms. Steps compute them anew only where these have changed. */
+export function decayRates(o: Ops, logs: FloatTensor): FloatTensor {
+  const rates = () => o.negate({ x: o.exp({ x: logs }) });
+  return isPlain(o) ? internalsOf(o.k).derived(logs, rates) : rates();
+}
 
 /** An input of an op: `Argument<'ssd'>`. */
 export type Argument<Op extends 'selectiveScan' | 'ssd' | 'linearAttention'> = Parameters<Ops[Op]>[0];

@@ -6,7 +6,7 @@
  *   position  of a token in its sequence                         window  keys that a query sees, itself included
  */
 import type { ResolvedPosition, ResolvedSoftmaxAttention } from '@freelunch/config';
-import type { Kernels } from '@freelunch/kernels';
+import type { Kernels, Tensor } from '@freelunch/kernels';
 import { outputDeviation } from './mamba.js';
 import { linear, type Mixer, type MixerState } from './mixer.js';
 import { leading, type Ops } from './ops.js';
@@ -28,6 +28,9 @@ interface Heads {
   v: FloatTensor;
   alibiSlopes: FloatTensor | undefined;
 }
+
+/** Where a sequence starts, or which positions it has, in memory. */
+type At = { offset: number } | { positions: Tensor<'int32'> };
 
 /** @param fused one projection for q, k and v, stored `[in, out]`, as GPT-2 has it */
 export function softmaxAttention(
@@ -51,10 +54,10 @@ export function softmaxAttention(
   const inSight = forgets ? window - 1 : Infinity;
   const capacityAt = (length: number) => Math.min(roomFor(length), limit);
 
-  const rotate = (o: Ops, x: FloatTensor, offset: number): FloatTensor =>
+  const rotate = (o: Ops, x: FloatTensor, at: At): FloatTensor =>
     rope === undefined
       ? x
-      : o.rope({ x, base: rope.base, rotaryDim: rope.rotaryDim, convention: rope.convention, offset });
+      : o.rope({ x, base: rope.base, rotaryDim: rope.rotaryDim, convention: rope.convention, ...at });
 
   const project = (o: Ops, p: Scope, x: FloatTensor): FloatTensor[] =>
     fused
@@ -64,14 +67,14 @@ export function softmaxAttention(
         })
       : ['q_proj', 'k_proj', 'v_proj'].map((name) => linear(o, p, name, x));
 
-  /** `[..., dModel]` to the same; `attend` mixes positions, the first of which is `first`. */
-  function block(o: Ops, p: Scope, x: FloatTensor, first: number, attend: (heads: Heads) => FloatTensor) {
+  /** `[..., dModel]` to the same, at some positions; `attend` mixes them. */
+  function block(o: Ops, p: Scope, x: FloatTensor, at: At, attend: (heads: Heads) => FloatTensor) {
     const axes = leading(x);
     const [batch, seqLen = 1] = axes; // a step is a sequence of one
     const [qPart, kPart, vPart] = project(o, p, x);
     const y = attend({
-      q: rotate(o, o.reshape(qPart, [batch, seqLen, nHeads, headDim]), first),
-      k: rotate(o, o.reshape(kPart, [batch, seqLen, nKvHeads, headDim]), first),
+      q: rotate(o, o.reshape(qPart, [batch, seqLen, nHeads, headDim]), at),
+      k: rotate(o, o.reshape(kPart, [batch, seqLen, nKvHeads, headDim]), at),
       v: o.reshape(vPart, [batch, seqLen, nKvHeads, valueDim]),
       alibiSlopes: position.type === 'alibi' ? o.k.alibiSlopes({ nHeads }) : undefined,
     });
@@ -140,7 +143,7 @@ export function softmaxAttention(
 
     forward(o, p, x, state) {
       const options = { causal: true, window, sparse };
-      return block(o, p, x, state?.position ?? 0, ({ q, k, v, alibiSlopes }) => {
+      return block(o, p, x, { offset: state?.position ?? 0 }, ({ q, k, v, alibiSlopes }) => {
         if (state === undefined) return o.softmaxAttention({ q, k, v, ...options, alibiSlopes }).o;
         const [batch, seqLen] = q.shape;
         const held = makeRoom(o.k, state, seqLen);
@@ -176,23 +179,22 @@ export function softmaxAttention(
       return { tensors: { k: cache(headDim), v: cache(valueDim) }, position: 0, held: 0 };
     },
 
-    step(o, p, x, state) {
-      return block(o, p, x, state.position, ({ q, k, v, alibiSlopes }) => {
+    makeRoom: (k, state, added) => void makeRoom(k, state, added),
+
+    step(o, p, x, { tensors: { k: kCache, v: vCache } }, { position, held }) {
+      return block(o, p, x, { positions: position }, ({ q, k, v, alibiSlopes }) => {
         const [batch] = x.shape;
-        const length = makeRoom(o.k, state, 1);
-        const y = o.k.softmaxAttentionStep({
+        return o.k.softmaxAttentionStep({
           q: q.reshape([batch, nHeads, headDim]),
           k: k.reshape([batch, nKvHeads, headDim]),
           v: v.reshape([batch, nKvHeads, valueDim]),
-          kCache: state.tensors.k,
-          vCache: state.tensors.v,
-          length,
+          kCache,
+          vCache,
+          length: held!,
           window,
           sparse,
           alibiSlopes,
         });
-        state.held = length + 1;
-        return y;
       });
     },
 
