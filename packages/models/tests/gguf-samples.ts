@@ -125,7 +125,11 @@ export function entriesOf(architecture: Architecture, { config }: LanguageModel)
     whole('feed_forward_length', mlp.type === 'none' ? 0 : mlp.dHidden),
     whole('attention.head_count', mixer.type === 'softmax-attention' ? mixer.nHeads : 0),
     whole('block_count', config.nLayers),
-    [at(`attention.layer_norm_${config.norm.type === 'rms' ? 'rms_' : ''}epsilon`), 'float32', config.norm.eps],
+    [
+      at(`attention.layer_norm_${config.norm.type === 'rms' ? 'rms_' : ''}epsilon`),
+      'float32',
+      config.norm.eps,
+    ],
   ];
   if (mixer.type === 'mamba' || mixer.type === 'mamba2')
     entries.push(
@@ -148,8 +152,9 @@ export function entriesOf(architecture: Architecture, { config }: LanguageModel)
 
 /** Matrices that llama.cpp quantises: all but norms, biases, the state space, the convolution and positions. */
 const isMatrix = (name: string): boolean =>
-  /^(token_embd|output)\.weight$|^blk\.\d+\.(attn_(q|k|v|qkv|output)|ffn_\w+|ssm_(in|x|dt|out))\.weight$/.test(name) &&
-  !name.includes('norm');
+  /^(token_embd|output)\.weight$|^blk\.\d+\.(attn_(q|k|v|qkv|output)|ffn_\w+|ssm_(in|x|dt|out))\.weight$/.test(
+    name,
+  ) && !name.includes('norm');
 
 export interface Sample {
   entries: Entry[];

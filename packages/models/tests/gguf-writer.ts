@@ -18,7 +18,8 @@ const kinds = {
 export type Kind = keyof typeof kinds;
 
 /** A value of the metadata: a name, its kind, what it is; arrays are of a kind. */
-export type Entry = [name: string, kind: Kind, value: unknown] | [name: string, kind: Kind, values: unknown[], 'array'];
+export type Entry =
+  [name: string, kind: Kind, value: unknown] | [name: string, kind: Kind, values: unknown[], 'array'];
 
 /** Numbers of tensor types, with the weights and bytes of a block. */
 export const types = {

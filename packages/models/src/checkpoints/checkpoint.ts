@@ -8,7 +8,6 @@ import {
   formatJson,
   isObject,
   readConfig,
-  resolveConfig,
   type ResolvedConfig,
 } from '@freelunch/config';
 import { ArgumentError, checkOptions, FormatError, show } from '@freelunch/errors';
@@ -16,8 +15,10 @@ import type { Kernels } from '@freelunch/kernels';
 import { fileError, nodeModules } from '../files/node.js';
 import { makeFolder, type StagedFile, stageFile, syncFolder } from '../files/write.js';
 import { renamingOf } from './architectures/index.js';
-import type { ByteSource } from './byte-source.js';
+import { blobSource, type ByteSource } from './byte-source.js';
 import { type Folder, type FolderSource, openFolder, readJson } from './folder.js';
+import { loadGguf } from './gguf/load.js';
+import { resolveFile } from './resolve.js';
 import { architectureOf } from '../architecture.js';
 import { checkFunction, checkKernels } from '../check.js';
 import { LanguageModel } from '../language-model.js';
@@ -34,7 +35,7 @@ import {
   safetensorsChunks,
 } from './safetensors.js';
 import { dtypeBytes, type Entry, type Header } from './safetensors-format.js';
-import { sourceOptionNames, type SourceOptions } from './source-options.js';
+import { checkSourceOptions, sourceOptionNames, type SourceOptions } from './source-options.js';
 
 const MAXIMUM_CONFIG_BYTES = 4_000_000;
 const MAXIMUM_INDEX_BYTES = 100_000_000;
@@ -214,42 +215,51 @@ function checkLayers(nLayers: unknown, shards: readonly Shard[], where: string):
     );
 }
 
-function resolve(where: string, config: Parameters<typeof resolveConfig>[0]): ResolvedConfig {
-  try {
-    return resolveConfig(config, where);
-  } catch (cause) {
-    if (!(cause instanceof ArgumentError)) throw cause;
-    throw new FormatError(cause.message, { cause });
-  }
-}
+const isFile = (source: unknown): source is Blob | ByteSource =>
+  source instanceof Blob || typeof (source as Partial<ByteSource> | null | undefined)?.read === 'function';
 
 /**
  * Loads a published checkpoint: Mamba, Mamba-2, GPT-2, Llama and Mistral in Hugging Face's form, Mamba and Mamba-2 as
- * state-spaces publishes them, and all that `savePretrained` writes. F16, BF16 and F64 become float32.
+ * state-spaces publishes them, and all that `savePretrained` writes; or a GGUF file of these architectures. Weights become
+ * float32.
  *
  *   const model = await loadPretrained(k, './mamba-130m-hf');
  *   const model = await loadPretrained(k, 'hf:state-spaces/mamba-130m-hf');
  *   const model = await loadPretrained(k, 'https://example.org/models/mamba-130m-hf');
  *   const model = await loadPretrained(k, input.files);
+ *   const model = await loadPretrained(k, './mamba-130m-q8_0.gguf');
  *
  * @param source a directory (Node, Deno, Bun), a URL that the files are under, `hf:owner/name`, `hf:owner/name@revision`,
- *   or the files
+ *   or the files; or a GGUF file: a path, URL or name in a repository that ends in .gguf, a Blob, or a source of bytes
  * @throws FormatError if a file is not what it should be; where names or shapes do not fit, it lists all that do not
- * @throws UnsupportedError naming the field of config.json that asks for what models here do not have
+ * @throws UnsupportedError naming the field of config.json, or of the GGUF file, that asks for what models here do not have
  * @throws FileError if a server refuses, falls silent, changes a file while it is read, or breaks off too often
  * @throws OutOfMemoryError before anything of the weights is read
  */
 export async function loadPretrained(
   k: Kernels,
-  source: FolderSource,
+  source: FolderSource | Blob | ByteSource,
   options: LoadPretrainedOptions = {},
 ): Promise<LanguageModel> {
   checkOptions('loadPretrained', options, ['onProgress', ...sourceOptionNames]);
   checkKernels('loadPretrained', k);
   const { signal, onProgress } = options;
   checkFunction('loadPretrained', 'onProgress', onProgress);
+  if (isFile(source)) {
+    checkSourceOptions('loadPretrained', options);
+    signal?.throwIfAborted();
+    return loadGguf(k, source instanceof Blob ? blobSource(source) : source, options);
+  }
   const folder = openFolder('loadPretrained', source, options);
   signal?.throwIfAborted();
+  if (folder.file !== undefined) {
+    const file = await openWeights(folder, folder.file);
+    try {
+      return await loadGguf(k, file, options);
+    } finally {
+      await file.close();
+    }
+  }
   const json = await readJson(folder, 'config.json', MAXIMUM_CONFIG_BYTES);
   if (json instanceof Missing)
     throw new FormatError(`${folder.name}: must hold config.json, got ${json.reason}`);
@@ -258,7 +268,7 @@ export async function loadPretrained(
   const parameters = new Map<string, FloatTensor>();
   try {
     checkLayers(published.config.nLayers, shards, folder.name);
-    const config = resolve('config.json', published.config);
+    const config = resolveFile('config.json', published.config);
     checkComputable(config, 'config.json');
     const rename = renamingOf(published.architecture, config, 'config.json');
     const { specs } = architectureOf(config);

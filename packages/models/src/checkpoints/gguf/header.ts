@@ -30,7 +30,8 @@ export type GgufNumbers =
   | BigUint64Array
   | BigInt64Array;
 /** What one name of the metadata stands for; whole numbers are bigint only where a number does not hold them. */
-export type GgufValue = number | bigint | boolean | string | readonly string[] | readonly boolean[] | GgufNumbers;
+export type GgufValue =
+  number | bigint | boolean | string | readonly string[] | readonly boolean[] | GgufNumbers;
 
 /** Where one tensor lies in a file. */
 export interface GgufTensor {
@@ -193,7 +194,9 @@ export async function readGgufHeader(source: ByteSource): Promise<{ header: Gguf
   const start = new Uint8Array(buffer).subarray(0, TELLING_BYTES);
   if (!isGguf(start)) {
     refusePlaceholder(start, source.name);
-    reader.bad(`file must begin with GGUF, got ${show(new TextDecoder('latin1').decode(start.subarray(0, 4)))}`);
+    reader.bad(
+      `file must begin with GGUF, got ${show(new TextDecoder('latin1').decode(start.subarray(0, 4)))}`,
+    );
   }
   const version = await reader.uint32('the version');
   if (version !== 2 && version !== 3)
@@ -211,7 +214,8 @@ export async function readGgufHeader(source: ByteSource): Promise<{ header: Gguf
     metadata.set(name, await reader.value(show(name)));
   }
   const alignment = metadata.get('general.alignment') ?? DEFAULT_ALIGNMENT;
-  if (!isPowerOf2(alignment)) return reader.bad(`general.alignment must be a power of 2, got ${show(alignment)}`);
+  if (!isPowerOf2(alignment))
+    return reader.bad(`general.alignment must be a power of 2, got ${show(alignment)}`);
   const aligned = (bytes: number) => Math.ceil(bytes / alignment) * alignment;
 
   const tensors = new Map<string, GgufTensor>();

@@ -1,11 +1,12 @@
 /** Models from GGUF files, as llama.cpp and its tools write them. */
-import { checkComputable, type ModelConfig, readGgufConfig, resolveConfig, type ResolvedConfig } from '@freelunch/config';
-import { ArgumentError, FormatError, show, UnsupportedError } from '@freelunch/errors';
+import { checkComputable, readGgufConfig } from '@freelunch/config';
+import { FormatError, show, UnsupportedError } from '@freelunch/errors';
 import type { Kernels } from '@freelunch/kernels';
 import { architectureOf } from '../../architecture.js';
 import { LanguageModel } from '../../language-model.js';
 import type { FloatTensor } from '../../mixers/parameters.js';
 import type { ByteSource } from '../byte-source.js';
+import { resolveFile } from '../resolve.js';
 import type { ByteProgress } from '../safetensors.js';
 import { type GgufHeader, readGgufHeader } from './header.js';
 import { planOf } from './plan.js';
@@ -14,15 +15,6 @@ import { readGgufTensor } from './read-tensor.js';
 export interface LoadGgufOptions {
   onProgress?: (progress: ByteProgress) => void;
   signal?: AbortSignal;
-}
-
-function resolve(where: string, config: ModelConfig): ResolvedConfig {
-  try {
-    return resolveConfig(config, where);
-  } catch (cause) {
-    if (!(cause instanceof ArgumentError)) throw cause;
-    throw new FormatError(cause.message, { cause });
-  }
 }
 
 /** @throws FormatError, UnsupportedError */
@@ -37,13 +29,13 @@ function describe({ metadata, tensors }: GgufHeader, where: string) {
     throw new FormatError(
       `${where}: weights must hold ${config.nLayers} layers as block_count says, got ${tensors.size} tensors`,
     );
-  const resolved = resolve(where, config);
+  const resolved = resolveFile(where, config);
   checkComputable(resolved, where);
   return { architecture, config: resolved };
 }
 
 /**
- * Loads the model in a GGUF file. The source is closed in any case.
+ * Loads the model in a GGUF file. The source stays open.
  *
  * @throws FormatError, UnsupportedError, OutOfMemoryError as `loadPretrained` does
  */
@@ -72,7 +64,5 @@ export async function loadGguf(
   } catch (error) {
     for (const tensor of parameters.values()) tensor.dispose();
     throw error;
-  } finally {
-    await source.close();
   }
 }

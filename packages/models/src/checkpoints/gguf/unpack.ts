@@ -114,7 +114,8 @@ const blocks: Readonly<Record<string, Block>> = {
       const low = at + 64 * side + 32 * (quarter & 1);
       const high = at + 128 + 32 * side;
       for (let i = 0; i < 32; i++) {
-        const q = ((bytes[low + i] >>> (4 * (quarter >> 1))) & 15) | (((bytes[high + i] >>> (2 * quarter)) & 3) << 4);
+        const q =
+          ((bytes[low + i] >>> (4 * (quarter >> 1))) & 15) | (((bytes[high + i] >>> (2 * quarter)) & 3) << 4);
         const scale = int8(bytes[at + 192 + 2 * part + (i >> 4)]);
         out[to + 32 * part + i] = d * scale * (q - 32);
       }
