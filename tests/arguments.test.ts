@@ -1,20 +1,13 @@
 import { ArgumentError, FreelunchError, loadKernels, ShapeError, Tensor } from '@freelunch/kernels';
 import { describe, expect, it } from 'vitest';
-import { argsOf, type Case, gradientName, type HostArgs, isTensor } from './cases/case.ts';
+import { argsOf, type Case, give as giveTo, gradientName, type HostArgs } from './cases/case.ts';
 import { cases } from './cases/index.ts';
 
 const k = await loadKernels({ variant: 'simd', guard: true });
 
 type Args = Record<string, unknown>;
+const give = (args: HostArgs): Args => giveTo(k, args);
 const functions = k as unknown as Record<string, (...args: unknown[]) => unknown>;
-
-const give = (args: HostArgs): Args =>
-  Object.fromEntries(
-    Object.entries(args).map(([name, value]) => [
-      name,
-      isTensor(value) ? k.tensor(value.data, value.shape) : value,
-    ]),
-  );
 
 /** Every public function that takes one object, with good arguments of a few sizes. */
 const examples = new Map<string, (c?: Case) => Args>();
@@ -89,6 +82,7 @@ describe('every public function', () => {
       'variant',
       'memory',
       'tensor',
+      'quantizedTensor',
       'zeros',
       'empty',
       'scope',

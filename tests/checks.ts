@@ -105,7 +105,9 @@ export function checkMemory(k: Kernels, c: Case, size: Size): void {
   const before = k.memory;
   const args = argsOf(c, size);
   const outputs = Object.entries(run(k, c.op, args, c.updates));
-  const { backward } = cases.find((other) => other.op === c.op && other.backward !== undefined) ?? {};
+  const { backward } =
+    (c.forwardOnly ? undefined : cases.find((other) => other.op === c.op && other.backward !== undefined)) ??
+    {};
   if (backward !== undefined) {
     const up = upstream({ ...c, backward: c.backward ?? backward }, size, wanted(c, size, args));
     outputs.push(...Object.entries(run(k, `${c.op}Backward`, { ...args, ...up })));

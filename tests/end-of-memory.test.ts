@@ -1,7 +1,7 @@
 import { type Kernels, loadKernels, OutOfMemoryError, supportedVariants, Tensor } from '@freelunch/kernels';
 import { internalsOf } from '@freelunch/kernels/internals';
 import { afterAll, describe, expect, it } from 'vitest';
-import { argsOf, gradientName, type HostArgs, isTensor, titleOf } from './cases/case.ts';
+import { argsOf, give, gradientName, titleOf } from './cases/case.ts';
 import { cases } from './cases/index.ts';
 
 const END = 2 ** 32 - 65536; // the last page is never handed out
@@ -39,14 +39,6 @@ const alignUp = (bytes: number) => Math.ceil(bytes / 64) * 64;
 
 type Args = Record<string, unknown>;
 type Results = Record<string, Float32Array | Int32Array>;
-
-const give = (k: Kernels, args: HostArgs): Args =>
-  Object.fromEntries(
-    Object.entries(args).map(([name, value]) => [
-      name,
-      isTensor(value) ? k.tensor(value.data, value.shape) : value,
-    ]),
-  );
 
 /** Calls an op, and its backward with its own outputs as gradients. @returns copies of all that it gave and changed */
 function call(k: Kernels, op: string, args: Args, outputs: string[] | undefined): Results {

@@ -73,6 +73,7 @@ describe('ops', () => {
   /** Functions of `k` that compute no op: they manage tensors or describe others. */
   const notOps = new Set([
     'tensor',
+    'quantizedTensor',
     'zeros',
     'empty',
     'scope',
@@ -90,6 +91,8 @@ describe('ops', () => {
     split: 'its gradient is concat, which the tape calls',
     adamW: 'an optimiser',
     sgd: 'an optimiser',
+    quantize: 'rounds, once, when weights are loaded',
+    dequantize: 'of weights that do not learn',
     clipGradNorm: 'scales gradients in place',
     globalNorm: 'measures gradients',
   };
@@ -102,12 +105,16 @@ describe('ops', () => {
   const withoutCost: Record<string, string> = {
     concat: 'copies',
     sgd: 'models are trained with adamW here',
+    quantize: 'once, when weights are loaded',
+    dequantize: 'no layer calls it',
     clipGradNorm: 'below a thousandth of a training step',
     globalNorm: 'below a thousandth of a training step',
   };
   const withoutBenchmark: Record<string, string> = {
     concat: 'copies',
     split: 'copies',
+    quantize: 'once, when weights are loaded',
+    dequantize: 'no layer calls it',
     accumulate: 'timed with the training steps',
     clipGradNorm: 'timed with the training steps',
     globalNorm: 'timed with the training steps',

@@ -1,8 +1,8 @@
 import { createTape, type Differentiable, rules } from '@freelunch/autograd';
-import { type Kernels, loadKernels, OutOfMemoryError, Tensor } from '@freelunch/kernels';
+import { type Kernels, loadKernels, OutOfMemoryError, QuantizedTensor, Tensor } from '@freelunch/kernels';
 import { internalsOf } from '@freelunch/kernels/internals';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { argsOf, gradientName, type HostArgs, isTensor, titleOf } from './cases/case.ts';
+import { argsOf, give as giveTo, gradientName, type HostArgs, titleOf } from './cases/case.ts';
 import { cases } from './cases/index.ts';
 
 const k = await loadKernels({ variant: 'simd' });
@@ -10,6 +10,7 @@ const { allocator } = internalsOf(k);
 const functions = k as unknown as Record<string, (args: object) => unknown>;
 
 type Args = Record<string, unknown>;
+const give = (args: HostArgs): Args => giveTo(k, args);
 
 afterEach(() => {
   vi.restoreAllMocks();
@@ -36,6 +37,10 @@ const tensorsOf = (result: unknown): Tensor[] =>
   [result instanceof Tensor ? [result] : Object.values(result ?? {})]
     .flat()
     .filter((value): value is Tensor => value instanceof Tensor);
+const disposeOf = (result: unknown): void => {
+  if (result instanceof QuantizedTensor) result.dispose();
+  else for (const tensor of tensorsOf(result)) tensor.dispose();
+};
 
 const inUse = () => ({ tensors: k.memory.tensors, bytes: k.memory.usedBytes });
 
@@ -54,19 +59,11 @@ function expectNothingLeft(run: () => unknown): void {
       expect(inUse(), `after allocation ${n} failed`).toEqual(before);
       continue;
     }
-    for (const tensor of tensorsOf(result)) tensor.dispose();
+    disposeOf(result);
     expect(inUse(), `after ${n} allocations`).toEqual(before);
     return;
   }
 }
-
-const give = (args: HostArgs): Args =>
-  Object.fromEntries(
-    Object.entries(args).map(([name, value]) => [
-      name,
-      isTensor(value) ? k.tensor(value.data, value.shape) : value,
-    ]),
-  );
 
 /** The arguments of a backward call: those of the forward call, and gradients of its outputs. */
 function upstreamOf(op: string, outputs: string[], args: Args): Args {
@@ -103,6 +100,7 @@ describe('when memory runs out, nothing is kept by', () => {
       expectNothingLeft(() => k.split({ x: flat, sizes: [1, 1, 2] }));
       expectNothingLeft(() => k.concat({ parts: [flat, flat] }));
       expectNothingLeft(() => k.alibiSlopes({ nHeads: 3 }));
+      expectNothingLeft(() => k.quantizedTensor(new Uint8Array(68), [2, 32], 'int8'));
       expectNothingLeft(() => k.globalNorm({ tensors: [x] }));
       expectNothingLeft(() => k.clipGradNorm({ tensors: [x], maxNorm: 1 }));
       expectNothingLeft(() => k.accumulate({ target: x, source: x }));
@@ -125,7 +123,15 @@ describe('when memory runs out, nothing is kept by', () => {
     });
     for (const op of ['split', 'concat', 'alibiSlopes', 'globalNorm', 'clipGradNorm', 'accumulate'])
       covered.add(op);
-    for (const op of ['effectiveAttention', 'tensor', 'zeros', 'empty', 'scope', 'alongside'])
+    for (const op of [
+      'effectiveAttention',
+      'tensor',
+      'quantizedTensor',
+      'zeros',
+      'empty',
+      'scope',
+      'alongside',
+    ])
       covered.add(op);
   });
 

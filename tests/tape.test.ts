@@ -5,6 +5,7 @@ import { random } from '@freelunch/random';
 import { afterEach, describe, expect, it } from 'vitest';
 import {
   argsOf,
+  give,
   gradientName,
   type HostTensor,
   isTensor,
@@ -33,9 +34,7 @@ describe.each(guarded)('%s', (_variant, k) => {
       expect([...inputs].sort()).toEqual(c.backward!.inputs.filter((name) => isTensor(args[name])).sort());
 
       k.scope(() => {
-        const given: Record<string, unknown> = {};
-        for (const [name, value] of Object.entries(args))
-          given[name] = isTensor(value) ? k.tensor(value.data, value.shape) : value;
+        const given = give(k, args);
         const watched = inputs.map((name) => given[name] as Tensor<'float32'>);
         const tape = createTape(k, watched);
         const result = (tape as unknown as Record<string, Call>)[c.op](given);

@@ -7,6 +7,7 @@
  * instead. Nothing beyond a buffer is read or written.
  */
 export * from './matmul';
+export * from './quantization';
 export * from './selective-scan';
 export * from './ssd';
 export * from './linear-attention';

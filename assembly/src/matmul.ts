@@ -109,7 +109,7 @@ function multiply(
     if (bias) bias += <usize>from << 2;
     n = min(n - from, count * COLUMNS);
   }
-  multiplyBlocks(y, rowY, a, rowA, columnA, b, rowB, columnB, bias, m, n, k, add, scratch);
+  multiplyBlocks(y, rowY, a, rowA, columnA, b, rowB, columnB, bias, m, n, k, add, 0, scratch);
 }
 
 const SUM_COLUMNS: i32 = 16; // a cache line

@@ -1,9 +1,9 @@
 import type { Kernels } from '@freelunch/kernels';
 import { internalsOf } from '@freelunch/kernels/internals';
 import * as references from '@freelunch/kernels/reference';
-import type { Array64 } from '@freelunch/kernels/reference';
+import type { Array64, Format, QuantizedArray } from '@freelunch/kernels/reference';
 import { random, type Random } from '@freelunch/random';
-import { type Tensor, Tensor as TensorClass } from '@freelunch/kernels';
+import { QuantizedTensor, type Tensor, Tensor as TensorClass } from '@freelunch/kernels';
 
 /** A tensor outside WASM memory. */
 export interface HostTensor {
@@ -14,7 +14,7 @@ export interface HostTensor {
 /** An argument of a public function: a tensor or an option. */
 export type HostArgs = Record<
   string,
-  HostTensor | number | boolean | string | readonly number[] | object | undefined
+  HostTensor | QuantizedArray | number | boolean | string | readonly number[] | object | undefined
 >;
 
 export type Size = Record<string, number | boolean | string>;
@@ -31,7 +31,9 @@ export interface Case {
   tolerance: number;
   /** Inputs that the function changes in place: compared as outputs. */
   updates?: string[];
-  /** Absent: the op has no backward. */
+  /** Whether the op has no backward for these inputs, though it has one. */
+  forwardOnly?: true;
+  /** Absent: the op has no backward, or another case checks it. */
   backward?: {
     tolerance: number;
     /** Inputs with a gradient. Those absent at a size are passed over. */
@@ -43,6 +45,18 @@ export interface Case {
 
 export const isTensor = (value: unknown): value is HostTensor =>
   typeof value === 'object' && value !== null && 'shape' in value && 'data' in value;
+
+export const isQuantizedArray = (value: unknown): value is QuantizedArray =>
+  typeof value === 'object' && value !== null && 'bytes' in value;
+
+/** Arguments of a public function, in its memory. */
+export function give(k: Kernels, args: HostArgs): Record<string, unknown> {
+  const given = (value: HostArgs[string]) => {
+    if (isTensor(value)) return k.tensor(value.data, value.shape);
+    return isQuantizedArray(value) ? k.quantizedTensor(value.bytes, value.shape, value.dtype) : value;
+  };
+  return Object.fromEntries(Object.entries(args).map(([name, value]) => [name, given(value)]));
+}
 
 /** A tensor of values made one by one. */
 export function fill(shape: readonly number[], value: (index: number) => number): HostTensor {
@@ -66,6 +80,12 @@ export function integers(rng: Random, shape: readonly number[], end: number): Ho
   return { shape, data };
 }
 
+/** Normally distributed weights, quantised. */
+export function quantized(rng: Random, shape: readonly number[], dtype: Format, scale = 1): QuantizedArray {
+  const { data } = normal(rng, shape, scale);
+  return references.quantizeToBytes({ shape, data: Float64Array.from(data) }, dtype);
+}
+
 /** The name of an input's gradient: du, dA, ddelta, dDeltaBias. */
 export function gradientName(name: string): string {
   return /[A-Z]/.test(name.slice(1)) ? `d${name[0].toUpperCase()}${name.slice(1)}` : `d${name}`;
@@ -85,15 +105,14 @@ export function run(
   updates: string[] = [],
 ): Record<string, HostTensor> {
   return k.scope(() => {
-    const given: Record<string, unknown> = {};
-    for (const [name, value] of Object.entries(args)) {
-      given[name] = isTensor(value) ? k.tensor(value.data, value.shape) : value;
-    }
+    const given = give(k, args);
     const fn = (k as unknown as Record<string, AnyFunction | undefined>)[op];
     if (fn === undefined) throw new Error(`no kernel ${op}`);
     const result = fn(given);
     if (internalsOf(k).allocator.guard) k.checkGuards();
     for (const [name, value] of Object.entries(args)) {
+      if (isQuantizedArray(value) && !sameBytes((given[name] as QuantizedTensor).toBytes(), value.bytes))
+        throw new Error(`${op}: ${name} was changed`);
       if (!isTensor(value) || updates.includes(name)) continue;
       const { data } = given[name] as Tensor;
       const at = data.findIndex((element, i) => !Object.is(element, value.data[i]));
@@ -101,8 +120,9 @@ export function run(
         throw new Error(`${op}: ${name}[${at}] was changed from ${value.data[at]} to ${data[at]}`);
     }
     const outputs: Record<string, HostTensor> = {};
+    const one = result instanceof QuantizedTensor ? k.dequantize({ x: result }) : result;
     const entries =
-      result instanceof TensorClass ? { y: result } : ((result ?? {}) as Record<string, Tensor | undefined>);
+      one instanceof TensorClass ? { y: one } : ((one ?? {}) as Record<string, Tensor | undefined>);
     for (const [name, tensor] of Object.entries(entries)) {
       if (tensor !== undefined) outputs[name] = { shape: tensor.shape, data: tensor.toArray() };
     }
@@ -113,6 +133,9 @@ export function run(
     return outputs;
   });
 }
+
+const sameBytes = (a: Uint8Array, b: Uint8Array): boolean =>
+  a.length === b.length && a.every((byte, i) => byte === b[i]);
 
 /** The same through the reference, in double precision. `changed` replaces tensors by their double form. */
 export function runReference(

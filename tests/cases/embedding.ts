@@ -1,4 +1,4 @@
-import { type Case, integers, normal } from './case.ts';
+import { type Case, integers, normal, quantized } from './case.ts';
 
 export const embeddingCases: Case[] = [
   {
@@ -16,4 +16,19 @@ export const embeddingCases: Case[] = [
     tolerance: 0,
     backward: { tolerance: 1e-6, inputs: ['weight'], outputs: ['y'] },
   },
+  ...(['float16', 'bfloat16', 'int8', 'int4'] as const).map((dtype): Case => ({
+    op: 'embedding',
+    title: `embedding of ${dtype}`,
+    sizes: [
+      { count: 1, vocabSize: 1, dModel: 32 },
+      { count: 40, vocabSize: 7, dModel: 64 },
+      { count: 9, vocabSize: 5, dModel: dtype.startsWith('int') ? 96 : 39 },
+    ],
+    inputs: ({ count, vocabSize, dModel }, rng) => ({
+      ids: integers(rng, [Number(count)], Number(vocabSize)),
+      weight: quantized(rng, [Number(vocabSize), Number(dModel)], dtype),
+    }),
+    tolerance: 0,
+    forwardOnly: true,
+  })),
 ];

@@ -9,6 +9,7 @@ import { linearAttentionCases } from './linear-attention.ts';
 import { lossCases } from './loss.ts';
 import { matmulCases } from './matmul.ts';
 import { normCases } from './norm.ts';
+import { quantizationCases } from './quantization.ts';
 import { ropeCases } from './rope.ts';
 import { selectiveScanCases } from './selective-scan.ts';
 import { sgdCases } from './sgd.ts';
@@ -23,6 +24,7 @@ export const cases: Case[] = [
   ...softmaxAttentionCases,
   ...causalConv1dCases,
   ...matmulCases,
+  ...quantizationCases,
   ...normCases,
   ...activationCases,
   ...layoutCases,

@@ -1,5 +1,6 @@
 import type { Random } from '@freelunch/random';
-import { type Case, normal, type Size } from './case.ts';
+import type { Format } from '@freelunch/kernels/reference';
+import { type Case, normal, quantized, type Size } from './case.ts';
 
 /** One size as numbers: `batch` and `heads` are leading axes, 0 if absent. */
 const numbers = ({ m, n, k, batch, heads }: Size) =>
@@ -28,6 +29,26 @@ const transposed = (sizes: Size[]): Size[] =>
     { ...size, transposeB: true },
     { ...size, transposeA: true, transposeB: true },
   ]);
+
+/** Few rows and many, whole and broken groups of columns, several blocks of steps. */
+const quantizedSizes = (dtype: Format): Size[] => [
+  { m: 1, n: 1, k: 32 },
+  { m: 1, n: 80, k: 96, bias: true },
+  { m: 1, n: 17, k: 288 },
+  { m: 3, n: 37, k: 64, bias: true },
+  { batch: 2, m: 2, n: 6, k: 32, bias: true },
+  { m: 6, n: 13, k: 64 },
+  { m: 13, n: 11, k: 288, bias: true },
+  { batch: 2, m: 33, n: 19, k: 32 },
+  { m: 9, n: 530, k: 544, bias: true },
+  ...(dtype === 'int8' || dtype === 'int4'
+    ? []
+    : [
+        { m: 1, n: 5, k: 1 },
+        { m: 2, n: 9, k: 15, bias: true },
+        { m: 7, n: 9, k: 263 },
+      ]),
+];
 
 const backward = { tolerance: 2e-6, inputs: ['a', 'b', 'bias'], outputs: ['y'] };
 
@@ -90,4 +111,17 @@ export const matmulCases: Case[] = [
     inputs,
     tolerance: 1e-6,
   },
+  ...(['float16', 'bfloat16', 'int8', 'int4'] as const).map((dtype): Case => ({
+    op: 'matmul',
+    title: `matmul by ${dtype}`,
+    sizes: quantizedSizes(dtype),
+    inputs: ({ batch, m, n, k, bias }, rng) => ({
+      a: normal(rng, [...(batch === undefined ? [] : [Number(batch)]), Number(m), Number(k)]),
+      b: quantized(rng, [Number(n), Number(k)], dtype, 1 / Math.sqrt(Number(k))),
+      transposeB: true,
+      bias: bias === true ? normal(rng, [Number(n)]) : undefined,
+    }),
+    tolerance: dtype === 'int8' || dtype === 'int4' ? 4e-5 : 1e-6,
+    forwardOnly: true,
+  })),
 ];

@@ -6,8 +6,10 @@ import { describe, expect, it } from 'vitest';
 import {
   argsOf,
   type Case,
+  give,
   type HostArgs,
   type HostTensor,
+  isQuantizedArray,
   isTensor,
   runReference,
   upstream,
@@ -23,7 +25,8 @@ const kernels = k as unknown as Record<string, (args: unknown) => unknown>;
 const calls = cases.flatMap((c): { op: string; c: Case; size: Case['sizes'][number] }[] => {
   const elements = (size: Case['sizes'][number]) =>
     Object.values(argsOf(c, size)).reduce(
-      (sum: number, arg) => sum + (isTensor(arg) ? arg.data.length : 0),
+      (sum: number, arg) =>
+        sum + (isTensor(arg) ? arg.data.length : isQuantizedArray(arg) ? arg.bytes.length : 0),
       0,
     );
   const sizes = [...c.sizes].sort((a, b) => elements(a) - elements(b)).slice(0, 3);
@@ -64,6 +67,9 @@ const strange: readonly ((rng: Random) => unknown)[] = [
   (rng) => k.zeros([1 + rng.integer(3)]),
   (rng) => k.zeros([1 + rng.integer(3), 1 + rng.integer(3), 1 + rng.integer(3), 1 + rng.integer(3)]),
   () => k.zeros([2], 'int32'),
+  (rng) =>
+    k.quantize({ x: k.zeros([1 + rng.integer(3), 32]), dtype: pick(rng, ['float16', 'int8', 'int4']) }),
+  () => other.quantize({ x: other.zeros([2, 32]), dtype: 'int8' }),
   () => other.zeros([2]),
   () => {
     const gone = k.zeros([2]);
@@ -92,9 +98,7 @@ function upstreamOf(call: (typeof calls)[number]): HostArgs {
 
 function hostileArgs(rng: Random, call: (typeof calls)[number]): unknown {
   const { c, size } = call;
-  const args: Record<string, unknown> = {};
-  for (const [name, value] of Object.entries(argsOf(c, size)))
-    args[name] = isTensor(value) ? place(k, value) : value;
+  const args = give(k, argsOf(c, size));
   for (const [name, value] of Object.entries(upstreamOf(call)))
     if (isTensor(value)) args[name] = place(k, value);
   const changes = rng.integer(3);

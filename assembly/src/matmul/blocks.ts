@@ -5,11 +5,13 @@
 import { packPanels } from '../matrix/panels';
 import { roundUp } from '../matrix/rows';
 import { COLUMNS, ROWS, tile, zeros } from '../matrix/tile';
+import { rowBytes } from '../quantization/formats';
+import { unpackRows } from '../quantization/unpack';
 import { loadTail, storeTail } from '../simd';
 
 const BLOCK_ROWS: i32 = 120; // of a: with BLOCK_DEPTH 120 KB, stays in the second-level cache
 const BLOCK_COLUMNS: i32 = 512; // of b: 512 KB
-const BLOCK_DEPTH: i32 = 256; // a panel of b is then 8 KB and stays in the first-level cache
+export const BLOCK_DEPTH: i32 = 256; // a panel of b is then 8 KB and stays in the first-level cache
 
 /** Bytes of scratch memory: blocks are at most so large, whatever the matrices. */
 export function blockScratchBytes(m: i32, n: i32, k: i32): f64 {
@@ -23,16 +25,18 @@ export function blockScratchBytes(m: i32, n: i32, k: i32): f64 {
 
 /**
  * y = a b + bias, or y += a b if `add`, for factors that lie in memory with any strides (in bytes; for each factor
- * one of the two is 4). Rows of y are rowY bytes apart.
+ * one of the two is 4). Rows of y are rowY bytes apart. With a `dtype` other than 0, b is quantised and transposed, and scratch
+ * memory has room for COLUMNS x BLOCK_DEPTH floats more.
  */
 // prettier-ignore
 export function multiplyBlocks(
   y: usize, rowY: usize, a: usize, rowA: usize, columnA: usize, b: usize, rowB: usize, columnB: usize, bias: usize,
-  m: i32, n: i32, k: i32, add: bool, scratch: usize,
+  m: i32, n: i32, k: i32, add: bool, dtype: i32, scratch: usize,
 ): void {
   const edge = scratch; // a tile that does not go to y as it is, and a row of bias
   const panelsB = edge + (((ROWS + 1) * COLUMNS) << 2);
   const panelsA = panelsB + <usize>((roundUp(min(n, BLOCK_COLUMNS), COLUMNS) * min(k, BLOCK_DEPTH)) << 2);
+  const unpacked = panelsA + <usize>((roundUp(min(m, BLOCK_ROWS), ROWS) * min(k, BLOCK_DEPTH)) << 2);
   const blocks = (m + BLOCK_ROWS - 1) / BLOCK_ROWS;
   const blockRows = roundUp((m + blocks - 1) / blocks, ROWS); // all about as high: a low one wastes panels of b
   for (let j = 0; j < n; j += BLOCK_COLUMNS) {
@@ -40,10 +44,14 @@ export function multiplyBlocks(
     for (let p = 0; p < k; p += BLOCK_DEPTH) {
       const depth = min(k - p, BLOCK_DEPTH);
       const adds = add || p > 0;
-      packPanels(
-        panelsB, <usize>(COLUMNS * depth) << 2, COLUMNS, b + <usize>p * rowB + <usize>j * columnB, columnB, rowB,
-        columns, depth,
-      );
+      if (dtype) {
+        packQuantized(panelsB, b + rowBytes(dtype, k) * j, dtype, k, p, depth, columns, unpacked);
+      } else {
+        packPanels(
+          panelsB, <usize>(COLUMNS * depth) << 2, COLUMNS, b + <usize>p * rowB + <usize>j * columnB, columnB, rowB,
+          columns, depth,
+        );
+      }
       for (let i = 0; i < m; i += blockRows) {
         const rows = min(m - i, blockRows);
         packPanels(
@@ -53,6 +61,20 @@ export function multiplyBlocks(
         block(target, rowY, panelsA, panelsB, bias ? bias + (<usize>j << 2) : 0, rows, columns, depth, adds, edge);
       }
     }
+  }
+}
+
+/** Columns of a quantised factor as panels, one by one through `unpacked`, which stays in the first-level cache. */
+// prettier-ignore
+function packQuantized(
+  panels: usize, b: usize, dtype: i32, k: i32, from: i32, depth: i32, columns: i32, unpacked: usize,
+): void {
+  const panel = <usize>(COLUMNS * depth) << 2;
+  const rows = rowBytes(dtype, k) * COLUMNS;
+  for (; columns > 0; columns -= COLUMNS, panels += panel, b += rows) {
+    const width = min(columns, COLUMNS);
+    unpackRows(unpacked, b, dtype, k, from, depth, width);
+    packPanels(panels, panel, COLUMNS, unpacked, <usize>depth << 2, 4, width, depth);
   }
 }
 

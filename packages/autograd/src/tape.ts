@@ -1,4 +1,12 @@
-import { ArgumentError, FreelunchError, type Kernels, ShapeError, Tensor } from '@freelunch/kernels';
+import {
+  ArgumentError,
+  FreelunchError,
+  type Kernels,
+  QuantizedTensor,
+  ShapeError,
+  Tensor,
+  UnsupportedError,
+} from '@freelunch/kernels';
 import { show } from '@freelunch/errors';
 import { type ArgsOf, type Differentiable, type ResultOf, type Rule, rules } from './rules.js';
 
@@ -33,11 +41,12 @@ function takeArguments<Args extends object>(args: Args): Args {
   const taken = { ...args } as Record<string, unknown>;
   for (const [name, value] of Object.entries(taken)) {
     if (Array.isArray(value)) taken[name] = value.slice();
-    else if (typeof value === 'object' && value !== null && !(value instanceof Tensor))
-      taken[name] = { ...value };
+    else if (typeof value === 'object' && value !== null && !isTensor(value)) taken[name] = { ...value };
   }
   return taken as Args;
 }
+
+const isTensor = (value: unknown): boolean => value instanceof Tensor || value instanceof QuantizedTensor;
 
 /** @throws ArgumentError unless they are tensors */
 function takeTensors(where: string, name: string, tensors: Iterable<Tensor>): Set<Tensor> {
@@ -247,6 +256,12 @@ class TapeCore {
 
   #call<Op extends Differentiable>(op: Op, given: Record<string, unknown>): unknown {
     const args = takeArguments(given);
+    for (const name in args) {
+      if (!(args[name] instanceof QuantizedTensor)) continue;
+      throw new UnsupportedError(
+        `${op}: a tape takes no quantised tensor, got ${String(args[name])} as ${name}: there are no gradients through it. Call the kernels without a tape, or train with k.dequantize({ x })`,
+      );
+    }
     const kernels = this.k as unknown as Record<string, AnyFunction>;
     const rule = rules[op] as unknown as Rule<Differentiable>;
     const result = kernels[op](args);

@@ -1,6 +1,7 @@
 import { ArgumentError, checkOptions, show } from '@freelunch/errors';
 import type { Context } from './context.js';
 
+import { isQuantized, type QuantizedTensor } from './quantized-tensor.js';
 import { isTensor, type Tensor } from './tensor.js';
 
 /** What an argument is, as far as that decides how it is read: its range and shape are checked by the function. */
@@ -14,7 +15,7 @@ type Kind =
   | 'number, list or tensor'
   | { readonly [Name in string]: Kind };
 
-type KindOf<T> = [T] extends [Tensor]
+type KindOf<T> = [T] extends [Tensor | QuantizedTensor]
   ? 'tensor'
   : [T] extends [boolean]
     ? 'flag'
@@ -64,7 +65,13 @@ export function takeArguments<Args>(
   given: unknown,
   kinds: Readonly<Record<string, Kind>>,
 ): Args {
-  if (typeof given !== 'object' || given === null || Array.isArray(given) || isTensor(given)) {
+  if (
+    typeof given !== 'object' ||
+    given === null ||
+    Array.isArray(given) ||
+    isTensor(given) ||
+    isQuantized(given)
+  ) {
     throw new ArgumentError(`${where}: inputs must be one object, got ${kindName(given)}`);
   }
   return take(where, '', given, kinds) as Args;
@@ -127,5 +134,6 @@ function refuse(where: string, name: string, wanted: string, got: unknown): neve
 function kindName(value: unknown): string {
   if (value === null) return 'null';
   if (Array.isArray(value)) return 'an array';
+  if (isQuantized(value)) return 'a quantised tensor';
   return isTensor(value) ? 'a tensor' : typeof value;
 }

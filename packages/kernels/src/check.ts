@@ -1,5 +1,6 @@
 import { ArgumentError, DisposedError, DTypeError, ShapeError, show } from '@freelunch/errors';
 import type { Context } from './context.js';
+import { isQuantized, type QuantizedTensor } from './quantized-tensor.js';
 import { type DType, isTensor, type Tensor } from './tensor.js';
 
 /** A size in a wanted shape: a name that is bound where it first occurs, or a number. */
@@ -25,12 +26,22 @@ export class Check {
     this.#context = context;
   }
 
-  float32(name: string, tensor: Tensor | undefined, shape: readonly Extent[]): void {
+  float32(name: string, tensor: Tensor | QuantizedTensor | undefined, shape: readonly Extent[]): void {
     this.#tensor(name, tensor, 'float32', shape);
   }
 
   int32(name: string, tensor: Tensor | undefined, shape: readonly Extent[]): void {
     this.#tensor(name, tensor, 'int32', shape);
+  }
+
+  /** A quantised tensor. */
+  quantized(name: string, tensor: QuantizedTensor | undefined, shape: readonly Extent[]): void {
+    if (!isQuantized(tensor)) {
+      const got = tensor === undefined ? 'nothing' : isTensor(tensor) ? String(tensor) : show(tensor);
+      throw new DTypeError(`${this.#where}: ${name} must be a quantised tensor, got ${got}`);
+    }
+    this.#mine(name, tensor);
+    this.#shape(name, tensor, shape);
   }
 
   /** As `float32`, for an argument that may be absent. @returns its address, 0 if absent */
@@ -41,7 +52,7 @@ export class Check {
   }
 
   /** Checks that it is a live float32 tensor, whatever its shape (for arguments with several legal ranks). */
-  rank(name: string, tensor: Tensor | undefined): number {
+  rank(name: string, tensor: Tensor | QuantizedTensor | undefined): number {
     this.#live(name, tensor, 'float32');
     return tensor!.shape.length;
   }
@@ -76,18 +87,27 @@ export class Check {
   /** @throws ArgumentError: wanted this, got that */
   argument(name: string, wanted: string, got: unknown): never {
     throw new ArgumentError(
-      `${this.#where}: ${name} must be ${wanted}, got ${isTensor(got) ? String(got) : show(got)}`,
+      `${this.#where}: ${name} must be ${wanted}, got ${isTensor(got) || isQuantized(got) ? String(got) : show(got)}`,
     );
   }
 
   /** @throws ShapeError: wanted this, got the shape of `tensor` */
-  shape(name: string, wanted: string, tensor: Tensor): never {
+  shape(name: string, wanted: string, tensor: Tensor | QuantizedTensor): never {
     throw new ShapeError(`${this.#where}: ${name} must be ${wanted}, got [${tensor.shape.join(', ')}]`);
   }
 
-  #tensor(name: string, tensor: Tensor | undefined, dtype: DType, shape: readonly Extent[]): void {
+  #tensor(
+    name: string,
+    tensor: Tensor | QuantizedTensor | undefined,
+    dtype: DType,
+    shape: readonly Extent[],
+  ): void {
     this.#live(name, tensor, dtype);
-    const got = tensor!.shape;
+    this.#shape(name, tensor!, shape);
+  }
+
+  #shape(name: string, tensor: Tensor | QuantizedTensor, shape: readonly Extent[]): void {
+    const got = tensor.shape;
     const fits =
       got.length === shape.length &&
       shape.every((extent, i) => {
@@ -99,25 +119,35 @@ export class Check {
         typeof extent === 'number' ? extent : (this.sizes[extent] ?? extent),
       );
       const named = shape.some((extent, i) => extent !== known[i]) ? ` = [${known.join(', ')}]` : '';
-      this.shape(name, `[${shape.join(', ')}]${named}`, tensor!);
+      this.shape(name, `[${shape.join(', ')}]${named}`, tensor);
     }
     shape.forEach((extent, i) => {
       if (typeof extent === 'string') this.sizes[extent] = got[i];
     });
   }
 
-  #live(name: string, tensor: Tensor | undefined, dtype: DType): void {
+  #live(name: string, tensor: Tensor | QuantizedTensor | undefined, dtype: DType): void {
+    if (isQuantized(tensor)) {
+      throw new DTypeError(
+        `${this.#where}: ${name} must be a ${dtype} tensor, got a quantised one, ${String(tensor)}: matmul takes those as b and embedding as weight, k.dequantize gives float32`,
+      );
+    }
     if (!isTensor(tensor)) {
       throw new DTypeError(
         `${this.#where}: ${name} must be a ${dtype} tensor, got ${tensor === undefined ? 'nothing' : show(tensor)}`,
       );
     }
+    this.#mine(name, tensor);
+    if (tensor.dtype !== dtype)
+      throw new DTypeError(`${this.#where}: ${name} must be ${dtype}, got ${tensor.dtype}`);
+  }
+
+  /** Checks that it is live and one of these kernels. */
+  #mine(name: string, tensor: Tensor | QuantizedTensor): void {
     if (tensor.disposed)
       throw new DisposedError(
         `${this.#where}: ${name}, a tensor of shape [${tensor.shape.join(', ')}], was disposed of`,
       );
-    if (tensor.dtype !== dtype)
-      throw new DTypeError(`${this.#where}: ${name} must be ${dtype}, got ${tensor.dtype}`);
     if (!tensor.isIn(this.#context.allocator)) {
       throw new ArgumentError(
         `${this.#where}: ${name} must be a tensor of these kernels, got one of other kernels`,

@@ -1,14 +1,32 @@
-import { ArgumentError, DisposedError, ShapeError, UnsupportedError, show } from '@freelunch/errors';
+import {
+  ArgumentError,
+  DisposedError,
+  FormatError,
+  ShapeError,
+  UnsupportedError,
+  show,
+} from '@freelunch/errors';
 import type { Allocator } from './memory.js';
 import { Recording } from './recording.js';
 import { argsOfPart, type Call, type KernelName, type Pool, type Slices } from './threads/pool.js';
 import type { WasmExports } from './wasm-exports.js';
 import {
+  checkLayout,
+  emptyQuantized,
+  hasScales,
+  isQuantized,
+  type QuantizedOwner,
+  type QuantizedTensor,
+  type WeightDType,
+} from './quantized-tensor.js';
+import {
+  type CheckedShape,
   checkShape,
   createTensor,
   type DType,
   dtypeOf,
   isTensor,
+  takeBytes,
   takeElements,
   type Tensor,
   type TensorData,
@@ -51,8 +69,10 @@ const CLEAR_NS = 0.1;
  */
 const WORTH_SHARING_NS = 30_000;
 
+type AnyTensor = Tensor | QuantizedTensor;
+
 /** Tensors made since a scope was opened, of those that still live. */
-type Scope = Set<Tensor>;
+type Scope = Set<AnyTensor>;
 
 /**
  * What every public function works with: the compiled kernels, and tensors in their memory. Callers hold `Kernels`
@@ -64,8 +84,8 @@ export class Context {
   readonly allocator: Allocator;
   readonly #scopes: Scope[] = [];
   /** Live tensors in the order in which they were made, each with the scope that frees it. */
-  readonly #live = new Map<Tensor, Scope | undefined>();
-  readonly #owner: TensorOwner;
+  readonly #live = new Map<AnyTensor, Scope | undefined>();
+  readonly #owner: TensorOwner & QuantizedOwner;
   readonly #pool: Pool | undefined;
   #recording: Recording | undefined;
   /** What calls took that were worth sharing while all workers slept. */
@@ -80,12 +100,12 @@ export class Context {
     this.variant = variant;
     this.#owner = {
       allocator,
-      onCreate: (tensor) => {
+      onCreate: (tensor: AnyTensor) => {
         const scope = this.#scopes.at(-1);
         this.#live.set(tensor, scope);
         scope?.add(tensor);
       },
-      onDispose: (tensor) => {
+      onDispose: (tensor: AnyTensor) => {
         this.#live.get(tensor)?.delete(tensor);
         this.#live.delete(tensor);
       },
@@ -162,6 +182,45 @@ export class Context {
     return this.#uninitialized('empty', shape, dtype);
   }
 
+  /**
+   * Weights in less room than float32, from the bytes of a file.
+   *
+   * @param bytes  `float16`, `bfloat16`: little-endian; `int8`, `int4`: blocks of 32 along a row as llama.cpp's Q8_0 (34
+   *   bytes: a float16 scale d, then q as int8 of weights d q) and Q4_0 (18 bytes: d, then 16 bytes whose low halves are
+   *   q of the first 16 weights d (q - 8), and whose high halves those of the others)
+   * @param shape  `[rows, k]`; `k` a multiple of 32 for `int8` and `int4`
+   * @throws ShapeError, ArgumentError for bytes that are no Uint8Array, OutOfMemoryError, FormatError for a scale that is
+   *   not finite
+   */
+  quantizedTensor(bytes: Uint8Array, shape: readonly number[], dtype: WeightDType): QuantizedTensor {
+    const checked = checkLayout('quantizedTensor', shape, dtype);
+    const tensor = this.emptyQuantized(checked, dtype);
+    try {
+      // Read after the allocation: if the memory had to grow, bytes that lie in it are gone.
+      const source = takeBytes('quantizedTensor', bytes);
+      if (source.length !== tensor.bytes) {
+        throw new ShapeError(
+          `quantizedTensor: bytes must be ${tensor.bytes} for ${dtype} of shape [${checked.shape.join(', ')}], got ${source.length}`,
+        );
+      }
+      new Uint8Array(this.allocator.memory.buffer, tensor.pointer, tensor.bytes).set(source);
+      if (!hasScales(this.wasm, tensor)) {
+        throw new FormatError(
+          'quantizedTensor: the scales of all blocks must be finite, got one that is not',
+        );
+      }
+      return tensor;
+    } catch (error) {
+      tensor.dispose();
+      throw error;
+    }
+  }
+
+  /** A quantised tensor whose weights are whatever the memory held: to be written whole. */
+  emptyQuantized(checked: CheckedShape, dtype: WeightDType): QuantizedTensor {
+    return emptyQuantized(this.#owner, checked, dtype);
+  }
+
   #uninitialized<D extends DType>(where: string, shape: readonly number[], dtype: D): Tensor<D> {
     checkDType(where, dtype);
     const checked = checkShape(where, shape);
@@ -231,7 +290,7 @@ export class Context {
   }
 
   /** Moves a tensor into a scope, or out of all. */
-  #give(tensor: Tensor, scope: Scope | undefined): void {
+  #give(tensor: AnyTensor, scope: Scope | undefined): void {
     this.#live.get(tensor)?.delete(tensor);
     this.#live.set(tensor, scope);
     scope?.add(tensor);
@@ -383,16 +442,16 @@ function checkDType(where: string, dtype: DType): void {
 }
 
 /** All tensors within nested arrays, maps, sets and plain objects. */
-function tensorsIn(value: unknown): Set<Tensor> {
-  const found = new Set<Tensor>();
+function tensorsIn(value: unknown): Set<AnyTensor> {
+  const found = new Set<AnyTensor>();
   if (typeof value !== 'object' || value === null) return found;
-  if (isTensor(value)) return found.add(value);
+  if (isTensor(value) || isQuantized(value)) return found.add(value);
   const seen = new Set<object>([value]);
   const open: object[] = [value];
   const visit = (item: unknown) => {
     if (typeof item !== 'object' || item === null || seen.has(item)) return;
     seen.add(item);
-    if (isTensor(item)) found.add(item);
+    if (isTensor(item) || isQuantized(item)) found.add(item);
     else open.push(item);
   };
   for (let item = open.pop(); item !== undefined; item = open.pop()) {

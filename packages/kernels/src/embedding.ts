@@ -2,19 +2,27 @@ import { op } from './arguments.js';
 import { Check } from './check.js';
 import type { Context } from './context.js';
 import { checkIds } from './ids.js';
+import { dtypeNumber, isQuantized, type QuantizedTensor } from './quantized-tensor.js';
 import { MOVE_NS } from './slices.js';
 import { isTensor, type Tensor } from './tensor.js';
 
 /** Arguments of {@link embedding}. */
 export interface EmbeddingArgs {
   ids: Tensor;
+  weight: Tensor | QuantizedTensor;
+}
+
+/** Arguments of {@link embeddingBackward}. */
+export interface EmbeddingBackwardArgs extends EmbeddingArgs {
   weight: Tensor;
+  dy: Tensor;
 }
 
 /** @returns the shape of the output */
 function checkArguments(check: Check, { ids, weight }: EmbeddingArgs): number[] {
   check.int32('ids', ids, isTensor(ids) ? ids.shape : []);
-  check.float32('weight', weight, ['vocabSize', 'dModel']);
+  if (isQuantized(weight)) check.quantized('weight', weight, ['vocabSize', 'dModel']);
+  else check.float32('weight', weight, ['vocabSize', 'dModel']);
   const { vocabSize, dModel } = check.sizes;
   checkIds(check, 'ids', ids, vocabSize, `a row of weight, from 0 to ${vocabSize - 1}`);
   return [...ids.shape, dModel];
@@ -24,14 +32,22 @@ function checkArguments(check: Check, { ids, weight }: EmbeddingArgs): number[] 
  * Embedding: `y[...] = weight[ids[...]]`.
  *
  * @param ids     int32, any shape, each from 0 to `vocabSize` - 1
- * @param weight  `[vocabSize, dModel]`
- * @returns `[..., dModel]`
+ * @param weight  `[vocabSize, dModel]`, quantised or not
+ * @returns `[..., dModel]`, float32
  * @throws ArgumentError if an id is out of range: it names the id and its place
  */
 export function embedding(k: Context, { ids, weight }: EmbeddingArgs): Tensor<'float32'> {
   const check = new Check('embedding', k);
   const y = k.empty(checkArguments(check, { ids, weight }));
   const { dModel } = check.sizes;
+  if (isQuantized(weight)) {
+    const dtype = dtypeNumber(weight.dtype);
+    k.run('quantizedEmbeddingForward', [y.pointer, ids.pointer, weight.pointer, dModel, dtype], {
+      units: ids.size,
+      nanoseconds: ids.size * dModel * MOVE_NS,
+    });
+    return y;
+  }
   k.run('embeddingForward', [y.pointer, ids.pointer, weight.pointer, ids.size, dModel], {
     units: ids.size,
     nanoseconds: ids.size * dModel * MOVE_NS,
@@ -48,9 +64,10 @@ export function embedding(k: Context, { ids, weight }: EmbeddingArgs): Tensor<'f
  */
 export function embeddingBackward(
   k: Context,
-  { ids, weight, dy }: EmbeddingArgs & { dy: Tensor },
+  { ids, weight, dy }: EmbeddingBackwardArgs,
 ): { dweight: Tensor<'float32'> } {
   const check = new Check('embeddingBackward', k);
+  check.float32('weight', weight, ['vocabSize', 'dModel']);
   check.float32('dy', dy, checkArguments(check, { ids, weight }));
   const { dModel } = check.sizes;
   const dweight = k.zeros(weight.shape);

@@ -12,6 +12,7 @@ import * as deltaRule from './delta-rule.js';
 import * as softmaxAttention from './softmax-attention.js';
 import * as causalConv1d from './causal-conv1d.js';
 import * as matmul from './matmul.js';
+import * as quantization from './quantization.js';
 import * as norm from './norm.js';
 import * as activation from './activation.js';
 import * as layout from './layout.js';
@@ -33,6 +34,7 @@ const families: readonly Ops[] = [
   softmaxAttention.ops,
   causalConv1d.ops,
   matmul.ops,
+  quantization.ops,
   norm.ops,
   activation.ops,
   layout.ops,
@@ -65,6 +67,7 @@ export interface Kernels
         | 'threads'
         | 'memory'
         | 'tensor'
+        | 'quantizedTensor'
         | 'zeros'
         | 'empty'
         | 'scope'
@@ -82,6 +85,7 @@ export interface Kernels
     Bound<typeof softmaxAttention>,
     Bound<typeof causalConv1d>,
     Bound<typeof matmul>,
+    Bound<typeof quantization>,
     Bound<typeof norm>,
     Bound<typeof activation>,
     Bound<typeof layout>,
@@ -163,6 +167,7 @@ export function createKernels(
       return context.memory;
     },
     tensor: context.tensor.bind(context),
+    quantizedTensor: context.quantizedTensor.bind(context),
     zeros: context.zeros.bind(context),
     empty: context.empty.bind(context),
     scope: context.scope.bind(context),

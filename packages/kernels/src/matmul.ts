@@ -1,11 +1,14 @@
+import { UnsupportedError } from '@freelunch/errors';
 import { op } from './arguments.js';
 import { Check } from './check.js';
 import type { Context } from './context.js';
+import { MOVE_NS } from './slices.js';
+import { dtypeNumber, isQuantized, type QuantizedTensor } from './quantized-tensor.js';
 import type { Tensor } from './tensor.js';
 
 export interface MatmulArgs {
   a: Tensor;
-  b: Tensor;
+  b: Tensor | QuantizedTensor;
   transposeA?: boolean;
   transposeB?: boolean;
   bias?: Tensor;
@@ -16,14 +19,16 @@ export interface MatmulArgs {
  *
  * @param a  `[..., m, k]`, with `transposeA` `[..., k, m]`; any number of leading axes
  * @param b  `[k, n]`, with `transposeB` `[n, k]`: the same for all matrices of `a`;
- *           or `[..., k, n]`, with `transposeB` `[..., n, k]`: one for each, leading axes as those of `a`
+ *           or `[..., k, n]`, with `transposeB` `[..., n, k]`: one for each, leading axes as those of `a`;
+ *           or a quantised `[n, k]`, with `transposeB` and without `transposeA`
  * @param bias  added to each row, `[n]`
  * @returns `[..., m, n]`
- * @throws ShapeError if a shape does not fit
+ * @throws ShapeError if a shape does not fit, UnsupportedError if one of a quantised product's factors lies otherwise
  * @see Goto & van de Geijn 2008, https://doi.org/10.1145/1356052.1356053 (how it is computed)
  */
 export function matmul(context: Context, args: MatmulArgs): Tensor<'float32'> {
   const { a, b } = args;
+  if (isQuantized(b)) return multiplyQuantized(context, args, b);
   const checked = checkArgs('matmul', context, args);
   const { batch, m, n, k, shared, transposeA, transposeB, bias } = checked;
   const y = context.empty(withLeading(checked.leading, checked.rows, n));
@@ -33,6 +38,43 @@ export function matmul(context: Context, args: MatmulArgs): Tensor<'float32'> {
     batch, m, n, k, m * n, m * k, shared ? 0 : k * n, transposeA, transposeB,
   );
   return y;
+}
+
+/** The product with a quantised `b`, `[n, k]`: all rows of `a` together. */
+function multiplyQuantized(context: Context, args: MatmulArgs, b: QuantizedTensor): Tensor<'float32'> {
+  const { a, bias, transposeA = false, transposeB = false } = args;
+  if (transposeA || !transposeB) {
+    throw new UnsupportedError(
+      `matmul: a quantised b, [n, k], needs transposeB: true and a as it lies, got transposeA: ${transposeA}, transposeB: ${transposeB}`,
+    );
+  }
+  const check = new Check('matmul', context);
+  if (check.rank('a', a) < 2) check.shape('a', '[..., m, k]', a);
+  const leading = a.shape.slice(0, -2);
+  check.float32('a', a, withLeading(leading, 'm', 'k'));
+  check.quantized('b', b, ['n', 'k']);
+  const biasPointer = check.optional('bias', bias, ['n']);
+  const { n, k } = check.sizes;
+  const m = a.size / k;
+  const y = context.empty([...a.shape.slice(0, -1), n]);
+  const { wasm } = context;
+  context.run(
+    'quantizedMatmulForward',
+    [y.pointer, a.pointer, b.pointer, biasPointer, m, n, k, dtypeNumber(b.dtype)],
+    {
+      units: wasm.quantizedMatmulForwardUnits(n),
+      nanoseconds: m * n * k * MADD_NS + n * k * MOVE_NS,
+      scratchBytes: wasm.quantizedMatmulForwardScratchBytes(m, n, k),
+      partsPerThread: 1, // each part copies all of a into panels
+    },
+  );
+  return y;
+}
+
+/** Arguments of {@link matmulBackward}. */
+export interface MatmulBackwardArgs extends MatmulArgs {
+  b: Tensor;
+  dy: Tensor;
 }
 
 /**
@@ -45,7 +87,7 @@ export function matmul(context: Context, args: MatmulArgs): Tensor<'float32'> {
  */
 export function matmulBackward(
   context: Context,
-  args: MatmulArgs & { dy: Tensor },
+  args: MatmulBackwardArgs,
 ): { da: Tensor<'float32'>; db: Tensor<'float32'>; dbias?: Tensor<'float32'> } {
   const { a, b, bias, dy } = args;
   const { check, leading, batch, m, n, k, shared, transposeA, transposeB } = checkArgs(

@@ -11,6 +11,8 @@ export {
   UnsupportedError,
 } from '@freelunch/errors';
 export type { Kernels } from './kernels.js';
+export { QuantizedTensor } from './quantized-tensor.js';
+export type { WeightDType } from './quantized-tensor.js';
 export { Tensor } from './tensor.js';
 export type { DType, TensorData, TypedArrays } from './tensor.js';
 export type { GeluOptions } from './activation.js';
@@ -45,6 +47,7 @@ export type {
 export type { CrossEntropyArgs } from './loss.js';
 export type { MatmulArgs } from './matmul.js';
 export type { GatedRmsNormArgs, LayerNormArgs, RmsNormArgs } from './norm.js';
+export type { DequantizeArgs, QuantizeArgs } from './quantization.js';
 export type { RopeOptions } from './rope.js';
 export type {
   SelectiveScanArgs,

@@ -256,11 +256,25 @@ const typedArray = Object.getPrototypeOf(Uint8Array.prototype) as object;
 const getterOf = (name: string | symbol) => Object.getOwnPropertyDescriptor(typedArray, name)!.get!;
 const tagOf = getterOf(Symbol.toStringTag);
 const lengthOf = getterOf('length');
+const bufferOf = getterOf('buffer');
+const offsetOf = getterOf('byteOffset');
 
 /** What elements are copied from: a typed array, and its length as no property of its own can misstate it. */
 export interface Elements {
   data: Exclude<TensorData, readonly number[]>;
   length: number;
+}
+
+/** Bytes, whatever properties they have of their own. @throws ArgumentError for what is no Uint8Array */
+export function takeBytes(where: string, bytes: Uint8Array): Uint8Array {
+  if (tagOf.call(bytes) !== 'Uint8Array') {
+    throw new ArgumentError(`${where}: bytes must be a Uint8Array, got ${show(bytes)}`);
+  }
+  const length = lengthOf.call(bytes) as number; // 0 where its memory is gone
+  const offset = offsetOf.call(bytes) as number;
+  return length === 0
+    ? new Uint8Array()
+    : new Uint8Array(bufferOf.call(bytes) as ArrayBuffer, offset, length);
 }
 
 /**

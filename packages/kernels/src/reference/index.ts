@@ -5,6 +5,8 @@ export * from './delta-rule.js';
 export * from './softmax-attention.js';
 export * from './causal-conv1d.js';
 export * from './matmul.js';
+export { dequantize, quantize, quantizeToBytes } from './quantization.js';
+export type { Format, QuantizedArray } from './quantization.js';
 export * from './norm.js';
 export * from './activation.js';
 export * from './layout.js';

@@ -2,25 +2,27 @@
  * Matrix product, by its definition.
  *
  *   a  [..., m, k], transposed [..., k, m]      bias  [n]
- *   b  [k, n] or [..., k, n], transposed [n, k] or [..., n, k]
+ *   b  [k, n] or [..., k, n], transposed [n, k] or [..., n, k]; quantised [n, k]
  *   y  [..., m, n]
  */
 import type { Array64 } from './array64.js';
+import { dequantize, type QuantizedArray } from './quantization.js';
 
 /** `y = op(a) op(b) + bias` for each matrix of the batch; op transposes where asked. */
 export function matmul({
   a,
-  b,
+  b: given,
   transposeA = false,
   transposeB = false,
   bias,
 }: {
   a: Array64;
-  b: Array64;
+  b: Array64 | QuantizedArray;
   transposeA?: boolean;
   transposeB?: boolean;
   bias?: Array64;
 }): Array64 {
+  const b = 'bytes' in given ? dequantize({ x: given }) : given;
   const leading = a.shape.slice(0, -2);
   const batch = leading.reduce((x, y) => x * y, 1);
   const [rowsA, columnsA] = a.shape.slice(-2);

@@ -1,0 +1,57 @@
+/** Weights of each dtype to float32, exact. */
+import { BFLOAT16, BLOCK, FLOAT16, INT4_BLOCK, INT8, INT8_BLOCK, rowBytes } from './formats';
+import { fromFloat16, loadFloat16 } from './half';
+
+/**
+ * Rows of weights, of each the columns from <= j < from + steps, as rows of `steps` floats. `from` is a multiple of a
+ * block; so is `steps`, unless they go to the end of the rows.
+ */
+// prettier-ignore
+export function unpackRows(target: usize, source: usize, dtype: i32, k: i32, from: i32, steps: i32, rows: i32): void {
+  const row = rowBytes(dtype, k);
+  source += rowBytes(dtype, from);
+  for (; rows > 0; rows--, source += row, target += <usize>steps << 2) unpackRow(target, source, dtype, steps);
+}
+
+function unpackRow(target: usize, source: usize, dtype: i32, steps: i32): void {
+  if (dtype <= BFLOAT16) unpackHalves(target, source, dtype, steps);
+  else if (dtype == INT8) {
+    for (; steps > 0; steps -= BLOCK, source += INT8_BLOCK, target += 4 * BLOCK) unpackInt8(target, source);
+  } else {
+    for (; steps > 0; steps -= BLOCK, source += INT4_BLOCK, target += 4 * BLOCK) unpackInt4(target, source);
+  }
+}
+
+@inline
+function fromHalves(x: v128, dtype: i32): v128 {
+  return dtype == FLOAT16 ? fromFloat16(x) : i32x4.shl(x, 16);
+}
+
+function unpackHalves(target: usize, source: usize, dtype: i32, steps: i32): void {
+  for (; steps >= 4; steps -= 4, source += 8, target += 16)
+    v128.store(target, fromHalves(v128.load16x4_u(source), dtype));
+  for (; steps > 0; steps--, source += 2, target += 4)
+    v128.store_lane<f32>(target, fromHalves(i32x4.splat(load<u16>(source)), dtype), 0);
+}
+
+function unpackInt8(target: usize, source: usize): void {
+  const scale = f32x4.splat(loadFloat16(source));
+  for (let i: usize = 0; i < <usize>BLOCK; i += 8) {
+    const x = v128.load8x8_s(source + 2 + i);
+    v128.store(target + (i << 2), f32x4.mul(scale, f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(x))));
+    v128.store(target + (i << 2), f32x4.mul(scale, f32x4.convert_i32x4_s(i32x4.extend_high_i16x8_s(x))), 16);
+  }
+}
+
+function unpackInt4(target: usize, source: usize): void {
+  const scale = f32x4.splat(loadFloat16(source));
+  const mask = i32x4.splat(15);
+  const middle = i32x4.splat(8);
+  for (let i: usize = 0; i < <usize>BLOCK / 2; i += 4) {
+    const bytes = i32x4.extend_low_i16x8_u(i16x8.extend_low_i8x16_u(v128.load32_zero(source + 2 + i)));
+    const low = i32x4.sub(v128.and(bytes, mask), middle);
+    const high = i32x4.sub(i32x4.shr_u(bytes, 4), middle);
+    v128.store(target + (i << 2), f32x4.mul(scale, f32x4.convert_i32x4_s(low)));
+    v128.store(target + (i << 2), f32x4.mul(scale, f32x4.convert_i32x4_s(high)), 2 * BLOCK);
+  }
+}
