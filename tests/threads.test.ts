@@ -67,6 +67,7 @@ it('shares all that is long, forward, backward and step, in the cases whose bits
     'crossEntropySum',
     'packForget',
     'packVector',
+    'refresh', // tells whether it changed anything
     'scaleInPlace', // clipGradNorm has no case
     'scan',
     'softmaxAttentionWeights', // effectiveAttention, as is ssdMatrixForward

@@ -107,11 +107,12 @@ function tilesOf({ from, to }: Pass, alibi: boolean): Tiles {
   return tiles;
 }
 
-/** Work of single queries against `keys` keys in all, each pass over `queries` of them. */
+/** Work of single queries against `keys` keys in all, each pass over `queries` of them, `more` operations for each. */
 function rowWork(
   { headDim, valueDim = headDim, nHeads, batch }: AttentionSizes,
   visible: number[],
   continued: boolean,
+  more = 0,
 ): Op {
   const heads = product(batch, nHeads);
   const wide = round(valueDim, 4);
@@ -127,7 +128,7 @@ function rowWork(
         continued ? product(queries, wide) : 0,
       ),
     ),
-    other: product(heads, sum(6 * fours, product(queries, sum(wide, 11)))),
+    other: product(heads, sum(6 * fours, product(queries, sum(wide, 10 + more)))),
     transcendentals: product(heads, sum(fours, 5 * queries)),
   });
 }
@@ -138,12 +139,10 @@ export function softmaxAttention(sizes: AttentionSizes): Op {
   const fourValue = round(valueDim, 4);
   const parts = passesOf(numberOf(seqLen), sizes).map((pass, i) => {
     const continued = i > 0;
-    if (pass.from.length < 5)
-      return rowWork(
-        sizes,
-        pass.to.map((to, n) => Math.max(0, to - pass.from[n])),
-        continued,
-      );
+    if (pass.from.length < 5) {
+      const visible = pass.to.map((to, n) => Math.max(0, to - pass.from[n]));
+      return rowWork(sizes, visible, continued, 1); // counts its scores
+    }
     const { rows, depth, masked, visits, panels, keys, queries } = tilesOf(pass, alibi);
     return op({
       macs: product(heads, 8, sum(product(rows, headDim), product(depth, round(valueDim, 5)), masked)),
