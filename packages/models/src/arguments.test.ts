@@ -109,6 +109,10 @@ const calls: Record<string, Call[]> = {
     (wrong) => models.urlSource(wrong),
     (wrong) => models.urlSource('http://127.0.0.1:1', wrong ?? null),
   ],
+  // Absent and true are as they should be: the usual place.
+  openCache: [
+    (wrong) => models.openCache(wrong === undefined || wrong === true ? 7 : wrong === 'x' ? '' : wrong),
+  ],
   streamSource: [
     (wrong) => models.streamSource(wrong),
     (wrong) => models.streamSource(new ReadableStream(), wrong ?? null),

@@ -17,6 +17,8 @@ export {
   streamSource,
 } from './checkpoints/byte-source.js';
 export { urlSource } from './checkpoints/url-source.js';
+export { openCache } from './checkpoints/cache/file-cache.js';
+export type { CachedFile, FileCache } from './checkpoints/cache/file-cache.js';
 export type { SourceOptions } from './checkpoints/source-options.js';
 export {
   encodeSafetensors,

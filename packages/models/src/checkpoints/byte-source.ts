@@ -20,7 +20,7 @@ export interface ByteSource {
 const nothing = async (): Promise<void> => {};
 
 /** Memory for one read after another, as long as the longest so far. */
-function reusable(): (length: number) => Uint8Array {
+export function reusable(): (length: number) => Uint8Array {
   let bytes = new Uint8Array();
   return (length) => {
     if (bytes.length < length) bytes = new Uint8Array(length);
@@ -138,7 +138,7 @@ export function chunkSource(
   return { name, size, read, peek };
 }
 
-const endsEarly = (name: string, wanted: number, got: number): FormatError =>
+export const endsEarly = (name: string, wanted: number, got: number): FormatError =>
   new FormatError(`${name}: file must have ${wanted} bytes, ends at ${got}`);
 
 /** All of a file. @throws FormatError if it is longer than `most`: at once if it says so, else when it has sent so much */

@@ -12,7 +12,7 @@ import {
 import { blobSource, type ByteSource, fileSource, readAll } from './byte-source.js';
 import { Missing, refusePlaceholder, TELLING_BYTES } from './placeholder.js';
 import { checkSourceOptions, parseHttpUrl, printUrl, type SourceOptions } from './source-options.js';
-import { fetchFile } from './url-source.js';
+import { opener } from './url-source.js';
 
 /**
  * Where a checkpoint's files lie: a directory (Node, Deno, Bun), a URL that they are under, a repository of Hugging Face
@@ -61,6 +61,7 @@ export function openFolder(where: string, source: FolderSource, options: SourceO
 }
 
 function urlFolder(base: URL, options: SourceOptions): Folder {
+  const open = opener(options);
   const folder = new URL(base);
   let file: string | undefined;
   if (WHOLE.test(base.pathname)) {
@@ -74,7 +75,7 @@ function urlFolder(base: URL, options: SourceOptions): Folder {
     open: (name) => {
       const url = new URL(encodeURIComponent(name), folder);
       url.search = base.search; // `new URL` drops what may be a token
-      return fetchFile(url, options);
+      return open({ url, address: url, source: printUrl(url), immutable: false });
     },
   };
 }
@@ -90,8 +91,9 @@ function decode(text: string): string {
 
 /** Once the server has said which commit a branch is at, all else is read from that commit: branches move. */
 function repositoryFolder(repository: Repository, options: SourceOptions): Folder {
-  let { revision } = repository;
-  const { name } = repository;
+  const open = opener(options);
+  const { name, revision } = repository;
+  let commit = revision;
   const parts = repository.path.split('/');
   const file = WHOLE.test(parts.at(-1)!) ? parts.pop() : undefined;
   const path = parts
@@ -102,10 +104,15 @@ function repositoryFolder(repository: Repository, options: SourceOptions): Folde
     name: printRepository(repository),
     file,
     async open(file) {
-      const url = repositoryUrl({ name, revision, path: path + file }, options.endpoint);
-      const found = await fetchFile(url, options);
+      const wanted = { name, revision, path: path + file };
+      const found = await open({
+        url: repositoryUrl({ ...wanted, revision: commit }, options.endpoint),
+        address: repositoryUrl(wanted, options.endpoint),
+        source: printRepository(wanted),
+        immutable: isCommit(revision),
+      });
       if (!(found instanceof Missing) && found.commit !== undefined && isCommit(found.commit))
-        revision = found.commit;
+        commit = found.commit;
       return found;
     },
   };

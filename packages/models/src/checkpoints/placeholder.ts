@@ -4,9 +4,12 @@ import { FormatError, show } from '@freelunch/errors';
 /** Why a file is not there. */
 export class Missing {
   readonly reason: string;
+  /** Whether the server says that there is none, rather than that it may not be seen. */
+  readonly gone: boolean;
 
-  constructor(reason = 'no such file') {
+  constructor(reason = 'no such file', gone = false) {
     this.reason = reason;
+    this.gone = gone;
   }
 }
 

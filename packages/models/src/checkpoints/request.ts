@@ -26,6 +26,9 @@ export class Interrupted extends FileError {
   }
 }
 
+/** Nothing arrived for as long as the user is ready to wait. */
+export class Silence extends FileError {}
+
 /** Waits for what may never come: an abort ends it, and so does silence. */
 export class Patience {
   readonly name: string;
@@ -48,7 +51,7 @@ export class Patience {
     return this.#stop.signal;
   }
 
-  /** @throws FileError after silence; the signal's reason; Interrupted for all that the network does */
+  /** @throws Silence; the signal's reason; Interrupted for all that the network does */
   async wait<T>(work: () => Promise<T>, answered = true): Promise<T> {
     let silent = false;
     const giveUp = () => {
@@ -61,7 +64,7 @@ export class Patience {
     } catch (cause) {
       this.#outer?.throwIfAborted();
       if (silent)
-        throw new FileError(`${this.name}: nothing arrived for ${this.timeoutMs / 1000} s`, { cause });
+        throw new Silence(`${this.name}: nothing arrived for ${this.timeoutMs / 1000} s`, { cause });
       if (cause instanceof FileError) throw cause;
       const { message, cause: inner } = cause as Error; // Node says in the cause what went wrong
       throw new Interrupted(

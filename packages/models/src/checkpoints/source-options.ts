@@ -1,6 +1,7 @@
 /** Options of all that is read from servers: checkpoints, tokenizers, single files. */
 import { ArgumentError, checkOptions, show } from '@freelunch/errors';
-import { checkSignal } from '../check.js';
+import { checkFunction, checkSignal } from '../check.js';
+import { checkCache } from './cache/file-cache.js';
 
 export interface SourceOptions {
   /** Stops the loading. */
@@ -18,9 +19,26 @@ export interface SourceOptions {
   token?: string;
   /** The server of `hf:owner/name`, for mirrors; `https://huggingface.co` if absent. */
   endpoint?: string | URL;
+  /**
+   * Keeps what is loaded from servers, and loads from there what they say has not changed: in browsers in the Cache API; in
+   * Node, Deno and Bun in this folder, or for true in `freelunch/checkpoints` below XDG_CACHE_HOME, `~/.cache`,
+   * `~/Library/Caches` (macOS) or `%LOCALAPPDATA%` (Windows). False if absent. `openCache` shows and clears it.
+   */
+  cache?: boolean | string;
+  /** Told what is wrong with the cache, which does not end the loading; if absent, the runtime's warnings are used. */
+  onWarning?: (message: string) => void;
 }
 
-export const sourceOptionNames = ['signal', 'timeoutMs', 'retries', 'headers', 'token', 'endpoint'] as const;
+export const sourceOptionNames = [
+  'signal',
+  'timeoutMs',
+  'retries',
+  'headers',
+  'token',
+  'endpoint',
+  'cache',
+  'onWarning',
+] as const;
 
 /** Set by the transfer itself. */
 const OWN_HEADERS = new Set([
@@ -67,6 +85,8 @@ export function checkSourceOptions(where: string, options: SourceOptions, names?
   if (retries !== undefined && !(Number.isSafeInteger(retries) && retries >= 0))
     throw new ArgumentError(`${where}: retries must be a whole number from 0 up, got ${show(retries)}`);
   requestHeaders(where, options);
+  checkCache(where, options.cache);
+  checkFunction(where, 'onWarning', options.onWarning);
   if (endpoint !== undefined) parseHttpUrl(where, 'endpoint', endpoint);
 }
 

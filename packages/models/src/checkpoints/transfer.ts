@@ -35,7 +35,7 @@ const mayAskIf = (url: URL): boolean =>
   !('location' in globalThis) || (globalThis.location as Location | undefined)?.origin === url.origin;
 
 function absence(status: number, hasToken: boolean): Missing {
-  if (status !== 401 && status !== 403) return new Missing(`HTTP status ${status}`);
+  if (status !== 401 && status !== 403) return new Missing(`HTTP status ${status}`, true);
   return new Missing(
     `HTTP status ${status}${hasToken ? ' to the token or headers given' : '; if it is gated or private, give a token'}`,
   );
@@ -52,7 +52,7 @@ export class Transfer {
   readonly #secrets: Headers;
   readonly #options: TransferOptions;
   readonly #patience: Patience;
-  readonly #retries: number;
+  #retries: number;
   #reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
   /** Bytes handed out. */
   #position: number;
@@ -60,8 +60,6 @@ export class Transfer {
   #again = 0;
   /** What the first answer said; later ones must say the same. */
   #version: Version | undefined;
-  /** Whether what is sent may be compressed, so that its length and ranges are not those of the file. */
-  #packed: 'no' | 'yes' | 'unknown' = 'no';
   /** Whether to continue by a Range; else all is sent again. */
   #byRange = true;
   #failures = 0;
@@ -81,6 +79,7 @@ export class Transfer {
     this.#retries = options.retries ?? DEFAULT_RETRIES;
     this.#position = position;
     this.#version = version;
+    this.#byRange = version?.packed !== 'yes';
   }
 
   /** What the server says of the content. */
@@ -90,21 +89,26 @@ export class Transfer {
 
   /** In bytes; undefined if the server does not say, or if what it says may be the length of compressed bytes. */
   get size(): number | undefined {
-    return this.#packed === 'no' ? this.#version?.length : undefined;
+    return (this.#version?.packed ?? 'no') === 'no' ? this.#version?.length : undefined;
   }
 
   /**
    * Asks for the file, again and again if need be.
    *
-   * @param known a content that is here already: `unchanged` if it is that
+   * @param known   a content that is here already: `unchanged` if it is that
+   * @param retries how often; as the options say if absent
    * @throws FileError, the signal's reason
    */
-  async open(known?: Version): Promise<Missing | 'open' | 'unchanged'> {
+  async open(known?: Version, retries = this.#retries): Promise<Missing | 'open' | 'unchanged'> {
+    const later = this.#retries;
+    this.#retries = retries;
     try {
       return await this.#insist(() => this.#connect(known));
     } catch (error) {
       this.#patience.end();
       throw error;
+    } finally {
+      this.#retries = later;
     }
   }
 
@@ -215,10 +219,9 @@ export class Transfer {
     }
     if (this.#version === undefined) {
       // Of a compressed transfer the length is that of the packed bytes; another origin hides that it is compressed.
-      if (packed) this.#packed = 'yes';
-      else if (response.type === 'cors') this.#packed = 'unknown';
+      const hidden = response.type === 'cors' ? 'unknown' : 'no';
+      this.#version = { ...version, packed: packed ? 'yes' : hidden };
       this.#byRange = !packed;
-      this.#version = version;
     }
     this.#again = status === 206 ? 0 : this.#position;
     this.#reader = response.body.getReader();
@@ -240,7 +243,7 @@ export class Transfer {
     const fits =
       !packed &&
       (start === undefined || start === this.#position) &&
-      (length === undefined ? this.#packed === 'no' && start !== undefined : length === version.length);
+      (length === undefined ? before.packed === 'no' && start !== undefined : length === version.length);
     if (fits) return;
     this.#byRange = false;
     throw new Interrupted(

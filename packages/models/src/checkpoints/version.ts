@@ -6,6 +6,8 @@ export interface Version {
   readonly modified?: string;
   /** In bytes as they are sent; undefined where the server does not say it. */
   readonly length?: number;
+  /** Whether it is sent compressed, so that length and ranges are not those of the file: `no` if absent. */
+  readonly packed?: 'no' | 'yes' | 'unknown';
 }
 
 /** A weak tag says that files mean the same; that lengths are equal too is asked where it matters. */
