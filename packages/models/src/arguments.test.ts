@@ -111,7 +111,7 @@ const calls: Record<string, Call[]> = {
   ],
   // Absent and true are as they should be: the usual place.
   openCache: [
-    (wrong) => models.openCache(wrong === undefined || wrong === true ? 7 : wrong === 'x' ? '' : wrong),
+    (wrong) => models.openCache([undefined, true, 'x'].includes(wrong) ? ('' as never) : wrong),
   ],
   streamSource: [
     (wrong) => models.streamSource(wrong),
