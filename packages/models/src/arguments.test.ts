@@ -110,9 +110,7 @@ const calls: Record<string, Call[]> = {
     (wrong) => models.urlSource('http://127.0.0.1:1', wrong ?? null),
   ],
   // Absent and true are as they should be: the usual place.
-  openCache: [
-    (wrong) => models.openCache([undefined, true, 'x'].includes(wrong) ? ('' as never) : wrong),
-  ],
+  openCache: [(wrong) => models.openCache([undefined, true, 'x'].includes(wrong) ? ('' as never) : wrong)],
   streamSource: [
     (wrong) => models.streamSource(wrong),
     (wrong) => models.streamSource(new ReadableStream(), wrong ?? null),
