@@ -107,17 +107,17 @@ function tilesOf({ from, to }: Pass, alibi: boolean): Tiles {
   return tiles;
 }
 
-/** Work of single queries against `keys` keys in all, each pass over `queries` of them, `more` operations for each. */
+/** Work of single queries against `keys` keys in all, each pass over `queries` of them, `each` operations per query. */
 function rowWork(
   { headDim, valueDim = headDim, nHeads, batch }: AttentionSizes,
   visible: number[],
   continued: boolean,
-  more = 0,
+  each: number,
 ): Op {
   const heads = product(batch, nHeads);
   const wide = round(valueDim, 4);
-  const keys = visible.reduce((all, count) => all + count, 0);
-  const fours = visible.reduce((all, count) => all + Math.ceil(count / 4) * 4, 0);
+  const keys = sum(...visible);
+  const fours = sum(...visible.map((count) => Math.ceil(count / 4) * 4));
   const queries = visible.length;
   return op({
     macs: product(
@@ -128,7 +128,7 @@ function rowWork(
         continued ? product(queries, wide) : 0,
       ),
     ),
-    other: product(heads, sum(6 * fours, product(queries, sum(wide, 10 + more)))),
+    other: product(heads, sum(product(6, fours), product(queries, sum(wide, each)))),
     transcendentals: product(heads, sum(fours, 5 * queries)),
   });
 }
@@ -139,10 +139,13 @@ export function softmaxAttention(sizes: AttentionSizes): Op {
   const fourValue = round(valueDim, 4);
   const parts = passesOf(numberOf(seqLen), sizes).map((pass, i) => {
     const continued = i > 0;
-    if (pass.from.length < 5) {
-      const visible = pass.to.map((to, n) => Math.max(0, to - pass.from[n]));
-      return rowWork(sizes, visible, continued, 1); // counts its scores
-    }
+    if (pass.from.length < 5)
+      return rowWork(
+        sizes,
+        pass.to.map((to, n) => Math.max(0, to - pass.from[n])),
+        continued,
+        11, // one of them counts scores
+      );
     const { rows, depth, masked, visits, panels, keys, queries } = tilesOf(pass, alibi);
     return op({
       macs: product(heads, 8, sum(product(rows, headDim), product(depth, round(valueDim, 5)), masked)),
@@ -195,7 +198,7 @@ export function softmaxAttentionBackward(sizes: AttentionSizes): Op {
 
 /** Passes of a sparse pattern: the near keys, then the far ones. */
 export const softmaxAttentionStep = (sizes: AttentionSizes, position: number): Op =>
-  total(stepPasses(position, sizes).map((count, i) => rowWork(sizes, [count], i > 0)));
+  total(stepPasses(position, sizes).map((count, i) => rowWork(sizes, [count], i > 0, 10)));
 
 function stepPasses(
   position: number,
