@@ -166,12 +166,15 @@ export interface Sample {
 /**
  * A model with random weights, and its file, whose matrices are of this type wherever rows divide into its blocks, and
  * else of Q8_0 or F32.
+ *
+ * @param chosen the tensors of that type, by their names in the file
  */
 export function sampleOf(
   k: Kernels,
   architecture: Architecture,
   type: TypeName,
   config: ModelConfig = configOf(architecture),
+  chosen: (name: string) => boolean = isMatrix,
   rng: Random = random(7),
 ): Sample {
   const model = createModel(k, config);
@@ -186,7 +189,7 @@ export function sampleOf(
       for (let i = 0; i < data.length; i++) data[i] += 0.2 * (rng.float() - 0.5);
     const row = shape.at(-1)!;
     const fit = ([type, 'Q8_0', 'F32'] as const).find((one) => row % types[one][1] === 0)!;
-    const stored = isMatrix(gguf) ? fit : 'F32';
+    const stored = chosen(gguf) ? fit : 'F32';
     let bytes: Uint8Array;
     if (stored === 'F32') {
       const values = Float32Array.from(from, (i) => (logarithm ? -Math.exp(data[i]) : data[i]));
