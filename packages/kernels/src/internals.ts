@@ -1,2 +1,3 @@
-/** For tests and measurements: what lies behind a set of kernels. No part of what the package promises. */
+/** For tests, measurements and loaders: what lies behind a set of kernels. No part of what the package promises. */
 export { internalsOf } from './kernels.js';
+export { QuantizedRows, readRows } from './quantized-rows.js';

@@ -41,17 +41,22 @@ export function quantize(context: Context, { x, dtype }: QuantizeArgs): Quantize
   new Check('quantize', context).float32('x', x, ['rows', 'k']);
   const checked = checkLayout('quantize', x.shape, dtype);
   const y = context.emptyQuantized(checked, dtype);
-  const [rows, k] = checked.shape;
-  context.run('quantizeForward', [y.pointer, x.pointer, k, dtypeNumber(dtype)], {
-    units: rows,
-    nanoseconds: x.size * ROUND_NS,
-  });
+  quantizeRows(context, y.pointer, x, dtype);
   if (!hasScales(context.wasm, y)) {
     throw new ArgumentError(
       `quantize: x must be finite and fit ${dtype}, whose scale of a block is at most 65504; got NaN or numbers too large`,
     );
   }
   return y;
+}
+
+/** Rounds the rows of `x`, `[rows, k]`, to rows of a quantised tensor at an address. */
+export function quantizeRows(context: Context, y: number, x: Tensor, dtype: WeightDType): void {
+  const [rows, k] = x.shape;
+  context.run('quantizeForward', [y, x.pointer, k, dtypeNumber(dtype)], {
+    units: rows,
+    nanoseconds: x.size * ROUND_NS,
+  });
 }
 
 /**

@@ -5,6 +5,7 @@ export type { ForwardOptions, LossOptions } from './language-model.js';
 export type { ModelState } from './state.js';
 export type { Tokens } from './token-rows.js';
 export type { GenerateOptions } from './generate.js';
+export { quantizeModel, type QuantizeModelOptions } from './quantize-model.js';
 export { evaluate, type EvaluateOptions, type Evaluation } from './evaluate.js';
 export { train } from './train.js';
 export type { Batches, TrainingBatch } from './training/batches.js';
@@ -29,6 +30,9 @@ export {
   saveSafetensors,
 } from './checkpoints/safetensors.js';
 export type { ByteProgress, ReadOptions, SaveOptions } from './checkpoints/safetensors.js';
-export { loadPretrained, savePretrained } from './checkpoints/checkpoint.js';
-export type { LoadPretrainedOptions, SavePretrainedOptions } from './checkpoints/checkpoint.js';
+export { loadPretrained } from './checkpoints/checkpoint.js';
+export { savePretrained } from './checkpoints/save.js';
+export type { LoadPretrainedOptions } from './checkpoints/checkpoint.js';
+export type { SavePretrainedOptions } from './checkpoints/save.js';
+export type { DTypeOptions } from './checkpoints/dtype-options.js';
 export type { FolderSource } from './checkpoints/folder.js';

@@ -7,8 +7,8 @@
  */
 import type { Tape } from '@freelunch/autograd';
 import { checkComputable, type ModelConfig, resolveConfig, type ResolvedConfig } from '@freelunch/config';
-import { ArgumentError, checkOptions, show } from '@freelunch/errors';
-import type { Kernels, Tensor } from '@freelunch/kernels';
+import { ArgumentError, checkOptions, show, UnsupportedError } from '@freelunch/errors';
+import { type Kernels, QuantizedTensor, type Tensor } from '@freelunch/kernels';
 import { random } from '@freelunch/random';
 import { architectureOf, type Block } from './architecture.js';
 import { checkFlag, checkFunction, checkKernels } from './check.js';
@@ -16,7 +16,13 @@ import type { Names } from './checkpoints/names.js';
 import { type GenerateOptions, generateRow, generateRows } from './generate.js';
 import type { Mixer, MixerState } from './mixers/mixer.js';
 import { freeing, isPlain, type Ops, plainOps } from './mixers/ops.js';
-import { createParameters, type FloatTensor, type ParameterSpec, Scope } from './mixers/parameters.js';
+import {
+  createParameters,
+  type FloatTensor,
+  type ParameterSpec,
+  Scope,
+  type Weight,
+} from './mixers/parameters.js';
 import { asLayerStates, LayerStates, type ModelState } from './state.js';
 import { pieceLength } from './pieces.js';
 import { StepPlan, type StepInputs } from './step-plan.js';
@@ -63,12 +69,12 @@ export class LanguageModel implements Disposable {
   readonly specs: readonly ParameterSpec[];
   readonly #names: Names;
   readonly #blocks: readonly Block[];
-  readonly #parameters: ReadonlyMap<string, FloatTensor>;
+  readonly #weights: ReadonlyMap<string, Weight>;
   /** Positions in a piece of a long prompt. */
   readonly #pieceLength: number;
 
   /** @internal */
-  constructor(k: Kernels, config: ResolvedConfig, parameters?: ReadonlyMap<string, FloatTensor>) {
+  constructor(k: Kernels, config: ResolvedConfig, weights?: ReadonlyMap<string, Weight>) {
     const { names, blocks, specs } = architectureOf(config);
     this.k = k;
     this.config = config;
@@ -76,12 +82,39 @@ export class LanguageModel implements Disposable {
     this.#names = names;
     this.#pieceLength = pieceLength(config);
     this.#blocks = blocks;
-    this.#parameters = parameters ?? createParameters(k, specs, random(config.seed).split('weights'));
+    this.#weights = weights ?? createParameters(k, specs, random(config.seed).split('weights'));
   }
 
-  /** The weights by the names of published checkpoints. Tied weights stand there once, as the embedding. */
+  /**
+   * The weights by the names of published checkpoints, to be read, written and trained. Tied weights stand there once, as
+   * the embedding.
+   *
+   * @throws UnsupportedError if some are quantised, which are not trained; `weights` gives those too
+   */
   parameters(): Map<string, FloatTensor> {
-    return new Map(this.#parameters);
+    const parameters = new Map<string, FloatTensor>();
+    for (const [name, weight] of this.#weights) {
+      if (weight instanceof QuantizedTensor)
+        throw new UnsupportedError(
+          `parameters: all weights must be float32 to be trained, got ${name} as ${weight.dtype}; ` +
+            `load the model without dtype, or take its weights by model.weights()`,
+        );
+      parameters.set(name, weight);
+    }
+    return parameters;
+  }
+
+  /** All weights, quantised ones too, by the same names. A quantised matrix is `[out, in]`. */
+  weights(): Map<string, Weight> {
+    return new Map(this.#weights);
+  }
+
+  /** Bytes of all weights in memory. */
+  get weightBytes(): number {
+    let bytes = 0;
+    for (const weight of this.#weights.values())
+      bytes += weight instanceof QuantizedTensor ? weight.bytes : 4 * weight.size;
+    return bytes;
   }
 
   /** Number of weights. */
@@ -181,9 +214,9 @@ export class LanguageModel implements Disposable {
     this.#checkPositions('step', states.position, 1);
     for (let layer = 0; layer < this.#blocks.length; layer++)
       this.#blocks[layer].mixer?.makeRoom?.(this.k, states.layers[layer], 1);
-    if (states.plan?.fits(this.#parameters) !== true) {
+    if (states.plan?.fits(this.#weights) !== true) {
       states.plan?.dispose();
-      states.plan = new StepPlan(this.k, states, this.#parameters, (now) => this.#step(states, now));
+      states.plan = new StepPlan(this.k, states, this.#weights, (now) => this.#step(states, now));
     }
     // Before anything moves: where there is no room for the logits, the state stays good.
     const logits = this.k.empty([states.batch, this.config.vocabSize]);
@@ -223,7 +256,7 @@ export class LanguageModel implements Disposable {
 
   /** Frees the weights. */
   dispose(): void {
-    for (const tensor of this.#parameters.values()) tensor.dispose();
+    for (const weight of this.#weights.values()) weight.dispose();
   }
 
   [Symbol.dispose](): void {
@@ -291,11 +324,11 @@ export class LanguageModel implements Disposable {
   }
 
   #scope(prefix: string): Scope {
-    return new Scope(this.#parameters, prefix);
+    return new Scope(this.#weights, prefix);
   }
 
   #ofBlock({ prefix }: Block): FloatTensor[] {
-    return [...this.#parameters].filter(([name]) => name.startsWith(prefix)).map(([, tensor]) => tensor);
+    return [...this.parameters()].filter(([name]) => name.startsWith(prefix)).map(([, tensor]) => tensor);
   }
 
   #norm(o: Ops, prefix: string, x: FloatTensor): FloatTensor {
@@ -337,7 +370,7 @@ export class LanguageModel implements Disposable {
 
   #embed(o: Ops, ids: Tensor, positions: Tensor | undefined): FloatTensor {
     const { embedding, positions: learned } = this.#names;
-    const x = o.embedding({ ids, weight: this.#scope('').get(embedding) });
+    const x = o.embedding({ ids, weight: this.#scope('').matrix(embedding) });
     if (positions === undefined || this.config.position.type !== 'learned') return x;
     return o.add({ a: x, b: o.embedding({ ids: positions, weight: this.#scope('').get(learned) }) });
   }
@@ -346,7 +379,7 @@ export class LanguageModel implements Disposable {
     const { embedding, head } = this.#names;
     return o.matmul({
       a: x,
-      b: this.#scope('').get(this.config.tieEmbeddings ? embedding : head),
+      b: this.#scope('').matrix(this.config.tieEmbeddings ? embedding : head),
       transposeB: true,
     });
   }

@@ -2,18 +2,9 @@
  * Checkpoints as Hugging Face has them: a folder with config.json and model.safetensors, or shards of it with
  * model.safetensors.index.json. Weights go from the file into WASM memory piece by piece and are never held twice.
  */
-import {
-  checkComputable,
-  configJson,
-  formatJson,
-  isObject,
-  readConfig,
-  type ResolvedConfig,
-} from '@freelunch/config';
-import { ArgumentError, checkOptions, FormatError, show } from '@freelunch/errors';
+import { checkComputable, isObject, readConfig, type ResolvedConfig } from '@freelunch/config';
+import { checkOptions, FormatError, show } from '@freelunch/errors';
 import type { Kernels } from '@freelunch/kernels';
-import { fileError, nodeModules } from '../files/node.js';
-import { makeFolder, type StagedFile, stageFile, syncFolder } from '../files/write.js';
 import { renamingOf } from './architectures/index.js';
 import { blobSource, type ByteSource } from './byte-source.js';
 import { type Folder, type FolderSource, openFolder, readJson } from './folder.js';
@@ -24,17 +15,11 @@ import { checkFunction, checkKernels } from '../check.js';
 import { LanguageModel } from '../language-model.js';
 import { namesOf } from './names.js';
 import { Missing } from './placeholder.js';
-import type { FloatTensor, ParameterSpec } from '../mixers/parameters.js';
-import {
-  type ByteProgress,
-  checkEnd,
-  equalsTensor,
-  readSafetensorsHeader,
-  readTensor,
-  type SaveOptions,
-  safetensorsChunks,
-} from './safetensors.js';
-import { dtypeBytes, type Entry, type Header } from './safetensors-format.js';
+import type { ParameterSpec } from '../mixers/parameters.js';
+import { checkDTypeOptions, type DTypeOptions, dtypeToLoad } from './dtype-options.js';
+import { type BlockDType, LoadedWeight, misfitOf } from './weights.js';
+import { type ByteProgress, checkEnd, readSafetensorsHeader } from './safetensors.js';
+import { type Entry, type Header } from './safetensors-format.js';
 import { checkSourceOptions, sourceOptionNames, type SourceOptions } from './source-options.js';
 
 const MAXIMUM_CONFIG_BYTES = 4_000_000;
@@ -42,7 +27,7 @@ const MAXIMUM_INDEX_BYTES = 100_000_000;
 /** Problems of each kind that an error lists; there can be as many as a hostile file likes. */
 const LISTED = 1000;
 
-export interface LoadPretrainedOptions extends SourceOptions {
+export interface LoadPretrainedOptions extends SourceOptions, DTypeOptions {
   /** Told after each piece, over all files of weights. */
   onProgress?: (progress: ByteProgress) => void;
 }
@@ -127,6 +112,7 @@ function makePlan(
   specs: readonly ParameterSpec[],
   entries: readonly Entry[],
   rename: (name: string) => string | undefined,
+  quantized: BlockDType | undefined,
   where: string,
 ): Plan {
   const { embedding, head } = namesOf(config);
@@ -136,7 +122,8 @@ function makePlan(
   const unexpected: string[] = [];
   const wrong: string[] = [];
   let copy: string | undefined;
-  for (const { name, shape, dtype } of entries) {
+  for (const entry of entries) {
+    const { name, shape } = entry;
     const renamed = rename(name);
     if (renamed === undefined) continue;
     // Files of tied models hold the embedding, the head, or both.
@@ -152,10 +139,8 @@ function makePlan(
       targets.set(name, parameter);
     } else if (parameter === embedding && rename(before) !== renamed) copy = name;
     else wrong.push(`${parameter} must be there once, got ${show(before)} and ${show(name)}`);
-    if (spec.shape.length !== shape.length || spec.shape.some((extent, i) => extent !== shape[i]))
-      wrong.push(`${show(name)} must be ${shapeText(spec.shape)}, got ${shapeText(shape)}`);
-    if (!['F32', 'F16', 'BF16', 'F64'].includes(dtype))
-      wrong.push(`${show(name)} must be F32, F16, BF16 or F64, got ${dtype}`);
+    const misfit = misfitOf(spec, entry, quantized);
+    if (misfit !== undefined) wrong.push(misfit);
   }
   const missing = specs
     .filter(({ name }) => !found.has(name))
@@ -170,8 +155,8 @@ async function readWeights(
   folder: Folder,
   shards: readonly Shard[],
   { targets, copy }: Plan,
-  parameters: ReadonlyMap<string, FloatTensor>,
-  embedding: FloatTensor,
+  weights: ReadonlyMap<string, LoadedWeight>,
+  embedding: LoadedWeight,
   { signal, onProgress }: LoadPretrainedOptions,
 ): Promise<void> {
   const totalBytes = shards.reduce((total, { header }) => total + header.fileBytes, 0);
@@ -191,8 +176,8 @@ async function readWeights(
       };
       for (const entry of header.entries.values()) {
         const parameter = targets.get(entry.name);
-        if (parameter !== undefined) await readTensor(opened, entry, parameters.get(parameter)!, options);
-        else if (entry.name === copy && !(await equalsTensor(opened, entry, embedding, options))) {
+        if (parameter !== undefined) await weights.get(parameter)!.read(opened, entry, options);
+        else if (entry.name === copy && !(await embedding.equals(opened, entry, options))) {
           throw new FormatError(
             `${opened.name}: head and embedding must be equal where config.json ties them, got others in ${show(copy)}`,
           );
@@ -221,7 +206,7 @@ const isFile = (source: unknown): source is Blob | ByteSource =>
 /**
  * Loads a published checkpoint: Mamba, Mamba-2, GPT-2, Llama and Mistral in Hugging Face's form, Mamba and Mamba-2 as
  * state-spaces publishes them, and all that `savePretrained` writes; or a GGUF file of these architectures. Weights become
- * float32.
+ * float32, unless `dtype` says otherwise; those that were saved quantised stay so.
  *
  *   const model = await loadPretrained(k, './mamba-130m-hf');
  *   const model = await loadPretrained(k, 'hf:state-spaces/mamba-130m-hf');
@@ -241,8 +226,9 @@ export async function loadPretrained(
   source: FolderSource | Blob | ByteSource,
   options: LoadPretrainedOptions = {},
 ): Promise<LanguageModel> {
-  checkOptions('loadPretrained', options, ['onProgress', ...sourceOptionNames]);
+  checkOptions('loadPretrained', options, ['onProgress', 'dtype', 'except', ...sourceOptionNames]);
   checkKernels('loadPretrained', k);
+  checkDTypeOptions('loadPretrained', options);
   const { signal, onProgress } = options;
   checkFunction('loadPretrained', 'onProgress', onProgress);
   if (isFile(source)) {
@@ -265,7 +251,7 @@ export async function loadPretrained(
     throw new FormatError(`${folder.name}: must hold config.json, got ${json.reason}`);
   const published = readConfig(json, 'config.json');
   const shards = await readHeaders(folder, signal);
-  const parameters = new Map<string, FloatTensor>();
+  const weights = new Map<string, LoadedWeight>();
   try {
     checkLayers(published.config.nLayers, shards, folder.name);
     const config = resolveFile('config.json', published.config);
@@ -273,107 +259,18 @@ export async function loadPretrained(
     const rename = renamingOf(published.architecture, config, 'config.json');
     const { specs } = architectureOf(config);
     const entries = shards.flatMap(({ header }) => [...header.entries.values()]);
-    const plan = makePlan(config, specs, entries, rename, folder.name);
-    for (const { name, shape } of specs) parameters.set(name, k.empty(shape));
-    const embedding = parameters.get(namesOf(config).embedding)!;
-    await readWeights(folder, shards, plan, parameters, embedding, options);
-    return new LanguageModel(k, config, parameters);
+    const { quantized } = published;
+    const plan = makePlan(config, specs, entries, rename, quantized, folder.name);
+    const files = new Map(entries.map((entry) => [plan.targets.get(entry.name), entry]));
+    for (const spec of specs)
+      weights.set(spec.name, new LoadedWeight(k, spec, dtypeToLoad(spec, files.get(spec.name)!, options)));
+    const embedding = weights.get(namesOf(config).embedding)!;
+    await readWeights(folder, shards, plan, weights, embedding, options);
+    return new LanguageModel(k, config, new Map([...weights].map(([name, { weight }]) => [name, weight])));
   } catch (error) {
-    for (const tensor of parameters.values()) tensor.dispose();
+    for (const { weight } of weights.values()) weight.dispose();
     throw error;
   } finally {
     for (const shard of shards) await shard.source?.close();
   }
-}
-
-export interface SavePretrainedOptions extends Pick<SaveOptions, 'dtype'> {
-  /** Splits the weights into files of at most this size; a tensor that alone is larger gets its own. One file if absent. */
-  maxShardBytes?: number;
-}
-
-const fiveDigits = (n: number): string => String(n).padStart(5, '0');
-
-/** Parameters in groups of at most `most` bytes each, as many as one makes if it alone is larger. */
-function groupsOf(
-  parameters: ReadonlyMap<string, FloatTensor>,
-  elementBytes: number,
-  most: number,
-): Map<string, FloatTensor>[] {
-  const groups = [new Map<string, FloatTensor>()];
-  let bytes = 0;
-  for (const [name, tensor] of parameters) {
-    const added = tensor.size * elementBytes;
-    if (bytes > 0 && bytes + added > most) {
-      groups.push(new Map());
-      bytes = 0;
-    }
-    groups.at(-1)!.set(name, tensor);
-    bytes += added;
-  }
-  return groups;
-}
-
-/**
- * Writes a model into a directory (Node, Deno, Bun) as `loadPretrained` reads it, and as Hugging Face's Transformers
- * does where they have the architecture. F32 loads back bit for bit. Each file is complete and on the disk, or not there.
- *
- * @param directory made if it is not there; other files in it stay
- * @throws ArgumentError for bad options, FileError
- */
-export async function savePretrained(
-  directory: string,
-  model: LanguageModel,
-  options: SavePretrainedOptions = {},
-): Promise<void> {
-  checkOptions('savePretrained', options, ['dtype', 'maxShardBytes']);
-  const { dtype = 'F32', maxShardBytes = Infinity } = options;
-  if (typeof directory !== 'string' || directory === '')
-    throw new ArgumentError(`savePretrained: directory must be a path, got ${show(directory)}`);
-  if (!(model instanceof LanguageModel))
-    throw new ArgumentError(`savePretrained: model must be a LanguageModel, got ${show(model)}`);
-  if (!['F32', 'F16', 'BF16'].includes(dtype))
-    throw new ArgumentError(`savePretrained: dtype must be 'F32', 'F16' or 'BF16', got ${show(dtype)}`);
-  if (!(typeof maxShardBytes === 'number' && maxShardBytes >= 1))
-    throw new ArgumentError(
-      `savePretrained: maxShardBytes must be a number from 1 up, got ${show(maxShardBytes)}`,
-    );
-  const { fs, path: paths } = await nodeModules();
-  const at = (file: string) => paths.join(directory, file);
-  await makeFolder(directory);
-
-  const groups = groupsOf(model.parameters(), dtypeBytes[dtype], maxShardBytes);
-  const files =
-    groups.length === 1
-      ? ['model.safetensors']
-      : groups.map((_, i) => `model-${fiveDigits(i + 1)}-of-${fiveDigits(groups.length)}.safetensors`);
-  const index = 'model.safetensors.index.json';
-  // All are on the disk before the first takes the place of what was saved here before.
-  const staged: StagedFile[] = [];
-  try {
-    for (const [i, group] of groups.entries()) {
-      const chunks = safetensorsChunks(group, { dtype, metadata: { format: 'pt' } });
-      staged.push(await stageFile(at(files[i]), chunks));
-    }
-    if (groups.length > 1) {
-      const weights = groups.flatMap((group, i) => [...group.keys()].map((name) => [name, files[i]]));
-      const size = model.parameterCount * dtypeBytes[dtype];
-      const content = { metadata: { total_size: size }, weight_map: Object.fromEntries(weights) };
-      staged.push(await stageFile(at(index), formatJson(content)));
-    }
-    staged.push(await stageFile(at('config.json'), configJson(model.config)));
-    for (const file of staged) await file.commit();
-  } finally {
-    for (const file of staged) await file.discard();
-  }
-  // Weights of what was saved here before: a reader would take them for this model's.
-  const stale = (file: string) =>
-    !files.includes(file) &&
-    (/^model(-\d{5}-of-\d{5})?\.safetensors$/.test(file) || (file === index && groups.length === 1));
-  try {
-    const there = await fs.readdir(directory);
-    for (const file of there.filter(stale)) await fs.rm(at(file));
-  } catch (cause) {
-    throw fileError(cause, directory, 'cannot be cleared of the weights before');
-  }
-  await syncFolder(directory);
 }

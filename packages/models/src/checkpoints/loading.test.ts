@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { type Tensor } from '@freelunch/kernels';
 import { afterAll, describe, expect, it, vi } from 'vitest';
 import { bytesSource } from './byte-source.js';
-import { loadPretrained, savePretrained } from './checkpoint.js';
+import { loadPretrained } from './checkpoint.js';
+import { savePretrained } from './save.js';
 import { createModel } from '../language-model.js';
 import { encodeSafetensors, loadSafetensors, readTensor } from './safetensors.js';
 import {

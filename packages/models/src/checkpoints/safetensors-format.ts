@@ -19,6 +19,17 @@ export const dtypeBytes = {
 } as const;
 export type FileDType = keyof typeof dtypeBytes;
 
+/** A tensor in a file that is to be written. */
+export interface Stored {
+  name: string;
+  dtype: FileDType;
+  shape: readonly number[];
+}
+
+/** Bytes of its elements. */
+export const storedBytes = ({ dtype, shape }: Stored): number =>
+  shape.reduce((product, extent) => product * extent, 1) * dtypeBytes[dtype];
+
 /** Where one tensor lies in a file. */
 export interface Entry {
   name: string;
@@ -184,18 +195,19 @@ function duplicateKey(text: string): string | undefined {
 
 /** The header's bytes with its length before it, padded with spaces so that the data begins on a multiple of 8. */
 export function encodeHeader(
-  tensors: readonly { name: string; dtype: FileDType; shape: readonly number[] }[],
+  tensors: readonly Stored[],
   metadata?: Record<string, string>,
 ): Uint8Array<ArrayBuffer> {
   let offset = 0;
   const header = Object.create(null) as Record<string, unknown>; // any name is a plain key, __proto__ too
   if (metadata !== undefined) header.__metadata__ = metadata;
-  for (const { name, dtype, shape } of tensors) {
+  for (const tensor of tensors) {
+    const { name, dtype, shape } = tensor;
     if (name === '__metadata__' || Object.hasOwn(header, name))
       throw new FormatError(
         `saveSafetensors: names must differ and not be __metadata__, got ${JSON.stringify(name)}`,
       );
-    const bytes = shape.reduce((product, extent) => product * extent, 1) * dtypeBytes[dtype];
+    const bytes = storedBytes(tensor);
     header[name] = { dtype, shape, data_offsets: [offset, offset + bytes] };
     offset += bytes;
   }

@@ -16,10 +16,10 @@ import {
   dtypeBytes,
   encodeHeader,
   type Entry,
-  type FileDType,
   type Header,
   headerLength,
   parseHeader,
+  type Stored,
 } from './safetensors-format.js';
 
 const CHUNK_ELEMENTS = 2 ** 20;
@@ -77,21 +77,25 @@ function checkSource(where: string, source: ByteSource): void {
     );
 }
 
-/** A tensor's bytes, piece by piece, each with the number of elements before it and in it. */
-async function* pieces(source: ByteSource, entry: Entry, { signal, onProgress }: ReadOptions) {
-  const width = dtypeBytes[entry.dtype];
-  const count = entry.bytes / width;
-  for (let start = 0; start < count; start += CHUNK_ELEMENTS) {
+/** A tensor's bytes, some rows at a time: `rows` of equal length make up the tensor. @throws FormatError */
+export async function* rowPieces(
+  source: ByteSource,
+  entry: Entry,
+  rows: number,
+  most: number,
+  { signal, onProgress }: ReadOptions,
+): AsyncGenerator<{ bytes: Uint8Array; first: number; count: number }> {
+  const rowBytes = entry.bytes / rows;
+  for (let first = 0; first < rows; first += most) {
     signal?.throwIfAborted();
-    const elements = Math.min(CHUNK_ELEMENTS, count - start);
-    const bytes = await source.read(entry.offset + start * width, elements * width);
-    if (bytes.length < elements * width)
+    const count = Math.min(most, rows - first);
+    const start = entry.offset + first * rowBytes;
+    const bytes = await source.read(start, count * rowBytes);
+    if (bytes.length < count * rowBytes)
       throw new FormatError(`${source.name}: ${entry.name} must be in the file, which ends before`);
-    yield { bytes, start, elements };
-    onProgress?.({
-      doneBytes: entry.offset + (start + elements) * width,
-      totalBytes: source.size ?? entry.offset + entry.bytes,
-    });
+    yield { bytes, first, count };
+    const end = start + count * rowBytes;
+    onProgress?.({ doneBytes: end, totalBytes: source.size ?? entry.offset + entry.bytes });
   }
 }
 
@@ -115,32 +119,25 @@ export async function readTensor(
   if (!(target instanceof Tensor))
     throw new ArgumentError(`readTensor: target must be a tensor, got ${show(target)}`);
   checkSize(source, entry, target.size);
-  for await (const { bytes, start, elements } of pieces(source, entry, options)) {
+  for await (const { bytes, first, count } of rowPieces(
+    source,
+    entry,
+    target.size,
+    CHUNK_ELEMENTS,
+    options,
+  )) {
     // The view is made anew each time: memory may have grown while this waited.
-    convert(bytes, entry, target.data.subarray(start, start + elements), source.name);
+    convertElements(bytes, entry, target.data.subarray(first, first + count), source.name);
   }
 }
 
-/** Whether a tensor in a file has the bits of one in memory. @throws FormatError */
-export async function equalsTensor(
-  source: ByteSource,
+/** Elements of a file as those of a tensor, as many. @throws FormatError */
+export function convertElements(
+  bytes: Uint8Array,
   entry: Entry,
-  tensor: Tensor<'float32'>,
-  options: ReadOptions = {},
-): Promise<boolean> {
-  checkSize(source, entry, tensor.size);
-  const scratch = new Float32Array(Math.min(CHUNK_ELEMENTS, tensor.size));
-  const got = new Uint32Array(scratch.buffer);
-  for await (const { bytes, start, elements } of pieces(source, entry, options)) {
-    convert(bytes, entry, scratch.subarray(0, elements), source.name);
-    const { data } = tensor;
-    const wanted = new Uint32Array(data.buffer, data.byteOffset + 4 * start, elements);
-    for (let i = 0; i < elements; i++) if (got[i] !== wanted[i]) return false;
-  }
-  return true;
-}
-
-function convert(bytes: Uint8Array, entry: Entry, out: Float32Array | Int32Array, where: string): void {
+  out: Float32Array | Int32Array,
+  where: string,
+): void {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const integers = out instanceof Int32Array;
   if (integers !== (entry.dtype === 'I32')) {
@@ -248,33 +245,54 @@ export function safetensorsChunks(
   options: SaveOptions = {},
 ): Generator<Uint8Array<ArrayBuffer>> {
   checkSave(tensors, options);
-  return chunks(tensors, options);
-}
-
-function* chunks(
-  tensors: ReadonlyMap<string, Tensor>,
-  { dtype = 'F32', metadata }: SaveOptions,
-): Generator<Uint8Array<ArrayBuffer>> {
-  const stored = (tensor: Tensor): FileDType => (tensor.dtype === 'int32' ? 'I32' : dtype);
-  // The widest first, so that every tensor begins on a multiple of its elements' width.
-  const ordered = [...tensors].sort(([, a], [, b]) => dtypeBytes[stored(b)] - dtypeBytes[stored(a)]);
-  yield encodeHeader(
-    ordered.map(([name, tensor]) => ({ name, dtype: stored(tensor), shape: tensor.shape })),
+  const { dtype = 'F32', metadata } = options;
+  return storedChunks(
+    [...tensors].map(([name, tensor]) => storedTensor(name, tensor, dtype)),
     metadata,
   );
-  for (const [, tensor] of ordered) {
-    for (let start = 0; start < tensor.size; start += CHUNK_ELEMENTS) {
-      const part = tensor.data.subarray(start, start + CHUNK_ELEMENTS);
-      if (dtypeBytes[stored(tensor)] === 4) {
-        yield new Uint8Array(part.slice().buffer);
-        continue;
-      }
-      const round = dtype === 'F16' ? toFloat16 : toBfloat16;
-      const halves = new Uint16Array(part.length);
-      for (let i = 0; i < part.length; i++) halves[i] = round(part[i]); // Uint16Array.from takes more than 20 times as long
-      yield new Uint8Array(halves.buffer);
+}
+
+/** A tensor to be written, and its bytes, piece by piece. */
+export interface StoredTensor extends Stored {
+  chunks: () => Iterable<Uint8Array<ArrayBuffer>>;
+}
+
+/** A tensor as it becomes part of a file: floats in a dtype, int32 as they are. */
+export function storedTensor(
+  name: string,
+  tensor: Tensor,
+  dtype: NonNullable<SaveOptions['dtype']>,
+): StoredTensor {
+  const stored = tensor.dtype === 'int32' ? 'I32' : dtype;
+  return { name, dtype: stored, shape: tensor.shape, chunks: () => elementChunks(tensor, stored) };
+}
+
+function* elementChunks(
+  tensor: Tensor,
+  dtype: 'I32' | NonNullable<SaveOptions['dtype']>,
+): Generator<Uint8Array<ArrayBuffer>> {
+  for (let start = 0; start < tensor.size; start += CHUNK_ELEMENTS) {
+    const part = tensor.data.subarray(start, start + CHUNK_ELEMENTS);
+    if (dtype === 'F32' || dtype === 'I32') {
+      yield new Uint8Array(part.slice().buffer);
+      continue;
     }
+    const round = dtype === 'F16' ? toFloat16 : toBfloat16;
+    const halves = new Uint16Array(part.length);
+    for (let i = 0; i < part.length; i++) halves[i] = round(part[i]); // Uint16Array.from takes more than 20 times as long
+    yield new Uint8Array(halves.buffer);
   }
+}
+
+/** The bytes of a file of these tensors, piece by piece. */
+export function* storedChunks(
+  tensors: readonly StoredTensor[],
+  metadata?: Record<string, string>,
+): Generator<Uint8Array<ArrayBuffer>> {
+  // The widest first, so that every tensor begins on a multiple of its elements' width.
+  const ordered = tensors.toSorted((a, b) => dtypeBytes[b.dtype] - dtypeBytes[a.dtype]);
+  yield encodeHeader(ordered, metadata);
+  for (const { chunks } of ordered) yield* chunks();
 }
 
 /** A safetensors file in memory. For files on disk see `saveSafetensors`. */

@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterAll, describe, expect, it, vi } from 'vitest';
-import { loadPretrained, savePretrained } from './checkpoint.js';
+import { loadPretrained } from './checkpoint.js';
+import { savePretrained } from './save.js';
 import { createModel } from '../language-model.js';
 import { encodeSafetensors, loadSafetensors } from './safetensors.js';
 import {

@@ -1,4 +1,4 @@
-import type { Kernels, Tensor } from '@freelunch/kernels';
+import { type Kernels, QuantizedTensor, type Tensor } from '@freelunch/kernels';
 import type { Ops } from './ops.js';
 import type { FloatTensor, MatrixAxes, ParameterList, Scope } from './parameters.js';
 
@@ -47,13 +47,11 @@ export const linear = (
   name: string,
   x: FloatTensor,
   axes: MatrixAxes = 'out-in',
-): FloatTensor =>
-  o.matmul({
-    a: x,
-    b: p.get(`${name}.weight`),
-    transposeB: axes === 'out-in',
-    bias: p.find(`${name}.bias`),
-  });
+): FloatTensor => {
+  const b = p.matrix(`${name}.weight`);
+  const transposeB = axes === 'out-in' || b instanceof QuantizedTensor;
+  return o.matmul({ a: x, b, transposeB, bias: p.find(`${name}.bias`) });
+};
 
 /** Copies `source` over a tensor of the state. */
 export function keep(state: MixerState, name: string, source: FloatTensor): void {

@@ -1,4 +1,4 @@
-import type { Kernels, Tensor } from '@freelunch/kernels';
+import { type Kernels, QuantizedTensor, type Tensor } from '@freelunch/kernels';
 import type { Random } from '@freelunch/random';
 
 /** How a parameter starts: fills its elements in order. */
@@ -18,6 +18,8 @@ export interface ParameterSpec {
 export type MatrixAxes = 'out-in' | 'in-out';
 
 export type FloatTensor = Tensor<'float32'>;
+/** A parameter; that of a `matrix` may be quantised, and is `[out, in]` then. */
+export type Weight = FloatTensor | QuantizedTensor;
 
 export const zeros: Initializer = (data) => void data.fill(0);
 export const ones: Initializer = (data) => void data.fill(1);
@@ -81,22 +83,33 @@ export function createParameters(
 
 /** Parameters of one block, by the end of their names: `get('in_proj.weight')`. */
 export class Scope {
-  readonly #parameters: ReadonlyMap<string, FloatTensor>;
+  readonly #parameters: ReadonlyMap<string, Weight>;
   readonly #prefix: string;
 
-  constructor(parameters: ReadonlyMap<string, FloatTensor>, prefix: string) {
+  constructor(parameters: ReadonlyMap<string, Weight>, prefix: string) {
     this.#parameters = parameters;
     this.#prefix = prefix;
   }
 
   /** @throws Error if the model has no such parameter: a slip of ours, not the user's */
   get(name: string): FloatTensor {
-    const tensor = this.#parameters.get(this.#prefix + name);
-    if (tensor === undefined) throw new Error(`no parameter ${this.#prefix}${name}`);
-    return tensor;
+    return notQuantized(this.matrix(name));
   }
 
   find(name: string): FloatTensor | undefined {
-    return this.#parameters.get(this.#prefix + name);
+    const weight = this.#parameters.get(this.#prefix + name);
+    return weight && notQuantized(weight);
   }
+
+  /** The weight of a linear layer or an embedding. @throws Error as `get` */
+  matrix(name: string): Weight {
+    const weight = this.#parameters.get(this.#prefix + name);
+    if (weight === undefined) throw new Error(`no parameter ${this.#prefix}${name}`);
+    return weight;
+  }
+}
+
+function notQuantized(weight: Weight): FloatTensor {
+  if (weight instanceof QuantizedTensor) throw new Error(`a parameter that is no matrix is ${String(weight)}`);
+  return weight;
 }

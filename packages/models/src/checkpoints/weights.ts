@@ -1,0 +1,247 @@
+/**
+ * Where the weights of a checkpoint go as they are read: float32, or fewer bits for the matrices of linear layers and
+ * embeddings. These are rounded some rows at a time, so that no more than the result is held, and a piece of the file.
+ */
+import { show } from '@freelunch/errors';
+import { type Kernels, QuantizedTensor, type WeightDType } from '@freelunch/kernels';
+import { internalsOf, QuantizedRows, readRows } from '@freelunch/kernels/internals';
+import type { FloatTensor, ParameterSpec, Weight } from '../mixers/parameters.js';
+import type { ByteSource } from './byte-source.js';
+import { type ReadOptions, convertElements, readTensor, rowPieces } from './safetensors.js';
+import type { Entry } from './safetensors-format.js';
+
+/** Weights that share a scale in `int8` and `int4`. */
+const BLOCK = 32;
+/** Bytes of a block. */
+const blockBytes = { int8: 34, int4: 18 } as const;
+export type BlockDType = keyof typeof blockBytes;
+
+const isBlockDType = (dtype: string): dtype is BlockDType => Object.hasOwn(blockBytes, dtype);
+
+/** Elements of rows that are read and rounded at a time. */
+const PIECE_ELEMENTS = 2 ** 20;
+
+/** `[out, in]` of a matrix, undefined for other parameters. */
+function matrixShape({ shape, matrix }: ParameterSpec): readonly [number, number] | undefined {
+  if (matrix === undefined) return undefined;
+  return matrix === 'out-in' ? [shape[0], shape[1]] : [shape[1], shape[0]];
+}
+
+/** Whether a parameter can have a dtype: a matrix, and for blocks one whose rows are whole blocks. */
+export function canHave(spec: ParameterSpec, dtype: WeightDType): boolean {
+  const shape = matrixShape(spec);
+  return shape !== undefined && (!isBlockDType(dtype) || shape[1] % BLOCK === 0);
+}
+
+/** How a parameter lies in a file of this dtype: blocks as bytes `[out, in / 32, bytes of a block]`. */
+export function shapeInFile(spec: ParameterSpec, dtype: WeightDType): readonly number[] {
+  const shape = matrixShape(spec);
+  if (shape === undefined || !isBlockDType(dtype)) return spec.shape;
+  return [shape[0], shape[1] / BLOCK, blockBytes[dtype]];
+}
+
+/** The dtype of an entry that holds blocks; undefined if it is something else. */
+export function blocksOf(spec: ParameterSpec, { dtype, shape }: Entry): BlockDType | undefined {
+  if (dtype !== 'U8') return undefined;
+  const fits = (name: BlockDType) => canHave(spec, name) && String(shapeInFile(spec, name)) === String(shape);
+  return (Object.keys(blockBytes) as BlockDType[]).find(fits);
+}
+
+/** A weight that is being read. */
+export class LoadedWeight {
+  readonly weight: Weight;
+  readonly #k: Kernels;
+  readonly #spec: ParameterSpec;
+  readonly #rows: QuantizedRows | undefined;
+
+  /** @param dtype  of a matrix: float32 if absent */
+  constructor(k: Kernels, spec: ParameterSpec, dtype?: WeightDType) {
+    this.#k = k;
+    this.#spec = spec;
+    if (dtype === undefined) this.weight = k.empty(spec.shape);
+    else {
+      this.#rows = new QuantizedRows(internalsOf(k), 'loadPretrained', matrixShape(spec)!, dtype);
+      this.weight = this.#rows.tensor;
+    }
+  }
+
+  /** Reads the weight from a file. @throws FormatError */
+  async read(source: ByteSource, entry: Entry, options: ReadOptions): Promise<void> {
+    const { weight } = this;
+    if (weight instanceof QuantizedTensor) {
+      await this.#readPieces(source, entry, options, (first, _, bytes, floats) => {
+        if (bytes !== undefined) this.#rows!.writeBytes(first, bytes);
+        else this.#rows!.writeFloats(first, floats!);
+      });
+      this.#rows!.finish(`${source.name}: ${entry.name}`);
+    } else if (blocksOf(this.#spec, entry) === undefined) await readTensor(source, entry, weight, options);
+    else await this.#unpack(weight, source, entry, options);
+  }
+
+  /** Whether an entry would give the same weight, bit for bit. @throws FormatError */
+  async equals(source: ByteSource, entry: Entry, options: ReadOptions): Promise<boolean> {
+    const k = this.#k;
+    const { weight } = this;
+    let same = true;
+    await this.#readPieces(source, entry, options, (first, count, bytes, floats) => {
+      if (!same) return;
+      if (weight instanceof QuantizedTensor) {
+        const rounded = bytes ?? k.quantize({ x: floats!, dtype: weight.dtype }).toBytes();
+        same = equalBytes(rounded, readRows(internalsOf(k), weight, first, count));
+      } else {
+        const { data } = weight;
+        const size = floats!.size;
+        const start = first * (weight.size / weight.shape[0]);
+        same = equalBytes(bytesOf(floats!.data), bytesOf(data.subarray(start, start + size)));
+      }
+    });
+    return same;
+  }
+
+  /** Blocks become float32, with the axes of the parameter. */
+  async #unpack(weight: FloatTensor, source: ByteSource, entry: Entry, options: ReadOptions): Promise<void> {
+    const across = this.#spec.matrix === 'in-out';
+    await this.#readPieces(source, entry, options, (first, count, _, floats) => {
+      const { data } = weight;
+      const values = floats!.data;
+      const width = floats!.shape[1];
+      if (!across) data.set(values, first * width);
+      else scatterColumns(data, values, first, count, width);
+    });
+  }
+
+  /**
+   * Goes through the rows of the matrix, `[out, in]`. `use` gets them as the bytes that they have in memory where the file
+   * has just these, else as floats.
+   */
+  async #readPieces(
+    source: ByteSource,
+    entry: Entry,
+    options: ReadOptions,
+    use: (first: number, count: number, bytes?: Uint8Array, floats?: FloatTensor) => void,
+  ): Promise<void> {
+    const k = this.#k;
+    const spec = this.#spec;
+    const wanted = this.weight instanceof QuantizedTensor ? this.weight.dtype : undefined;
+    const blocks = blocksOf(spec, entry);
+    const stored = blocks ?? halves[entry.dtype];
+    const shape = matrixShape(spec) ?? [spec.shape[0], this.weight.size / spec.shape[0]];
+    if (spec.matrix === 'in-out' && blocks === undefined) {
+      // Its rows are columns of the file: read whole, and taken from there.
+      const whole = k.empty(spec.shape);
+      try {
+        await readTensor(source, entry, whole, options);
+        const rows = rowsOf(shape[1]);
+        for (let first = 0; first < shape[0]; first += rows) {
+          const count = Math.min(rows, shape[0] - first);
+          k.scope(() => {
+            const floats = k.empty([count, shape[1]]);
+            gatherColumns(floats.data, whole.data, first, count, shape[1]);
+            use(first, count, undefined, floats);
+          });
+        }
+      } finally {
+        whole.dispose();
+      }
+      return;
+    }
+    for await (const { bytes, first, count } of rowPieces(
+      source,
+      entry,
+      shape[0],
+      rowsOf(shape[1]),
+      options,
+    )) {
+      k.scope(() => {
+        if (stored === wanted && stored !== undefined) use(first, count, bytes);
+        else if (blocks !== undefined) {
+          const x = k.quantizedTensor(bytes, [count, shape[1]], blocks);
+          use(first, count, undefined, k.dequantize({ x }));
+        } else {
+          const floats = k.empty([count, shape[1]]);
+          convertElements(bytes, entry, floats.data, source.name);
+          use(first, count, undefined, floats);
+        }
+      });
+    }
+  }
+}
+
+/** Dtypes of files that are kept bit for bit. */
+export const halves: Readonly<Record<string, WeightDType | undefined>> = { F16: 'float16', BF16: 'bfloat16' };
+
+const rowsOf = (width: number): number => Math.max(1, Math.floor(PIECE_ELEMENTS / width));
+
+/** The matrix of a float32 parameter, rounded. */
+export function quantizeWeight(
+  k: Kernels,
+  spec: ParameterSpec,
+  weight: FloatTensor,
+  dtype: WeightDType,
+): QuantizedTensor {
+  if (spec.matrix === 'out-in') return k.quantize({ x: weight, dtype });
+  const [out, width] = matrixShape(spec)!;
+  const rows = new QuantizedRows(internalsOf(k), 'quantizeModel', [out, width], dtype);
+  const most = rowsOf(width);
+  for (let first = 0; first < out; first += most) {
+    k.scope(() => {
+      const count = Math.min(most, out - first);
+      const floats = k.empty([count, width]);
+      gatherColumns(floats.data, weight.data, first, count, width);
+      rows.writeFloats(first, floats);
+    });
+  }
+  return rows.finish(spec.name);
+}
+
+/** out [count, height] = columns `first` on of matrix [height, ...]. */
+function gatherColumns(
+  out: Float32Array,
+  matrix: Float32Array,
+  first: number,
+  count: number,
+  height: number,
+): void {
+  const width = matrix.length / height;
+  for (let i = 0; i < height; i++)
+    for (let j = 0; j < count; j++) out[j * height + i] = matrix[i * width + first + j];
+}
+
+/** The reverse of `gatherColumns`. */
+function scatterColumns(
+  matrix: Float32Array,
+  rows: Float32Array,
+  first: number,
+  count: number,
+  height: number,
+): void {
+  const width = matrix.length / height;
+  for (let i = 0; i < height; i++)
+    for (let j = 0; j < count; j++) matrix[i * width + first + j] = rows[j * height + i];
+}
+
+const bytesOf = ({ buffer, byteOffset, byteLength }: Float32Array): Uint8Array =>
+  new Uint8Array(buffer, byteOffset, byteLength);
+
+function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
+}
+
+/** What is wrong with an entry that is to become a parameter; undefined if nothing is. */
+export function misfitOf(
+  spec: ParameterSpec,
+  entry: Entry,
+  quantized: BlockDType | undefined,
+): string | undefined {
+  const { name, dtype, shape } = entry;
+  const title = show(name);
+  const inBlocks = quantized !== undefined && dtype === 'U8' && canHave(spec, quantized);
+  const wanted = inBlocks ? shapeInFile(spec, quantized) : spec.shape;
+  if (wanted.length !== shape.length || wanted.some((extent, i) => extent !== shape[i]))
+    return `${title} must be [${wanted.join(', ')}], got [${shape.join(', ')}]`;
+  if (!inBlocks && !['F32', 'F16', 'BF16', 'F64'].includes(dtype))
+    return `${title} must be F32, F16, BF16 or F64, got ${dtype}`;
+  return undefined;
+}
