@@ -110,6 +110,7 @@ export class Scope {
 }
 
 function notQuantized(weight: Weight): FloatTensor {
-  if (weight instanceof QuantizedTensor) throw new Error(`a parameter that is no matrix is ${String(weight)}`);
+  if (weight instanceof QuantizedTensor)
+    throw new Error(`a parameter that is no matrix is ${String(weight)}`);
   return weight;
 }
