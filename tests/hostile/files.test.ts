@@ -6,7 +6,13 @@ import { adamW } from '@freelunch/autograd';
 import { cost, type ModelConfig as CostedConfig } from '@freelunch/complexity';
 import { FreelunchError } from '@freelunch/errors';
 import { loadKernels, type Tensor } from '@freelunch/kernels';
-import { bytesSource, createModel, encodeSafetensors, loadSafetensors } from '@freelunch/models';
+import {
+  bytesSource,
+  createModel,
+  encodeSafetensors,
+  loadPretrained,
+  loadSafetensors,
+} from '@freelunch/models';
 import { random } from '@freelunch/random';
 import {
   copy,
@@ -27,6 +33,8 @@ import {
   encodeCheckpoint,
   restoreCheckpoint,
 } from '../../packages/models/dist/checkpoints/training-checkpoint.js';
+import { configOf, sampleOf } from '../../packages/models/tests/gguf-samples.ts';
+import { vocabularyOf, writeGguf } from '../../packages/models/tests/gguf-writer.ts';
 import { fuzz } from './fuzz.ts';
 import { mutateBytes, mutateJson } from './mutate.ts';
 
@@ -115,6 +123,38 @@ describe('safetensors', () => {
       }),
     );
   });
+});
+
+describe('GGUF', () => {
+  const files = (['mamba', 'gpt2'] as const).map((architecture) => {
+    const config = { ...configOf(architecture), vocabSize: 3, nLayers: 1 };
+    const { model, ...file } = sampleOf(k, architecture, 'Q8_0', config);
+    model.dispose();
+    const entries = [...file.entries, ...vocabularyOf(['a', 'b', 'ab'], ['a b'])];
+    const bytes = writeGguf({ ...file, entries });
+    const dataBytes = file.tensors.reduce((sum, tensor) => sum + Math.ceil(tensor.bytes.length / 32) * 32, 0);
+    const header = bytes.length - dataBytes;
+    return { header: bytes.slice(0, header), data: bytes.slice(header) };
+  });
+
+  // Changes to weights are not looked for: all bytes are weights.
+  it('of any bytes are read or refused', () =>
+    found(
+      target<[header: Uint8Array, data: Uint8Array]>({
+        name: 'GGUF bytes',
+        make(rng) {
+          const { header, data } = files[rng.integer(files.length)];
+          return [mutateBytes(rng, [header]), data];
+        },
+        share: 0.1, // each makes a model
+        show: ([header]) => bytesOf(header),
+        run: (parts) =>
+          either(async () => {
+            const model = await loadPretrained(k, bytesSource(joined(parts)));
+            model.dispose();
+          })(),
+      }),
+    ));
 });
 
 describe('configs', () => {

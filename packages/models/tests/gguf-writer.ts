@@ -151,3 +151,18 @@ export function writeGguf({
   out.add(data.joined());
   return out.joined();
 }
+
+/** A vocabulary of byte-level BPE, without which llama.cpp loads no model. */
+export const vocabularyOf = (
+  tokens: readonly string[],
+  merges: readonly string[],
+  pre = 'gpt-2',
+): Entry[] => [
+  ['tokenizer.ggml.model', 'string', 'gpt2'],
+  ['tokenizer.ggml.pre', 'string', pre],
+  ['tokenizer.ggml.tokens', 'string', [...tokens], 'array'],
+  ['tokenizer.ggml.token_type', 'int32', tokens.map(() => 1), 'array'],
+  ['tokenizer.ggml.merges', 'string', [...merges], 'array'],
+  ['tokenizer.ggml.bos_token_id', 'uint32', 0],
+  ['tokenizer.ggml.eos_token_id', 'uint32', 0],
+];

@@ -7,7 +7,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { loadPretrained } from '../../src/checkpoints/checkpoint.js';
 import { unpackable } from '../../src/checkpoints/gguf/unpack.js';
 import { architectures, configOf, type Sample, sampleOf } from '../gguf-samples.js';
-import { type Entry, type TypeName, writeGguf } from '../gguf-writer.js';
+import { type TypeName, vocabularyOf, writeGguf } from '../gguf-writer.js';
 import { findLlama, type Llama, logProbabilities } from './llama-cpp.js';
 
 const llama = await findLlama();
@@ -21,21 +21,10 @@ afterAll(async () => {
   if (typeof llama !== 'string') await llama.dispose();
 });
 
-/** llama.cpp loads no model without a vocabulary. */
-const vocabulary: Entry[] = [
-  ['tokenizer.ggml.model', 'string', 'gpt2'],
-  ['tokenizer.ggml.pre', 'string', 'gpt-2'],
-  [
-    'tokenizer.ggml.tokens',
-    'string',
-    Array.from({ length: VOCAB }, (_, i) => String.fromCharCode(65 + i)),
-    'array',
-  ],
-  ['tokenizer.ggml.token_type', 'int32', Array.from({ length: VOCAB }, () => 1), 'array'],
-  ['tokenizer.ggml.merges', 'string', ['A B'], 'array'],
-  ['tokenizer.ggml.bos_token_id', 'uint32', 0],
-  ['tokenizer.ggml.eos_token_id', 'uint32', 0],
-];
+const vocabulary = vocabularyOf(
+  Array.from({ length: VOCAB }, (_, i) => String.fromCharCode(65 + i)),
+  ['A B'],
+);
 
 function logSoftmax(logits: ArrayLike<number>): number[] {
   const all = Array.from(logits);
