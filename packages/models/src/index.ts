@@ -36,3 +36,4 @@ export type { LoadPretrainedOptions } from './checkpoints/checkpoint.js';
 export type { SavePretrainedOptions } from './checkpoints/save.js';
 export type { DTypeOptions } from './checkpoints/dtype-options.js';
 export type { FolderSource } from './checkpoints/folder.js';
+export type { ModelSource } from './checkpoints/source.js';

@@ -5,7 +5,10 @@
 import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers';
 import { isObject, type Json } from '@freelunch/config';
 import { ArgumentError, checkOptions, FormatError, show } from '@freelunch/errors';
-import { type FolderSource, openFolder, readJson } from './checkpoints/folder.js';
+import { readJson } from './checkpoints/folder.js';
+import { readGgufHeader } from './checkpoints/gguf/header.js';
+import { tokenizerJsonOf } from './checkpoints/gguf/tokenizer-json.js';
+import { type ModelSource, openSource } from './checkpoints/source.js';
 import { Missing } from './checkpoints/placeholder.js';
 import { sourceOptionNames, type SourceOptions } from './checkpoints/source-options.js';
 import { whyUnbounded } from './regular-expression.js';
@@ -87,18 +90,23 @@ function checkPatterns(json: unknown): void {
   }
 }
 
-/**
- * Reads tokenizer.json, and tokenizer_config.json if it is there. What could stop a program is refused: ids that are
- * none, and regular expressions whose search may not end.
- *
- * @param source   a directory (Node, Deno, Bun), a URL that the files are under, `hf:owner/name`, or the files
- * @param options  of servers, as `loadPretrained` takes them
- * @throws FormatError if there is no tokenizer.json or it is not one; FileError
- */
-export async function loadTokenizer(source: FolderSource, options: SourceOptions = {}): Promise<Tokenizer> {
-  checkOptions('loadTokenizer', options, sourceOptionNames);
-  const folder = openFolder('loadTokenizer', source, options);
-  options.signal?.throwIfAborted();
+/** What is needed of a tokenizer, and the file that messages name. */
+async function readTokenizer(
+  source: ModelSource,
+  options: SourceOptions,
+): Promise<{ json: Json; model: Json; config: Json; name: string }> {
+  const opened = await openSource('loadTokenizer', source, options);
+  if (opened.file !== undefined) {
+    try {
+      const { header } = await readGgufHeader(opened.file);
+      const { name } = opened.file;
+      const json = tokenizerJsonOf(header, name);
+      return { json, model: json.model as Json, config: {}, name };
+    } finally {
+      await opened.close();
+    }
+  }
+  const { folder } = opened;
   const json = await readJson(folder, 'tokenizer.json', MAXIMUM_BYTES);
   if (json instanceof Missing)
     throw new FormatError(`${folder.name}: must hold tokenizer.json, got ${json.reason}`);
@@ -108,18 +116,34 @@ export async function loadTokenizer(source: FolderSource, options: SourceOptions
   const config = given instanceof Missing ? {} : given;
   if (!isObject(config))
     throw new FormatError(`tokenizer_config.json: file must hold an object, got ${show(config)}`);
-  const size = checkIds(json, json.model);
+  return { json, model: json.model, config, name: 'tokenizer.json' };
+}
+
+/**
+ * Reads tokenizer.json, and tokenizer_config.json if it is there, or the tokenizer of a GGUF file. What could stop a program is refused: ids that are
+ * none, and regular expressions whose search may not end.
+ *
+ * @param source   a directory (Node, Deno, Bun), a URL that the files are under, `hf:owner/name`, or the files;
+ *   or a GGUF file, as `loadPretrained` takes it
+ * @param options  of servers, as `loadPretrained` takes them
+ * @throws FormatError if there is no tokenizer.json or it is not one; UnsupportedError naming the field of a GGUF file
+ *   that asks for another kind; FileError
+ */
+export async function loadTokenizer(source: ModelSource, options: SourceOptions = {}): Promise<Tokenizer> {
+  checkOptions('loadTokenizer', options, sourceOptionNames);
+  const { json, model, config, name } = await readTokenizer(source, options);
+  const size = checkIds(json, model);
   checkPatterns(json);
   let tokenizer: HuggingFaceTokenizer;
   try {
     tokenizer = new HuggingFaceTokenizer(json, config);
   } catch (cause) {
-    throw new FormatError(`tokenizer.json: file must be a tokenizer: ${(cause as Error).message}`, { cause });
+    throw new FormatError(`${name}: file must be a tokenizer: ${(cause as Error).message}`, { cause });
   }
-  return wrap(tokenizer, size);
+  return wrap(tokenizer, size, name);
 }
 
-function wrap(tokenizer: HuggingFaceTokenizer, size: number): Tokenizer {
+function wrap(tokenizer: HuggingFaceTokenizer, size: number, name: string): Tokenizer {
   const special = (where: string, options: { special?: boolean } | undefined, absent: boolean): boolean => {
     checkOptions(where, options, ['special']);
     const { special: flag = absent } = options ?? {};
@@ -131,7 +155,7 @@ function wrap(tokenizer: HuggingFaceTokenizer, size: number): Tokenizer {
     try {
       return work();
     } catch (cause) {
-      throw new FormatError(`tokenizer.json: ${what}: ${(cause as Error).message}`, { cause });
+      throw new FormatError(`${name}: ${what}: ${(cause as Error).message}`, { cause });
     }
   };
   return {

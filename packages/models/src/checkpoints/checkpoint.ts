@@ -6,8 +6,8 @@ import { checkComputable, isObject, readConfig, type ResolvedConfig } from '@fre
 import { checkOptions, FormatError, show } from '@freelunch/errors';
 import type { Kernels } from '@freelunch/kernels';
 import { renamingOf } from './architectures/index.js';
-import { blobSource, type ByteSource } from './byte-source.js';
-import { type Folder, type FolderSource, openFolder, readJson } from './folder.js';
+import type { ByteSource } from './byte-source.js';
+import { type Folder, readJson } from './folder.js';
 import { loadGguf } from './gguf/load.js';
 import { resolveFile } from './resolve.js';
 import { architectureOf } from '../architecture.js';
@@ -20,7 +20,8 @@ import { checkDTypeOptions, type DTypeOptions, dtypeToLoad } from './dtype-optio
 import { type BlockDType, LoadedWeight, misfitOf } from './weights.js';
 import { type ByteProgress, checkEnd, readSafetensorsHeader } from './safetensors.js';
 import { type Entry, type Header } from './safetensors-format.js';
-import { checkSourceOptions, sourceOptionNames, type SourceOptions } from './source-options.js';
+import { type ModelSource, openSource } from './source.js';
+import { sourceOptionNames, type SourceOptions } from './source-options.js';
 
 const MAXIMUM_CONFIG_BYTES = 4_000_000;
 const MAXIMUM_INDEX_BYTES = 100_000_000;
@@ -200,9 +201,6 @@ function checkLayers(nLayers: unknown, shards: readonly Shard[], where: string):
     );
 }
 
-const isFile = (source: unknown): source is Blob | ByteSource =>
-  source instanceof Blob || typeof (source as Partial<ByteSource> | null | undefined)?.read === 'function';
-
 /**
  * Loads a published checkpoint: Mamba, Mamba-2, GPT-2, Llama and Mistral in Hugging Face's form, Mamba and Mamba-2 as
  * state-spaces publishes them, and all that `savePretrained` writes; or a GGUF file of these architectures. Weights become
@@ -223,7 +221,7 @@ const isFile = (source: unknown): source is Blob | ByteSource =>
  */
 export async function loadPretrained(
   k: Kernels,
-  source: FolderSource | Blob | ByteSource,
+  source: ModelSource,
   options: LoadPretrainedOptions = {},
 ): Promise<LanguageModel> {
   checkOptions('loadPretrained', options, ['onProgress', 'dtype', 'except', ...sourceOptionNames]);
@@ -231,21 +229,15 @@ export async function loadPretrained(
   checkDTypeOptions('loadPretrained', options);
   const { signal, onProgress } = options;
   checkFunction('loadPretrained', 'onProgress', onProgress);
-  if (isFile(source)) {
-    checkSourceOptions('loadPretrained', options);
-    signal?.throwIfAborted();
-    return loadGguf(k, source instanceof Blob ? blobSource(source) : source, options);
-  }
-  const folder = openFolder('loadPretrained', source, options);
-  signal?.throwIfAborted();
-  if (folder.file !== undefined) {
-    const file = await openWeights(folder, folder.file);
+  const opened = await openSource('loadPretrained', source, options);
+  if (opened.file !== undefined) {
     try {
-      return await loadGguf(k, file, options);
+      return await loadGguf(k, opened.file, options);
     } finally {
-      await file.close();
+      await opened.close();
     }
   }
+  const { folder } = opened;
   const json = await readJson(folder, 'config.json', MAXIMUM_CONFIG_BYTES);
   if (json instanceof Missing)
     throw new FormatError(`${folder.name}: must hold config.json, got ${json.reason}`);

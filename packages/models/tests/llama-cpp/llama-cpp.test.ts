@@ -8,7 +8,7 @@ import { loadPretrained } from '../../src/checkpoints/checkpoint.js';
 import { unpackable } from '../../src/checkpoints/gguf/unpack.js';
 import { architectures, configOf, type Sample, sampleOf } from '../gguf-samples.js';
 import { type TypeName, vocabularyOf, writeGguf } from '../gguf-writer.js';
-import { findLlama, type Llama, logProbabilities } from './llama-cpp.js';
+import { findLlama, type Llama, logProbabilities, whyMissing } from './llama-cpp.js';
 
 const llama = await findLlama();
 const k = await loadKernels({ variant: 'simd' });
@@ -61,8 +61,7 @@ const tolerances = { F32: 3e-6, F16: 4e-3, BF16: 4e-2, Q8_0: 0.1, Q4_0: 0.1, Q4_
 /** llama.cpp looks gelu up in a table of half floats. */
 const GELU = 6e-4;
 
-const missing = typeof llama === 'string' ? ` is not installed, npm run llama-cpp does it: ${llama}` : '';
-describe.skipIf(typeof llama === 'string')(`llama.cpp${missing}`, () => {
+describe.skipIf(typeof llama === 'string')(`llama.cpp${whyMissing(llama)}`, () => {
   const installed = llama as Llama;
   const cases = architectures.flatMap((architecture) =>
     (Object.keys(tolerances) as (keyof typeof tolerances)[]).map((type) => [architecture, type] as const),

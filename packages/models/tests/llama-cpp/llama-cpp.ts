@@ -15,6 +15,7 @@ interface Context {
 
 export interface LlamaModel {
   createContext(options: object): Promise<Context>;
+  readonly tokens: { bos: number | null; shouldPrependBosToken: boolean };
   tokenize(text: string, specialTokens?: boolean): number[];
   detokenize(tokens: readonly number[], specialTokens?: boolean): string;
   dispose(): Promise<void>;
@@ -37,6 +38,10 @@ export async function findLlama(): Promise<Llama | string> {
     return (error as Error).message.split(/\n| imported from/)[0];
   }
 }
+
+/** For the title of tests that are skipped. */
+export const whyMissing = (llama: Llama | string): string =>
+  typeof llama === 'string' ? ` is not installed, npm run llama-cpp does it: ${llama}` : '';
 
 /** Logarithms of the probabilities of each token after each of `tokens`. One thread, caches of float32. */
 export async function logProbabilities(model: LlamaModel, tokens: readonly number[]): Promise<number[][]> {
