@@ -156,6 +156,29 @@ describe('a broken transfer', () => {
   });
 });
 
+it('a shard that changes between its header and its weights gives a FileError', async () => {
+  const k = await loadKernels({ variant: 'simd' });
+  using model = createModel(k, { vocabSize: 11, dModel: 6, nLayers: 2, mixer: { type: 'mamba' } });
+  const weight_map = Object.fromEntries(
+    [...model.parameters().keys()].map((name) => [name, 'all.safetensors']),
+  );
+  const files: Record<string, Uint8Array> = {
+    'config.json': new TextEncoder().encode(configJson(model.config)),
+    'model.safetensors.index.json': new TextEncoder().encode(JSON.stringify({ weight_map })),
+    'all.safetensors': encodeSafetensors(model.parameters()),
+  };
+  let changed = false;
+  using server = await serve((path, response, request) => {
+    const content = files[path];
+    if (content === undefined) return void response.writeHead(404).end();
+    send(content, response, request, { etag: changed ? '"2"' : '"1"' });
+    changed ||= path === 'all.safetensors';
+  });
+  const loading = loadPretrained(k, server.url);
+  await expect(loading).rejects.toThrow(/changed while it was read: it was "1", is "2"/);
+  await expect(loading).rejects.toThrow(FileError);
+});
+
 describe('a server', () => {
   it('that is busy is asked again, after as long as it says', async () => {
     for (const [status, headers] of [

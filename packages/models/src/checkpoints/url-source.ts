@@ -1,9 +1,9 @@
 import { ArgumentError, show } from '@freelunch/errors';
 import type { ByteSource } from './byte-source.js';
-import { Keeper, type Wanted } from './cache/keeper.js';
+import { Keeper, type Open, type Wanted } from './cache/keeper.js';
 import { isCommit, isRepository, parseRepository, printRepository, repositoryUrl } from './hugging-face.js';
 import { Missing } from './placeholder.js';
-import { fetchFile, type RemoteFile } from './remote-file.js';
+import { fetchFile } from './remote-file.js';
 import {
   checkSourceOptions,
   parseHttpUrl,
@@ -11,12 +11,19 @@ import {
   sourceOptionNames,
   type SourceOptions,
 } from './source-options.js';
+import type { Version } from './version.js';
 
-/** Opens files of servers, as the options say. */
-export function opener(options: SourceOptions): (wanted: Wanted) => Promise<RemoteFile | Missing> {
+/** Opens files of servers, as the options say. A file that is opened again must be what it was before. */
+export function opener(options: SourceOptions): Open {
+  const seen = new Map<string, Version>();
+  const plain: Open = async ({ url, address }) => {
+    const found = await fetchFile(url, options, seen.get(address.href));
+    if (!(found instanceof Missing) && found.version !== undefined) seen.set(address.href, found.version);
+    return found;
+  };
   const { cache = false } = options;
-  if (cache === false) return ({ url }) => fetchFile(url, options);
-  const keeper = new Keeper(cache, options);
+  if (cache === false) return plain;
+  const keeper = new Keeper(cache, options, plain);
   return (wanted) => keeper.open(wanted);
 }
 

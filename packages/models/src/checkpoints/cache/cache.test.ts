@@ -1,15 +1,25 @@
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, truncate, utimes, writeFile } from 'node:fs/promises';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ArgumentError, FileError } from '@freelunch/errors';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { loadKernels, type Tensor } from '@freelunch/kernels';
+import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { type Asked, type Reply, send, serve } from '../../../tests/server.js';
-import { openCache, type SourceOptions, urlSource } from '../../index.js';
+import {
+  createModel,
+  loadPretrained,
+  openCache,
+  savePretrained,
+  type SourceOptions,
+  urlSource,
+} from '../../index.js';
 
 // Pieces of a few hundred kB, so that files of several pieces are short.
 const PIECE = vi.hoisted(() => 300_000);
 vi.mock('./piece.js', () => ({ PIECE_BYTES: PIECE }));
+vi.setConfig({ testTimeout: 60_000 });
 const content = Uint8Array.from({ length: 2 * PIECE + 1001 }, (_, i) => (i * 2654435761) >>> 24);
 const other = content.toReversed();
 
@@ -246,6 +256,46 @@ describe('a file that is cached', () => {
   });
 });
 
+describe('a checkpoint that is cached', async () => {
+  const k = await loadKernels({ variant: 'simd' });
+  const config = { vocabSize: 3000, dModel: 64, nLayers: 2, mixer: { type: 'mamba', dState: 3 } } as const;
+  const model = createModel(k, config);
+  afterAll(() => model.dispose());
+  const bytesOf = ({ data }: Tensor) => new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+
+  it.each([
+    ['in one file', Infinity, 1],
+    ['in shards', 900_000, 2],
+  ])('%s is fetched once, shards and what is absent included', async (_title, maxShardBytes, count) => {
+    const saved = join(folder, 'saved');
+    await savePretrained(saved, model, { maxShardBytes });
+    using server = await serve(async (path, response, request) => {
+      const content = await readFile(join(saved, path)).catch(() => undefined);
+      if (content === undefined) response.writeHead(404).end();
+      else send(content, response, request, { etag: `"${path}"` });
+    });
+    const given = { ...options, cache: join(folder, 'cache') };
+    for (let i = 0; i < 2; i++) {
+      server.asked.length = 0;
+      const { tensors } = k.memory;
+      using back = await loadPretrained(k, server.url, given);
+      for (const [name, tensor] of model.parameters())
+        expect(Buffer.compare(bytesOf(back.parameters().get(name)!), bytesOf(tensor))).toBe(0);
+      expect(k.memory.tensors).toBe(tensors + model.parameters().size);
+      const weights = server.asked.filter(({ path }) => /^model.*safetensors$/.test(path));
+      const absent = count > 1 ? 1 : 0;
+      expect(weights.filter(({ headers }) => headers.range === undefined)).toHaveLength(count + absent);
+      // The header of a shard brings its first piece, which is not fetched again with its weights.
+      if (i === 0 && count > 1) expect(ranges(weights)).toContain(`bytes=${PIECE}-`);
+      if (i === 1) expect(ranges(weights).every((range) => range === undefined)).toBe(true);
+    }
+    server[Symbol.dispose]();
+    using back = await loadPretrained(k, server.url, given);
+    expect(back.parameterCount).toBe(model.parameterCount);
+    expect(warnings).toHaveLength(1);
+  });
+});
+
 describe('a cache', () => {
   it('keeps no web page in place of a file, and nothing that the server does not name a version of', async () => {
     using server = await serve((path, response, request) => {
@@ -267,6 +317,39 @@ describe('a cache', () => {
     expect(new Set(warnings).size).toBe(warnings.length);
     expect(warnings.length).toBeLessThan(4);
     expect(warnings.join()).toMatch(/loading goes on without it/);
+  });
+
+  it('is whole after two processes wrote it at once, one of which was killed', async () => {
+    const long = Uint8Array.from({ length: 10_000_000 }, (_, i) => (i * 2654435761) >>> 24);
+    const digest = createHash('sha256').update(long).digest('hex');
+    using server = await serve((_path, response, request) => send(long, response, request));
+    const reads = `
+      import { createHash } from 'node:crypto';
+      import { urlSource } from '@freelunch/models';
+      const [url, cache] = process.argv.slice(1);
+      const source = await urlSource(url, { cache, onWarning: (text) => console.log(text) });
+      const hash = createHash('sha256');
+      for (let offset = 0; offset < source.size; offset += 1e6) {
+        hash.update(await source.read(offset, Math.min(1e6, source.size - offset)));
+        if (offset === 8e6) process.send('half');
+      }
+      await source.close();
+      console.log(hash.digest('hex'));
+      process.exit(); // the channel would keep it
+    `;
+    const run = (dies: boolean) =>
+      new Promise<string>((resolve, reject) => {
+        const args = ['--input-type=module', '-e', reads, server.url, folder];
+        const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit', 'ipc'] });
+        let out = '';
+        child.stdout!.on('data', (data: Buffer) => (out += String(data)));
+        if (dies) child.on('message', () => child.kill('SIGKILL'));
+        child.on('error', reject).on('close', () => resolve(out.trim()));
+      });
+    expect(await Promise.all([run(false), run(true)])).toEqual([digest, '']);
+    server.asked.length = 0;
+    expect(await run(false)).toBe(digest);
+    expect(ranges(server.asked)).toEqual([undefined]);
   });
 
   it('on a full disk is said once, and loading goes on', async () => {

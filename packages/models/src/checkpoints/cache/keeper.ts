@@ -5,7 +5,7 @@ import { Missing } from '../placeholder.js';
 import { Interrupted, Silence } from '../request.js';
 import { printUrl, type SourceOptions } from '../source-options.js';
 import { Transfer, type TransferOptions } from '../transfer.js';
-import { fetchFile, readTransfer, type RemoteFile } from '../remote-file.js';
+import { readTransfer, type RemoteFile } from '../remote-file.js';
 import { isNamed, type Version } from '../version.js';
 import { type About, ABOUT, digestOf, isComplete, parseAbout, piecesOf, versionId } from './about.js';
 import { type Access, KeptFile } from './kept-file.js';
@@ -23,6 +23,8 @@ export interface Wanted {
   immutable: boolean;
 }
 
+export type Open = (wanted: Wanted) => Promise<RemoteFile | Missing>;
+
 const emitWarning = (message: string): void => {
   if (hasFiles()) process.emitWarning(message);
   else console.warn(message);
@@ -34,14 +36,19 @@ export class Keeper {
   readonly #options: TransferOptions;
   readonly #onWarning: (message: string) => void;
   readonly #place: true | string;
+  readonly #plain: Open;
   #store: Promise<Store | undefined> | undefined;
   #full = false;
   /** Whether the server was asked in vain. */
   #alone = false;
+  /** What was opened: it must be the same when it is opened again. */
+  readonly #opened = new Map<string, { about: About; pieces: Set<number> }>();
   readonly #said = new Set<string>();
 
-  constructor(place: true | string, options: SourceOptions) {
+  /** @param plain opens a file without a cache */
+  constructor(place: true | string, options: SourceOptions, plain: Open) {
     this.#place = place;
+    this.#plain = plain;
     // A browser would keep a second copy.
     this.#options = { ...options, httpCache: 'no-store' };
     this.#onWarning = options.onWarning ?? emitWarning;
@@ -54,19 +61,22 @@ export class Keeper {
    */
   async open(wanted: Wanted): Promise<RemoteFile | Missing> {
     const store = await (this.#store ??= this.#openStore());
-    if (store === undefined) return fetchFile(wanted.url, this.#options);
+    if (store === undefined) return this.#plain(wanted);
     const { address, url } = wanted;
     const group = digestOf(address.origin + address.pathname);
+    const keep = (about: About, pieces: Set<number>, commit?: string, transfer?: Transfer) => {
+      this.#opened.set(group, { about, pieces });
+      const access = this.#access(store, group, wanted, about.version!, pieces);
+      return new KeptFile(printUrl(address), about, access, commit, transfer);
+    };
+    const before = this.#opened.get(group);
+    if (before !== undefined) return keep(before.about, before.pieces);
     const query = digestOf(address.search);
     const about = await this.#about(store, group);
     const known = about?.version;
     const pieces = known === undefined ? new Set<number>() : await this.#pieces(store, group, known);
     const complete = known !== undefined && isComplete(about!.size, pieces);
     const absent = about?.missing === undefined ? undefined : new Missing(about.missing, true);
-    const keep = (about: About, pieces: Set<number>, commit?: string, transfer?: Transfer) => {
-      const access = this.#access(store, group, wanted, about.version!, pieces);
-      return new KeptFile(printUrl(address), about, access, commit, transfer);
-    };
     const here = () => absent ?? keep(about!, pieces);
     const usable = (complete || absent !== undefined) && about!.query === query;
     if (usable && (wanted.immutable || this.#alone)) return here();
@@ -103,6 +113,7 @@ export class Keeper {
       throw error;
     }
     await file.close();
+    this.#opened.delete(group);
     return new Missing('a web page in its place');
   }
 
@@ -143,10 +154,14 @@ export class Keeper {
   }
 
   /** @returns whether it is kept; nothing more is once something could not be: there is no space, or no permission */
-  async #save(store: Store, key: string, parts: readonly Uint8Array<ArrayBuffer>[]): Promise<boolean> {
+  async #save(
+    store: Store,
+    key: string,
+    parts: () => Promise<readonly Uint8Array<ArrayBuffer>[]>,
+  ): Promise<boolean> {
     if (this.#full) return false;
     const done = await this.#try(async () => {
-      await store.put(key, parts);
+      await store.put(key, await parts());
       return true;
     });
     this.#full = done !== true;
@@ -154,7 +169,9 @@ export class Keeper {
   }
 
   async #put(store: Store, group: string, about: About): Promise<void> {
-    await this.#save(store, `${group}/${ABOUT}`, [new TextEncoder().encode(JSON.stringify(about))]);
+    await this.#save(store, `${group}/${ABOUT}`, async () => [
+      new TextEncoder().encode(JSON.stringify(about)),
+    ]);
   }
 
   #access(store: Store, group: string, { url }: Wanted, version: Version, pieces: Set<number>): Access {

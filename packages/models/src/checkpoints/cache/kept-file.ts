@@ -21,7 +21,7 @@ export interface Access {
   /** Of a piece, with its digest; undefined if it cannot be had. */
   get(index: number): Promise<Uint8Array<ArrayBuffer> | undefined>;
   /** @returns false if nothing more can be kept */
-  put(index: number, parts: readonly Uint8Array<ArrayBuffer>[]): Promise<boolean>;
+  put(index: number, parts: () => Promise<readonly Uint8Array<ArrayBuffer>[]>): Promise<boolean>;
   describe(about: About): Promise<void>;
   /** Asked for once all of the file is there. */
   finish(): Promise<void>;
@@ -106,7 +106,7 @@ export class KeptFile implements ByteSource {
     if (bytes === undefined) bytes = await this.#fetch(index);
     else {
       await this.#stop();
-      if (!this.#described) this.#storing = this.#describe();
+      if (!this.#described) this.#meanwhile(this.#describe());
     }
     this.#index = index;
     this.#bytes = bytes;
@@ -155,15 +155,20 @@ export class KeptFile implements ByteSource {
     const bytes = (await stream.read(start, length)) as Uint8Array<ArrayBuffer>;
     stream.next = index + 1;
     if (bytes.length < length) this.#endsAt(index * PIECE_BYTES + bytes.length);
-    if (index > 0 || !isWebPage(bytes)) this.#storing = this.#keep(index, bytes);
+    if (index > 0 || !isWebPage(bytes)) this.#meanwhile(this.#keep(index, bytes));
     return bytes;
   }
 
-  /** Never throws: what cannot be kept is not. */
+  /** Lets a work go on until the next piece is needed. Only what a user's `onWarning` throws makes it fail, then. */
+  #meanwhile(work: Promise<void>): void {
+    work.catch(() => {});
+    this.#storing = work;
+  }
+
   async #keep(index: number, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
     const access = this.#access;
     if (bytes.length > 0) {
-      if (!(await access.put(index, [bytes, await digestOf(bytes)]))) return;
+      if (!(await access.put(index, async () => [bytes, await digestOf(bytes)]))) return;
       access.pieces.add(index);
     }
     await this.#describe();
