@@ -13,7 +13,7 @@ const exported = Object.entries(wasm).filter(([name]) => name.endsWith('Bytes'))
 const sizes = [1, 2, 7, 8, 40, 1024, 2 ** 16, 2 ** 20, 2 ** 26, 2 ** 30, 2 ** 31 - 1];
 
 /** Kernels whose working memory does not grow with any size past a block. */
-const bounded = ['matmulForwardScratchBytes', 'quantizedMatmulForwardScratchBytes'];
+const bounded = ['matmulForwardScratchBytes'];
 
 /** Sizes that need not need more memory: with longer chunks there are fewer states to keep. */
 const freeSizes: Record<string, number[]> = {

@@ -9,10 +9,12 @@
  */
 import { BLOCK_DEPTH, blockScratchBytes, multiplyBlocks } from './matmul/blocks';
 import { COLUMNS } from './matrix/tile';
-import { BLOCK, INT4_BLOCK, INT8, INT8_BLOCK, rowBytes } from './quantization/formats';
-import { loadFloat16 } from './quantization/half';
+import { areFew, fewRowsScratchBytes, multiplyFewRows, prepare, SUMS } from './quantization/few-rows';
+import { rowBytes } from './quantization/formats';
 import { packRow } from './quantization/quantize';
 import { unpackRows } from './quantization/unpack';
+
+export { areFiniteHalves, widen } from './quantization/formats';
 
 /** y, quantised: of x, [rows, k], the rows first <= i < first + count. */
 export function quantizeForward(y: usize, x: usize, k: i32, dtype: i32, first: i32, count: i32): void {
@@ -25,18 +27,6 @@ export function quantizeForward(y: usize, x: usize, k: i32, dtype: i32, first: i
 /** y, [rows, k]: of x, quantised, the rows first <= i < first + count. */
 export function dequantizeForward(y: usize, x: usize, k: i32, dtype: i32, first: i32, count: i32): void {
   unpackRows(y + ((<usize>k) << 2) * first, x + rowBytes(dtype, k) * first, dtype, k, 0, k, count);
-}
-
-/** Whether the scales of all blocks are finite. */
-export function scalesAreFinite(x: usize, n: i32, k: i32, dtype: i32): bool {
-  const block: usize = dtype == INT8 ? INT8_BLOCK : INT4_BLOCK;
-  for (let i = n; i > 0; i--) {
-    for (let j = k; j > 0; j -= BLOCK, x += block) {
-      const scale = loadFloat16(x);
-      if (scale - scale != 0) return false;
-    }
-  }
-  return true;
 }
 
 /** y[i] = weight[ids[i]], for first <= i < first + count. */
@@ -52,7 +42,8 @@ export function quantizedEmbeddingForward(
 }
 
 export function quantizedMatmulForwardScratchBytes(m: i32, n: i32, k: i32): f64 {
-  return blockScratchBytes(m, n, k) + <f64>(COLUMNS << 2) * <f64>min(k, BLOCK_DEPTH);
+  const blocks = blockScratchBytes(m, n, k) + <f64>(COLUMNS << 2) * <f64>min(k, BLOCK_DEPTH);
+  return max(blocks, fewRowsScratchBytes(m, k));
 }
 
 /** Runs of columns of y that can be computed alone. */
@@ -72,5 +63,9 @@ export function quantizedMatmulForward(
   b += rowBytes(dtype, k) * from;
   if (bias) bias += <usize>from << 2;
   n = min(n - from, count * COLUMNS);
-  multiplyBlocks(y, rowY, a, <usize>k << 2, 4, b, 4, 0, bias, m, n, k, false, dtype, scratch);
+  if (areFew(m, dtype) && prepare(scratch + SUMS, a, m, k, dtype)) {
+    multiplyFewRows(y, rowY, scratch + SUMS, b, bias, m, n, k, dtype, scratch);
+  } else {
+    multiplyBlocks(y, rowY, a, <usize>k << 2, 4, b, 4, 0, bias, m, n, k, false, dtype, scratch);
+  }
 }

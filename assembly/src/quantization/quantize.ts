@@ -1,6 +1,6 @@
 /** float32 to weights of each dtype. */
+import { toBfloat16, toFloat16 } from '../simd/half';
 import { BFLOAT16, BLOCK, FLOAT16, INT4_BLOCK, INT8, INT8_BLOCK } from './formats';
-import { toBfloat16, toFloat16 } from './half';
 
 /** Makes a row of k weights. */
 export function packRow(target: usize, source: usize, dtype: i32, k: i32): void {
@@ -47,10 +47,10 @@ function packInt8(target: usize, source: usize): void {
 /** A block as llama.cpp's quantize_row_q4_0_ref makes it. */
 function packInt4(target: usize, source: usize): void {
   const most = largestOf(source);
-  let extreme: f32 = 0;
+  let extreme = most; // NaN if one is
   for (let i: usize = 4 * BLOCK; i > 0; i -= 4) {
     const x = load<f32>(source + i - 4);
-    if (abs(x) == most) extreme = x; // the first one stays
+    if (x != 0 && abs(x) == most) extreme = x; // the first one stays
   }
   const scale = extreme / -8;
   const inverse: f32 = scale == 0 ? 0 : 1 / scale;
@@ -62,7 +62,6 @@ function packInt4(target: usize, source: usize): void {
   }
 }
 
-@inline
-function nibble(x: f32): i32 {
-  return min(15, i32x4.extract_lane(i32x4.trunc_sat_f32x4_u(f32x4.splat(x + 8.5)), 0));
+function nibble(x: f32): u32 {
+  return min<u32>(15, i32x4.extract_lane(i32x4.trunc_sat_f32x4_u(f32x4.splat(x + 8.5)), 0));
 }

@@ -1,6 +1,6 @@
 /** Weights of each dtype to float32, exact. */
-import { BFLOAT16, BLOCK, FLOAT16, INT4_BLOCK, INT8, INT8_BLOCK, rowBytes } from './formats';
-import { fromFloat16, loadFloat16 } from './half';
+import { fromFloat16, fromWide, wideFactor } from '../simd/half';
+import { BFLOAT16, BLOCK, INT4_BLOCK, INT8, INT8_BLOCK, rowBytes, WIDE, withoutWide } from './formats';
 
 /**
  * Rows of weights, of each the columns from <= j < from + steps, as rows of `steps` floats. `from` is a multiple of a
@@ -14,28 +14,33 @@ export function unpackRows(target: usize, source: usize, dtype: i32, k: i32, fro
 }
 
 function unpackRow(target: usize, source: usize, dtype: i32, steps: i32): void {
-  if (dtype <= BFLOAT16) unpackHalves(target, source, dtype, steps);
-  else if (dtype == INT8) {
-    for (; steps > 0; steps -= BLOCK, source += INT8_BLOCK, target += 4 * BLOCK) unpackInt8(target, source);
+  const base = withoutWide(dtype);
+  if (base <= BFLOAT16) unpackHalves(target, source, dtype, steps);
+  else if (base == INT8) {
+    for (; steps > 0; steps -= BLOCK, source += INT8_BLOCK, target += 4 * BLOCK)
+      unpackInt8(target, source, dtype);
   } else {
-    for (; steps > 0; steps -= BLOCK, source += INT4_BLOCK, target += 4 * BLOCK) unpackInt4(target, source);
+    for (; steps > 0; steps -= BLOCK, source += INT4_BLOCK, target += 4 * BLOCK)
+      unpackInt4(target, source, dtype);
   }
 }
 
-@inline
+/** What stands in the low halves of lanes, whose high halves are 0. */
 function fromHalves(x: v128, dtype: i32): v128 {
-  return dtype == FLOAT16 ? fromFloat16(x) : i32x4.shl(x, 16);
+  const high = i32x4.shl(x, 16);
+  if (dtype == BFLOAT16) return high;
+  return dtype > WIDE ? f32x4.mul(fromWide(high), f32x4.splat(wideFactor())) : fromFloat16(x);
 }
 
-function unpackHalves(target: usize, source: usize, dtype: i32, steps: i32): void {
+export function unpackHalves(target: usize, source: usize, dtype: i32, steps: i32): void {
   for (; steps >= 4; steps -= 4, source += 8, target += 16)
     v128.store(target, fromHalves(v128.load16x4_u(source), dtype));
   for (; steps > 0; steps--, source += 2, target += 4)
     v128.store_lane<f32>(target, fromHalves(i32x4.splat(load<u16>(source)), dtype), 0);
 }
 
-function unpackInt8(target: usize, source: usize): void {
-  const scale = f32x4.splat(loadFloat16(source));
+function unpackInt8(target: usize, source: usize, dtype: i32): void {
+  const scale = fromHalves(i32x4.splat(load<u16>(source)), dtype);
   for (let i: usize = 0; i < <usize>BLOCK; i += 8) {
     const x = v128.load8x8_s(source + 2 + i);
     v128.store(target + (i << 2), f32x4.mul(scale, f32x4.convert_i32x4_s(i32x4.extend_low_i16x8_s(x))));
@@ -43,8 +48,8 @@ function unpackInt8(target: usize, source: usize): void {
   }
 }
 
-function unpackInt4(target: usize, source: usize): void {
-  const scale = f32x4.splat(loadFloat16(source));
+function unpackInt4(target: usize, source: usize, dtype: i32): void {
+  const scale = fromHalves(i32x4.splat(load<u16>(source)), dtype);
   const mask = i32x4.splat(15);
   const middle = i32x4.splat(8);
   for (let i: usize = 0; i < <usize>BLOCK / 2; i += 4) {

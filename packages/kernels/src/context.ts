@@ -13,7 +13,7 @@ import type { WasmExports } from './wasm-exports.js';
 import {
   checkLayout,
   emptyQuantized,
-  hasScales,
+  settle,
   isQuantized,
   type QuantizedOwner,
   type QuantizedTensor,
@@ -204,7 +204,7 @@ export class Context {
         );
       }
       new Uint8Array(this.allocator.memory.buffer, tensor.pointer, tensor.bytes).set(source);
-      if (!hasScales(this.wasm, tensor)) {
+      if (!settle(this.wasm, tensor)) {
         throw new FormatError(
           'quantizedTensor: the scales of all blocks must be finite, got one that is not',
         );

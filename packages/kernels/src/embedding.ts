@@ -2,7 +2,7 @@ import { op } from './arguments.js';
 import { Check } from './check.js';
 import type { Context } from './context.js';
 import { checkIds } from './ids.js';
-import { dtypeNumber, isQuantized, type QuantizedTensor } from './quantized-tensor.js';
+import { layoutNumber, isQuantized, type QuantizedTensor } from './quantized-tensor.js';
 import { MOVE_NS } from './slices.js';
 import { isTensor, type Tensor } from './tensor.js';
 
@@ -41,7 +41,7 @@ export function embedding(k: Context, { ids, weight }: EmbeddingArgs): Tensor<'f
   const y = k.empty(checkArguments(check, { ids, weight }));
   const { dModel } = check.sizes;
   if (isQuantized(weight)) {
-    const dtype = dtypeNumber(weight.dtype);
+    const dtype = layoutNumber(weight);
     k.run('quantizedEmbeddingForward', [y.pointer, ids.pointer, weight.pointer, dModel, dtype], {
       units: ids.size,
       nanoseconds: ids.size * dModel * MOVE_NS,

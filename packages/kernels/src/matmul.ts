@@ -3,7 +3,7 @@ import { op } from './arguments.js';
 import { Check } from './check.js';
 import type { Context } from './context.js';
 import { MOVE_NS } from './slices.js';
-import { dtypeNumber, isQuantized, type QuantizedTensor } from './quantized-tensor.js';
+import { layoutNumber, isQuantized, type QuantizedTensor } from './quantized-tensor.js';
 import type { Tensor } from './tensor.js';
 
 export interface MatmulArgs {
@@ -60,7 +60,7 @@ function multiplyQuantized(context: Context, args: MatmulArgs, b: QuantizedTenso
   const { wasm } = context;
   context.run(
     'quantizedMatmulForward',
-    [y.pointer, a.pointer, b.pointer, biasPointer, m, n, k, dtypeNumber(b.dtype)],
+    [y.pointer, a.pointer, b.pointer, biasPointer, m, n, k, layoutNumber(b)],
     {
       units: wasm.quantizedMatmulForwardUnits(n),
       nanoseconds: m * n * k * MADD_NS + n * k * MOVE_NS,

@@ -5,7 +5,8 @@ import type { Context } from './context.js';
 import {
   checkLayout,
   dtypeNumber,
-  hasScales,
+  layoutNumber,
+  settle,
   type QuantizedTensor,
   type WeightDType,
 } from './quantized-tensor.js';
@@ -42,7 +43,7 @@ export function quantize(context: Context, { x, dtype }: QuantizeArgs): Quantize
   const checked = checkLayout('quantize', x.shape, dtype);
   const y = context.emptyQuantized(checked, dtype);
   quantizeRows(context, y.pointer, x, dtype);
-  if (!hasScales(context.wasm, y)) {
+  if (!settle(context.wasm, y)) {
     throw new ArgumentError(
       `quantize: x must be finite and fit ${dtype}, whose scale of a block is at most 65504; got NaN or numbers too large`,
     );
@@ -69,7 +70,7 @@ export function dequantize(context: Context, { x }: DequantizeArgs): Tensor<'flo
   new Check('dequantize', context).quantized('x', x, ['rows', 'k']);
   const y = context.empty(x.shape);
   const [rows, k] = x.shape;
-  context.run('dequantizeForward', [y.pointer, x.pointer, k, dtypeNumber(x.dtype)], {
+  context.run('dequantizeForward', [y.pointer, x.pointer, k, layoutNumber(x)], {
     units: rows,
     nanoseconds: x.size * MOVE_NS,
   });

@@ -2,9 +2,10 @@ import { FormatError, ShapeError } from '@freelunch/errors';
 import type { Context } from './context.js';
 import {
   checkLayout,
-  hasScales,
+  bytesOf,
   quantizedBytes,
   type QuantizedTensor,
+  settle,
   type WeightDType,
 } from './quantized-tensor.js';
 import { quantizeRows } from './quantization.js';
@@ -47,7 +48,7 @@ export class QuantizedRows {
 
   /** The tensor, once all its rows are written. @throws FormatError if a scale is not finite */
   finish(where: string): QuantizedTensor {
-    if (!hasScales(this.#context.wasm, this.tensor))
+    if (!settle(this.#context.wasm, this.tensor))
       throw new FormatError(
         `${where}: weights must have finite scales as ${this.tensor.dtype}, got one that is not`,
       );
@@ -65,6 +66,5 @@ export function readRows(
   count: number,
 ): Uint8Array<ArrayBuffer> {
   const bytes = rowBytes(tensor);
-  const view = new Uint8Array(context.allocator.memory.buffer, tensor.pointer + first * bytes, count * bytes);
-  return new Uint8Array(view);
+  return bytesOf(tensor, context.allocator.memory, first * bytes, count * bytes);
 }

@@ -8,6 +8,8 @@ export type WeightDType = 'float16' | 'bfloat16' | 'int8' | 'int4';
 
 /** Numbers of the dtypes, as the kernels take them: `assembly/src/quantization/formats.ts`. */
 const numbers: Readonly<Record<WeightDType, number>> = { float16: 1, bfloat16: 2, int8: 3, int4: 4 };
+/** Added where float16 are wide. */
+const WIDE = 4;
 const names = Object.keys(numbers) as WeightDType[];
 
 /** Weights of `int8` and `int4` that share a scale. */
@@ -37,6 +39,8 @@ let make: (
   dtype: WeightDType,
 ) => QuantizedTensor;
 let isOne: (value: object) => boolean;
+let isWide: (tensor: QuantizedTensor) => boolean;
+let markWide: (tensor: QuantizedTensor) => void;
 
 /**
  * A matrix of weights, `[rows, k]`, in less room than float32, which `k.matmul` takes as `b` (with `transposeB`) and
@@ -56,6 +60,7 @@ export class QuantizedTensor implements Disposable {
   readonly #checked: CheckedShape;
   readonly #dtype: WeightDType;
   #address: number | undefined;
+  #wide = false;
 
   private constructor(
     key: symbol,
@@ -80,6 +85,8 @@ export class QuantizedTensor implements Disposable {
   static {
     make = (owner, address, checked, dtype) => new QuantizedTensor(KEY, owner, address, checked, dtype);
     isOne = (value) => #address in value;
+    isWide = (tensor) => tensor.#wide;
+    markWide = (tensor) => (tensor.#wide = true);
     Object.freeze(this.prototype);
   }
 
@@ -131,8 +138,8 @@ export class QuantizedTensor implements Disposable {
   }
 
   /** A copy of the weights, laid out as `k.quantizedTensor` takes them. @throws DisposedError */
-  toBytes(): Uint8Array {
-    return new Uint8Array(this.#owner.allocator.memory.buffer, this.pointer, this.bytes).slice();
+  toBytes(): Uint8Array<ArrayBuffer> {
+    return bytesOf(this, this.#owner.allocator.memory, 0, this.bytes);
   }
 
   /** Frees the memory. A second call does nothing. */
@@ -183,7 +190,11 @@ export function quantizedBytes(size: number, dtype: WeightDType): number {
   return (size / weights) * bytes;
 }
 
-/** The number of a dtype, as the kernels take it. */
+/** How the weights lie in memory, as the kernels take it. */
+export const layoutNumber = (tensor: QuantizedTensor): number =>
+  numbers[tensor.dtype] + (isWide(tensor) ? WIDE : 0);
+
+/** The same for weights that are being made. */
 export const dtypeNumber = (dtype: WeightDType): number => numbers[dtype];
 
 /** @throws ArgumentError unless it is a dtype of weights, ShapeError unless the shape is of whole rows of it */
@@ -204,9 +215,38 @@ export function checkLayout(where: string, shape: readonly number[], dtype: Weig
   return checked;
 }
 
-/** Whether all blocks have a finite scale; true for dtypes without blocks. */
-export function hasScales(wasm: WasmExports, x: QuantizedTensor): boolean {
-  if (layouts[x.dtype].weights === 1) return true;
-  const [rows, k] = x.shape;
-  return wasm.scalesAreFinite(x.pointer, rows, k, dtypeNumber(x.dtype)) !== 0;
+/**
+ * Makes what was written ready for the kernels: see WIDE in `assembly/src/quantization/formats.ts`.
+ * @returns false if a block has a scale that is not finite
+ */
+export function settle(wasm: WasmExports, tensor: QuantizedTensor): boolean {
+  if (tensor.dtype === 'bfloat16' || isWide(tensor)) return true;
+  const { weights, bytes } = layouts[tensor.dtype];
+  const count = tensor.size / weights;
+  const wide = wasm.widen(tensor.pointer, count, bytes) !== 0;
+  if (wide) markWide(tensor);
+  return wide || weights === 1 || wasm.areFiniteHalves(tensor.pointer, count, bytes) !== 0;
+}
+
+/** A copy of some bytes, whole weights or blocks, as they came. */
+export function bytesOf(
+  tensor: QuantizedTensor,
+  memory: WebAssembly.Memory,
+  first: number,
+  count: number,
+): Uint8Array<ArrayBuffer> {
+  // In two steps: a slice of shared memory would be shared.
+  const bytes = new Uint8Array(new Uint8Array(memory.buffer, tensor.pointer + first, count));
+  if (!isWide(tensor)) return bytes;
+  const view = new DataView(bytes.buffer);
+  const stride = layouts[tensor.dtype].bytes;
+  for (let at = 0; at < count; at += stride) view.setUint16(at, narrowed(view.getUint16(at, true)), true);
+  return bytes;
+}
+
+/** The float16 that a wide one was: the inverse of `widen`. */
+function narrowed(wide: number): number {
+  const exponent = (wide >> 10) & 31;
+  if (exponent > 10) return wide - (10 << 10);
+  return (wide & 0x8000) | (exponent === 0 ? 0 : (1024 | (wide & 1023)) >> (11 - exponent));
 }

@@ -34,8 +34,17 @@ export function toBfloat16(x: v128): v128 {
   return v128.bitselect(nan, rounded, f32x4.ne(x, x));
 }
 
-/** One float16. */
+/**
+ * 2^-102 of a wide float16 (see quantization/formats.ts) in the high half of each lane; whatever the low halves hold.
+ * Never subnormal, which would take a processor a hundred times as long.
+ */
 @inline
-export function loadFloat16(at: usize): f32 {
-  return f32x4.extract_lane(fromFloat16(i32x4.splat(load<u16>(at))), 0);
+export function fromWide(x: v128): v128 {
+  return v128.and(i32x4.shr_s(x, 3), i32x4.splat(0x8fffe000));
+}
+
+/** What makes up for it. */
+@inline
+export function wideFactor(): f32 {
+  return reinterpret<f32>(0x72800000);
 }
