@@ -26,7 +26,7 @@ export function withoutWide(dtype: i32): i32 {
 /** Bytes of a row of k weights. */
 export function rowBytes(dtype: i32, k: i32): usize {
   dtype = withoutWide(dtype);
-  if (dtype <= BFLOAT16) return <usize>k << 1;
+  if (dtype <= BFLOAT16) return (<usize>k) << 1;
   return <usize>(k / BLOCK) * <usize>(dtype == INT8 ? INT8_BLOCK : INT4_BLOCK);
 }
 
