@@ -40,6 +40,24 @@ describe('tensor', () => {
     expect(() => k.tensor('abc' as never)).toThrow(ArgumentError);
   });
 
+  it('is made from the elements of another, though memory grows for it', async () => {
+    const small = await loadKernels({ variant: 'simd' });
+    const values = Float32Array.from({ length: 2 ** 18 }, (_, i) => i);
+    let last = small.tensor(values, [2 ** 13, 32]);
+    const { totalBytes } = small.memory;
+    while (small.memory.totalBytes < totalBytes + 2 ** 24) last = small.tensor(last.data, last.shape);
+    expect(last.toArray().every((value, i) => value === values[i])).toBe(true); // toEqual takes seconds
+    using half = small.quantize({ x: last, dtype: 'bfloat16' });
+    const grown = small.memory.totalBytes;
+    let copy = half;
+    while (small.memory.totalBytes === grown) {
+      const inMemory = new Uint8Array(last.data.buffer, copy.pointer, copy.bytes);
+      copy = small.quantizedTensor(inMemory, copy.shape, 'bfloat16');
+    }
+    const wanted = half.toBytes();
+    expect(copy.toBytes().every((byte, i) => byte === wanted[i])).toBe(true);
+  });
+
   it('keeps its elements when memory grows, in a view that is never stale', () => {
     const t = k.tensor([1, 2, 3]);
     const old = t.data;

@@ -25,6 +25,7 @@ import {
   createTensor,
   type DType,
   dtypeOf,
+  followGrowth,
   isTensor,
   takeBytes,
   takeElements,
@@ -153,10 +154,11 @@ export class Context {
         `tensor: data must have ${checked.size} elements for shape [${checked.shape.join(', ')}], got ${elements.length}`,
       );
     }
+    const now = followGrowth(this.allocator, elements.data);
     // What is written here is written once: a recording must not use its memory for something else.
     const address = this.allocator.withoutReuse(() => this.allocator.allocate(checked.size * 4));
     const tensor = createTensor(this.#owner, address, checked, type);
-    tensor.data.set(elements.data);
+    tensor.data.set(now());
     return tensor;
   }
 
@@ -194,16 +196,17 @@ export class Context {
    */
   quantizedTensor(bytes: Uint8Array, shape: readonly number[], dtype: WeightDType): QuantizedTensor {
     const checked = checkLayout('quantizedTensor', shape, dtype);
+    const source = takeBytes('quantizedTensor', bytes);
+    const { length } = source;
+    const now = followGrowth(this.allocator, source);
     const tensor = this.emptyQuantized(checked, dtype);
     try {
-      // Read after the allocation: if the memory had to grow, bytes that lie in it are gone.
-      const source = takeBytes('quantizedTensor', bytes);
-      if (source.length !== tensor.bytes) {
+      if (length !== tensor.bytes) {
         throw new ShapeError(
-          `quantizedTensor: bytes must be ${tensor.bytes} for ${dtype} of shape [${checked.shape.join(', ')}], got ${source.length}`,
+          `quantizedTensor: bytes must be ${tensor.bytes} for ${dtype} of shape [${checked.shape.join(', ')}], got ${length}`,
         );
       }
-      new Uint8Array(this.allocator.memory.buffer, tensor.pointer, tensor.bytes).set(source);
+      new Uint8Array(this.allocator.memory.buffer, tensor.pointer, tensor.bytes).set(now());
       if (!settle(this.wasm, tensor)) {
         throw new FormatError(
           'quantizedTensor: the scales of all blocks must be finite, got one that is not',

@@ -277,6 +277,21 @@ export function takeBytes(where: string, bytes: Uint8Array): Uint8Array {
     : new Uint8Array(bufferOf.call(bytes) as ArrayBuffer, offset, length);
 }
 
+const arrays = { Float32Array, Float64Array, Int32Array, Uint8Array };
+
+/**
+ * What a typed array is after an allocation. Where that grows the memory, views of it are detached: an array that lay in
+ * the memory, such as the `data` of a tensor, lies in the new one.
+ */
+export function followGrowth<T extends Elements['data']>({ memory }: Allocator, array: T): () => T {
+  const buffer = bufferOf.call(array) as ArrayBuffer;
+  if (buffer !== memory.buffer) return () => array;
+  const offset = offsetOf.call(array) as number;
+  const length = lengthOf.call(array) as number;
+  const View = arrays[tagOf.call(array) as keyof typeof arrays];
+  return () => (buffer === memory.buffer ? array : (new View(memory.buffer, offset, length) as T));
+}
+
 /**
  * Elements that are numbers the dtype can hold. A plain array is read once, into a copy: reading it may run the
  * caller's code.
