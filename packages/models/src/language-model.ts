@@ -97,7 +97,7 @@ export class LanguageModel implements Disposable {
       if (weight instanceof QuantizedTensor)
         throw new UnsupportedError(
           `parameters: all weights must be float32 to be trained, got ${name} as ${weight.dtype}; ` +
-            `load the model without dtype, or take its weights by model.weights()`,
+            `load the model with dtype 'float32', or take its weights by model.weights()`,
         );
       parameters.set(name, weight);
     }

@@ -22,7 +22,7 @@ const isBlockDType = (dtype: string): dtype is BlockDType => Object.hasOwn(block
 const PIECE_ELEMENTS = 2 ** 20;
 
 /** `[out, in]` of a matrix, undefined for other parameters. */
-function matrixShape({ shape, matrix }: ParameterSpec): readonly [number, number] | undefined {
+export function matrixShape({ shape, matrix }: ParameterSpec): readonly [number, number] | undefined {
   if (matrix === undefined) return undefined;
   return matrix === 'out-in' ? [shape[0], shape[1]] : [shape[1], shape[0]];
 }

@@ -34,14 +34,19 @@ function logSoftmax(logits: ArrayLike<number>): number[] {
 }
 
 /** The largest difference of their log probabilities and ours, and how far theirs are apart. */
-async function compare(llama: Llama, name: string, { entries, tensors, model }: Sample) {
+async function compare(
+  llama: Llama,
+  name: string,
+  { entries, tensors, model }: Sample,
+  options?: { dtype: 'float32' },
+) {
   model.dispose();
   const path = join(directory, `${name}.gguf`);
   await writeFile(path, writeGguf({ entries: [...entries, ...vocabulary], tensors }));
   const theirs = await llama.loadModel({ modelPath: path, gpuLayers: 0 });
   const want = await logProbabilities(theirs, tokens);
   await theirs.dispose();
-  using ours = await loadPretrained(k, path);
+  using ours = await loadPretrained(k, path, options);
   await rm(path);
   const logits = k.scope(() => ours.forward([tokens]).toArray());
   const got = tokens.map((_, i) => logSoftmax(logits.slice(i * VOCAB, (i + 1) * VOCAB)));
@@ -80,7 +85,7 @@ describe.skipIf(typeof llama === 'string')(`llama.cpp${whyMissing(llama)}`, () =
     async (type) => {
       const config = configOf('llama', 256);
       const sample = sampleOf(k, 'llama', type, config, (name) => name === 'token_embd.weight');
-      const { difference } = await compare(installed, `embedding-${type}`, sample);
+      const { difference } = await compare(installed, `embedding-${type}`, sample, { dtype: 'float32' });
       expect(difference).toBeLessThan(tolerances.F32);
     },
   );

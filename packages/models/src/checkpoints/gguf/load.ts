@@ -4,15 +4,16 @@ import { FormatError, show, UnsupportedError } from '@freelunch/errors';
 import type { Kernels } from '@freelunch/kernels';
 import { architectureOf } from '../../architecture.js';
 import { LanguageModel } from '../../language-model.js';
-import type { FloatTensor } from '../../mixers/parameters.js';
+import type { Weight } from '../../mixers/parameters.js';
+import type { DTypeOptions } from '../dtype-options.js';
 import type { ByteSource } from '../byte-source.js';
 import { resolveFile } from '../resolve.js';
 import type { ByteProgress } from '../safetensors.js';
 import { type GgufHeader, readGgufHeader } from './header.js';
 import { planOf } from './plan.js';
-import { readGgufTensor } from './read-tensor.js';
+import { dtypeOfGguf, GgufWeight } from './read-tensor.js';
 
-export interface LoadGgufOptions {
+export interface LoadGgufOptions extends DTypeOptions {
   onProgress?: (progress: ByteProgress) => void;
   signal?: AbortSignal;
 }
@@ -42,27 +43,31 @@ function describe({ metadata, tensors }: GgufHeader, where: string) {
 export async function loadGguf(
   k: Kernels,
   source: ByteSource,
-  { signal, onProgress }: LoadGgufOptions = {},
+  options: LoadGgufOptions = {},
 ): Promise<LanguageModel> {
-  const parameters = new Map<string, FloatTensor>();
+  const { signal, onProgress } = options;
+  const weights = new Map<string, Weight>();
   try {
     const { header, data } = await readGgufHeader(source);
     const { architecture, config } = describe(header, source.name);
     const { specs } = architectureOf(config);
     const targets = planOf(config, architecture, specs, header, source.name);
-    for (const { name, shape } of specs) parameters.set(name, k.empty(shape));
+    const loaded = new Map<string, GgufWeight>();
+    for (const spec of specs) {
+      const { tensor } = targets.get(spec.name)!;
+      const one = new GgufWeight(k, spec, dtypeOfGguf(spec, tensor.type, options));
+      weights.set(spec.name, one.weight);
+      loaded.set(tensor.name, one);
+    }
     const totalBytes = source.size ?? header.leastBytes;
     const onBytes = (doneBytes: number) => onProgress?.({ doneBytes, totalBytes });
-    for (const tensor of header.tensors.values()) {
-      const target = targets.get(tensor.name);
-      if (target === undefined) continue;
-      const parameter = parameters.get(target.parameter)!;
-      await readGgufTensor(data, tensor, parameter, target.arrangement, { signal, onBytes });
-    }
+    const inOrder = [...targets.values()].toSorted((a, b) => a.tensor.offset - b.tensor.offset);
+    for (const { tensor, arrangement } of inOrder)
+      await loaded.get(tensor.name)!.read(data, tensor, arrangement, { signal, onBytes });
     onBytes(totalBytes);
-    return new LanguageModel(k, config, parameters);
+    return new LanguageModel(k, config, weights);
   } catch (error) {
-    for (const tensor of parameters.values()) tensor.dispose();
+    for (const tensor of weights.values()) tensor.dispose();
     throw error;
   }
 }

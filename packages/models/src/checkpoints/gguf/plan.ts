@@ -3,15 +3,15 @@ import { FormatError, show } from '@freelunch/errors';
 import type { ParameterSpec } from '../../mixers/parameters.js';
 import { placesOf } from './architectures/index.js';
 import type { Arrangement } from './architectures/place.js';
-import type { GgufHeader } from './header.js';
+import type { GgufHeader, GgufTensor } from './header.js';
 import { unpackable } from './unpack.js';
 
 /** Problems that an error lists; there can be as many as a hostile file likes. */
 const LISTED = 1000;
 
-/** What becomes of one tensor of a file. */
+/** Where a parameter comes from. */
 export interface Target {
-  parameter: string;
+  tensor: GgufTensor;
   arrangement?: Arrangement;
 }
 
@@ -26,7 +26,7 @@ function fits(wanted: readonly number[], got: readonly number[]): boolean {
   return a.length === b.length && a.every((extent, axis) => extent === b[axis]);
 }
 
-/** Fits the tensors of a file to the parameters of a model. @throws FormatError that lists all that does not fit */
+/** For each parameter of a model the tensor of a file. @throws FormatError that lists all that does not fit */
 export function planOf(
   config: ResolvedConfig,
   architecture: string,
@@ -37,9 +37,9 @@ export function planOf(
   const places = placesOf(architecture, config);
   const wanted = new Map(specs.map((spec) => [spec.name, spec]));
   const targets = new Map<string, Target>();
-  const found = new Set<string>();
   const problems: string[] = [];
-  for (const { name, shape, type } of tensors.values()) {
+  for (const tensor of tensors.values()) {
+    const { name, shape, type } = tensor;
     const place = places(name);
     if (place === 'ignored') continue;
     const spec = place && wanted.get(place.parameter);
@@ -48,15 +48,14 @@ export function planOf(
       continue;
     }
     const expected = place?.arrangement?.kind === 'transposed' ? spec.shape.toReversed() : spec.shape;
-    if (found.has(spec.name)) problems.push(`${show(name)} is there twice under other names`);
+    if (targets.has(spec.name)) problems.push(`${show(name)} is there twice under other names`);
     if (!fits(expected, shape)) problems.push(`${show(name)} must be ${text(expected)}, got ${text(shape)}`);
     if (!unpackable.includes(type.name))
       problems.push(`${show(name)} must be of type ${unpackable.join(', ')}, got ${type.name}`);
-    found.add(spec.name);
-    targets.set(name, { parameter: spec.name, arrangement: place?.arrangement });
+    targets.set(spec.name, { tensor, arrangement: place?.arrangement });
   }
   for (const { name, shape } of specs)
-    if (!found.has(name)) problems.push(`${name} ${text(shape)} is missing`);
+    if (!targets.has(name)) problems.push(`${name} ${text(shape)} is missing`);
   if (problems.length > 0) {
     const more = problems.length > LISTED ? [`and ${problems.length - LISTED} more`] : [];
     throw new FormatError(

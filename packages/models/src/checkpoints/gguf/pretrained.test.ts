@@ -31,9 +31,9 @@ it('loads a path, a URL of a file or a server, a chosen file, a Blob and a sourc
     file('model', bytes),
     bytesSource(bytes),
   ];
-  const first = await loadPretrained(k, sources[0]);
+  const first = await loadPretrained(k, sources[0], { dtype: 'float32' });
   for (const source of sources.slice(1)) {
-    using model = await loadPretrained(k, source);
+    using model = await loadPretrained(k, source, { dtype: 'float32' });
     for (const [name, { data }] of first.parameters())
       expect(Buffer.compare(bytesOf(model.parameters().get(name)!.data), bytesOf(data)), name).toBe(0);
   }
