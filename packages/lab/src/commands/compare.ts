@@ -71,7 +71,7 @@ export async function compareCommand(args: string[], terminal: Terminal): Promis
   const options = { ...costOptions(values), figure, along: values.along };
   const lengths = wholeNumbers('--lengths', values.lengths, 1, largestOf(kindOf(options)));
   if (out !== undefined) await checkOwn(out, 'compare', FILES);
-  const named = await readConfigs(positionals, 2);
+  const named = await readConfigs(positionals, terminal.signal, 2);
   const models = Object.fromEntries(named.map(({ name, config }) => [name, config]));
   if (Object.keys(models).length < named.length)
     throw new InputError(
@@ -112,7 +112,7 @@ export async function crossoverCommand(args: string[], terminal: Terminal): Prom
   if (values.help) return terminal.help(crossoverHelp);
   const figure = figureOf(values.figure);
   const options = { ...costOptions(values), figure, along: values.along };
-  const [first, second] = await readConfigs(positionals, 2, 2);
+  const [first, second] = await readConfigs(positionals, terminal.signal, 2, 2);
   checkAlong(options, [first, second]);
   const result = checked(() => crossover(first.config, second.config, options));
   const { along } = checked(() => compare({ a: first.config }, [], options));

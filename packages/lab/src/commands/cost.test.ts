@@ -1,6 +1,8 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { freelunch, workFolder } from '../testing/cli.js';
 
 const { folder } = workFolder();
@@ -48,6 +50,58 @@ describe('bad input', () => {
     const lines = stderr.trim().split('\n');
     expect(lines.at(-1)).toContain(message);
     expect([status, stdout, lines.length]).toEqual([2, '', 1]);
+  });
+});
+
+describe('hf:owner/name', () => {
+  afterEach(() => void vi.unstubAllEnvs());
+
+  /** A hub of this machine. */
+  async function hub(answer: (path: string, response: ServerResponse, request: IncomingMessage) => void) {
+    const server = createServer((request, response) => answer(request.url!, response, request));
+    await new Promise<void>((done) => void server.listen(0, '127.0.0.1', done));
+    vi.stubEnv('HF_ENDPOINT', `http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+    return { [Symbol.dispose]: () => void (server.closeAllConnections(), server.close()) };
+  }
+
+  it('is read from HF_ENDPOINT with HF_TOKEN', async () => {
+    const config = readFileSync(join(folder, 'config.json'));
+    using _hub = await hub((path, response, request) => {
+      if (request.headers.authorization !== 'Bearer hf_x') response.writeHead(401).end();
+      else if (path === '/owner/name/resolve/v1/config.json') response.end(config);
+      else response.writeHead(404).end();
+    });
+    vi.stubEnv('HF_TOKEN', 'hf_x');
+    expect((await json('cost hf:owner/name@v1')).params).toBe(129135360);
+    vi.stubEnv('HF_TOKEN', '');
+    const { status, stderr } = await run('cost hf:owner/name@v1');
+    expect([status, stderr]).toEqual([
+      2,
+      'freelunch cost: hf:owner/name@v1 has no config.json that may be read; for a gated or private repository, set HF_TOKEN\n',
+    ]);
+  });
+
+  it.each<[string, string, (response: ServerResponse) => void]>([
+    ['hf:owner', 'a repository is named as in hf:OWNER/NAME', (response) => void response.end()],
+    ['hf:owner/name', 'file must be JSON', (response) => void response.end('{')],
+    ['hf:owner/name', 'more than 1048576 bytes', (response) => void response.end(' '.repeat(2 ** 20 + 1))],
+    [
+      'hf:owner/name',
+      'must be a file, got HTTP status 400',
+      (response) => void response.writeHead(400).end(),
+    ],
+  ])('%s is bad input, in one line: %s', async (source, message, answer) => {
+    using _hub = await hub((_path, response) => answer(response));
+    const { status, stdout, stderr } = await run(`cost ${source}`);
+    expect(stderr).toContain(message);
+    expect([status, stdout, stderr.trim().split('\n').length]).toEqual([2, '', 1]);
+  });
+
+  it('is given up at Ctrl-C', async () => {
+    using _hub = await hub(() => {});
+    const stop = AbortSignal.timeout(200);
+    const { status, stderr } = await freelunch(['cost', 'hf:owner/name'], { signal: stop });
+    expect([status, stderr]).toEqual([undefined, 'Interrupted.\n']);
   });
 });
 

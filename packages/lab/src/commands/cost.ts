@@ -47,7 +47,7 @@ export async function costCommand(args: string[], terminal: Terminal): Promise<v
   });
   if (values.help) return terminal.help(costHelp);
   const options = { ...costOptions(values), recompute: values.recompute };
-  const [{ name, config }] = await readConfigs(positionals, 1, 1);
+  const [{ name, config }] = await readConfigs(positionals, terminal.signal, 1, 1);
   const tree = checked(() => cost(config, options));
   if (values.json) {
     const { mode, grain: _, ...rest } = options;

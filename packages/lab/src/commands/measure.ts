@@ -70,7 +70,7 @@ export async function measureCommand(args: string[], terminal: Terminal): Promis
   const passes = wholeNumber('--passes', values.passes, 1, 1000);
   const threads = threadsOf(values.threads, 1);
   if (out !== undefined) await checkOwn(out, 'measure', FILES);
-  const { models, pairs } = positionals.length > 0 ? await compared(positionals) : defaultModels();
+  const { models, pairs } = positionals.length > 0 ? await compared(positionals, signal) : defaultModels();
   const calibration = calibrationFor(models, lengths);
   if (calibration.lengths.length < 3)
     throw new InputError(
@@ -122,7 +122,7 @@ export async function measureCommand(args: string[], terminal: Terminal): Promis
 }
 
 /** The first against each of the others. */
-async function compared(sources: string[]): Promise<ReturnType<typeof defaultModels>> {
-  const models = await readConfigs(sources, 2);
+async function compared(sources: string[], signal: AbortSignal): Promise<ReturnType<typeof defaultModels>> {
+  const models = await readConfigs(sources, signal, 2);
   return { models, pairs: models.slice(1).map((_, i): Pair => [0, i + 1]) };
 }

@@ -22,8 +22,9 @@ const grains = { algorithm: algorithmGrain, kernel: kernelGrain };
 export type Kind = keyof typeof grains;
 const dtypes = Object.keys(dtypeBits) as DType[];
 
-export const situationHelp = `A CONFIG is a JSON file (of @freelunch/models, or a Hugging Face config.json) or
-one of
+export const situationHelp = `A CONFIG is a JSON file (of @freelunch/models, or a Hugging Face config.json),
+hf:OWNER/NAME or hf:OWNER/NAME@REVISION (from HF_ENDPOINT, with HF_TOKEN, if
+these are set), or one of
   ${Object.keys(presets).slice(0, 4).join(', ')},
   ${Object.keys(presets).slice(4, 8).join(', ')},
   ${Object.keys(presets).slice(8).join(', ')}.
@@ -104,9 +105,10 @@ export const largestOf = (kind: Kind) => (kind === 'kernel' ? 65536 : LARGEST);
 
 const MOST_CONFIGS = 100;
 
-/** @throws InputError unless there are so many, each a model */
+/** @throws InputError unless there are so many, each a model; the signal's reason */
 export async function readConfigs(
   sources: readonly string[],
+  signal: AbortSignal,
   least: number,
   most: number = MOST_CONFIGS,
 ): Promise<NamedConfig[]> {
@@ -114,7 +116,7 @@ export async function readConfigs(
     const wanted = least === most ? `${least}` : `${least} to ${most}`;
     throw new InputError(`takes ${wanted} config${most === 1 ? '' : 's'}, got ${sources.length}`);
   }
-  return Promise.all(sources.map(readConfig));
+  return Promise.all(sources.map((source) => readConfig(source, signal)));
 }
 
 /** What the library says about a config or an option is for the user, who can change it. */

@@ -1,7 +1,7 @@
 /** Configs of models: built in, or from JSON files. */
 import { basename } from 'node:path';
 import { type ModelConfig, parseJson, readConfig as readConfigJson } from '@freelunch/config';
-import { FreelunchError } from '@freelunch/errors';
+import { FileError, FreelunchError } from '@freelunch/errors';
 import { InputError, unknownName } from '../errors.js';
 import { readBytes } from './read.js';
 
@@ -48,23 +48,52 @@ export interface NamedConfig {
   config: ModelConfig;
 }
 
+/** The config.json of `hf:owner/name` or `hf:owner/name@revision`. HF_ENDPOINT and HF_TOKEN mean what they do elsewhere. */
+async function download(source: string, signal: AbortSignal): Promise<Uint8Array> {
+  if (!/^hf:[^/@]+\/[^/@]+/.test(source))
+    throw new InputError(
+      `a repository is named as in hf:OWNER/NAME or hf:OWNER/NAME@REVISION, got ${source}`,
+    );
+  const { urlSource } = await import('@freelunch/models');
+  const { HF_ENDPOINT: endpoint, HF_TOKEN: token } = process.env;
+  const options = { signal, endpoint: endpoint || undefined, token: token || undefined };
+  const file = await urlSource(`${source}/config.json`, options);
+  if (file === undefined)
+    throw new InputError(
+      `${source} has no config.json that may be read; for a gated or private repository, set HF_TOKEN`,
+    );
+  try {
+    const { size } = file;
+    if (size !== undefined && size <= LARGEST_BYTES) return (await file.read(0, size)).slice();
+    const bytes = size === undefined ? await file.read(0, LARGEST_BYTES + 1) : undefined;
+    if (bytes !== undefined && bytes.length <= LARGEST_BYTES) return bytes.slice();
+    throw new InputError(`${file.name} has more than ${LARGEST_BYTES} bytes`);
+  } finally {
+    await file.close();
+  }
+}
+
 /**
- * A built-in config by its name, or one from a file: of @freelunch/models, or a config.json of the Hugging Face hub.
+ * A built-in config by its name, one from a file, of @freelunch/models or a config.json of the Hugging Face hub, or that of
+ * `hf:owner/name`.
  *
- * @throws InputError if it is neither
+ * @throws InputError if it is none of these; FileError if a server cannot be read; the signal's reason
  */
-export async function readConfig(source: string): Promise<NamedConfig> {
+export async function readConfig(source: string, signal: AbortSignal): Promise<NamedConfig> {
   if (Object.hasOwn(presets, source)) return { name: source, config: presets[source] };
   if (source === '') throw new InputError('the name of a config is empty');
-  if (!/[./\\]/.test(source))
+  const isRemote = source.startsWith('hf:');
+  if (!isRemote && !/[./\\]/.test(source))
     throw new InputError(
       `${unknownName('model', source, Object.keys(presets)).message}; a file is named with its ending or its folder, as in ./config.json`,
     );
-  const text = new TextDecoder().decode(await readBytes(source, LARGEST_BYTES));
   try {
+    const bytes = await (isRemote ? download(source, signal) : readBytes(source, LARGEST_BYTES));
+    const text = new TextDecoder().decode(bytes);
     return { name: basename(source), config: readConfigJson(parseJson(text, source), source).config };
   } catch (cause) {
-    if (!(cause instanceof FreelunchError)) throw cause;
+    if (!(cause instanceof FreelunchError) || cause instanceof InputError || cause instanceof FileError)
+      throw cause;
     throw new InputError(cause.message.split('\n')[0], { cause });
   }
 }
