@@ -410,7 +410,7 @@ export class Context {
   }
 
   /** What `fn` computes from `source` alone: a recording computes it again only where `source` has changed. */
-  derived<T>(source: Tensor, fn: () => T): T {
+  derived(source: Tensor, fn: () => Tensor<'float32'>): Tensor<'float32'> {
     return this.#recording === undefined ? fn() : this.#recording.derived(source, fn);
   }
 

@@ -8,7 +8,7 @@ type Again = () => void;
 interface Source {
   readonly wasm: WasmExports;
   readonly allocator: Allocator;
-  empty(shape: readonly number[], dtype: DType): Tensor;
+  empty<D extends DType>(shape: readonly number[], dtype: D): Tensor<D>;
 }
 
 /**
@@ -31,29 +31,36 @@ export class Recording {
   }
 
   /**
-   * Runs `fn`, which computes something from `source` alone. Replaying runs it again only if a bit of `source` has
+   * Runs `fn`, which computes one tensor from `source` alone. Replaying runs it again only if a bit of `source` has
    * changed since, however that came about: the elements are compared with a copy, which reads them as fast as memory
    * gives them.
    * @internal
    */
-  derived<T>(source: Tensor, fn: () => T): T {
+  derived(source: Tensor, fn: () => Tensor<'float32'>): Tensor<'float32'> {
     const { wasm, allocator } = this.#context;
-    return allocator.withoutReuse(() => {
-      const copy = this.#context.empty(source.shape, source.dtype);
-      const outer = this.#calls;
-      const inner: Again[] = (this.#calls = []);
-      try {
-        const [target, from, size] = [copy.pointer, source.pointer, source.size];
-        wasm.refresh(target, from, size);
-        const result = fn();
-        outer.push(() => {
-          if (wasm.refresh(target, from, size)) for (const call of inner) call();
-        });
-        return result;
-      } finally {
-        this.#calls = outer;
-      }
-    });
+    const outer = this.#calls;
+    const inner: Again[] = (this.#calls = []);
+    try {
+      const made = fn();
+      // Both hold from one replay to the next: nothing else may use their memory.
+      const emptyLike = ({ shape }: Tensor) =>
+        allocator.withoutReuse(() => this.#context.empty(shape, 'float32'));
+      const [seen, result] = [emptyLike(source), emptyLike(made)];
+      const [seenAt, sourceAt, sourceSize] = [seen.pointer, source.pointer, source.size];
+      const [resultAt, madeAt, size] = [result.pointer, made.pointer, made.size];
+      const keep = () => void wasm.refresh(resultAt, madeAt, size);
+      made.dispose();
+      wasm.refresh(seenAt, sourceAt, sourceSize);
+      keep();
+      outer.push(() => {
+        if (!wasm.refresh(seenAt, sourceAt, sourceSize)) return;
+        for (const call of inner) call();
+        keep();
+      });
+      return result;
+    } finally {
+      this.#calls = outer;
+    }
   }
 
   /** Computes anew, from what the memory holds now. The caller sees to it that all tensors involved still live. */

@@ -201,7 +201,8 @@ export class LanguageModel implements Disposable {
   }
 
   /**
-   * One token of each sequence: what `forward` computes at its last position, at the cost of one step.
+   * One token of each sequence: what `forward` computes at its last position, at the cost of one step. The first step
+   * makes buffers for those that follow, which live as long as the state. Weights may change at any time.
    *
    * @param token one id per sequence
    * @param state updated in place
