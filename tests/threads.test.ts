@@ -63,6 +63,7 @@ it('shares all that is long, forward, backward and step, in the cases whose bits
   const sizes = /ScratchBytes$|SharedBytes$|Floats$|Units$|^heapBase$/;
   expect(names.filter((name) => !shared.has(name) && !sizes.test(name)).toSorted()).toEqual([
     'addFourDots', // exported to be no part of the loops that call it, as are packForget, packVector and scan
+    'areFiniteHalves', // tells something of weights, once, as does widen
     'crossEntropyDivisor', // the sum over rows of what rows gave
     'crossEntropySum',
     'packForget',
@@ -73,6 +74,7 @@ it('shares all that is long, forward, backward and step, in the cases whose bits
     'softmaxAttentionWeights', // effectiveAttention, as is ssdMatrixForward
     'ssdMatrixForward',
     'sumOfSquares',
+    'widen',
     'writeColumnSums', // the sum over runs of rows
   ]);
 });

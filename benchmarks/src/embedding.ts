@@ -30,6 +30,18 @@ export const embeddingBenchmarks: Benchmark[] = [
       };
     },
   },
+  ...(['float16', 'int8', 'int4'] as const).map((dtype): Benchmark => ({
+    op: 'embedding',
+    pass: 'forward',
+    shape: `${shape} ${dtype}`,
+    quick: false,
+    elements: count * dModel,
+    prepare(k) {
+      const weight = k.scope(() => k.quantize({ x: filled(k, [vocabSize, dModel]), dtype }));
+      const args = { ids: k.tensor(ids), weight };
+      return () => k.embedding(args).dispose();
+    },
+  })),
   {
     op: 'embedding',
     pass: 'backward',

@@ -1,3 +1,4 @@
+import type { WeightDType } from '@freelunch/kernels';
 import { type Benchmark, filled, values } from './benchmark.js';
 
 /** y = a b, or a b^T, as a user would write it; `a` [m, k]. */
@@ -80,11 +81,59 @@ const decode = (n: number, k: number): Benchmark => ({
   },
 });
 
+/** A prompt through a layer. */
+const prompt = (m: number, n: number, k: number): Benchmark => ({
+  op: 'matmul',
+  pass: 'forward',
+  shape: `[${m}, ${k}] x [${n}, ${k}]^T`,
+  quick: false,
+  flops: 2 * m * n * k,
+  prepare(kernels) {
+    const a = filled(kernels, [m, k]);
+    const b = filled(kernels, [n, k]);
+    return () => kernels.matmul({ a, b, transposeB: true }).dispose();
+  },
+});
+
+const dtypes: readonly WeightDType[] = ['float16', 'bfloat16', 'int8', 'int4'];
+
+/** The same with weights in less room: the bytes are those of the weights, a and y. */
+const quantised = (m: number, n: number, k: number, dtype: WeightDType): Benchmark => ({
+  op: 'matmul',
+  pass: m === 1 ? 'step' : 'forward',
+  shape: `[${m}, ${k}] x [${n}, ${k}]^T ${dtype}`,
+  quick: false,
+  flops: 2 * m * n * k,
+  bytes: m === 1 ? n * k * weightBytes[dtype] + 4 * (n + k) : undefined,
+  prepare(kernels) {
+    const a = filled(kernels, [m, k]);
+    const b = kernels.scope(() => kernels.quantize({ x: filled(kernels, [n, k]), dtype }));
+    return () => kernels.matmul({ a, b, transposeB: true }).dispose();
+  },
+});
+
+const weightBytes: Record<WeightDType, number> = {
+  float16: 2,
+  bfloat16: 2,
+  int8: 34 / 32,
+  int4: 18 / 32,
+};
+
+/** Weights of mamba-130m: the input projection, the output projection, the projection to dt, B and C, the head. */
+const layers = [
+  [3072, 768],
+  [768, 1536],
+  [80, 1536],
+  [50280, 768],
+];
+
 export const matmulBenchmarks: Benchmark[] = [
   forward(64, 64, 64, true),
   forward(256, 256, 256, true),
   forward(512, 512, 512, true),
   forward(128, 256, 1024, false),
   backward(256, 256, 256),
-  decode(3072, 768),
+  ...layers.flatMap(([n, k]) => [decode(n, k), ...dtypes.map((dtype) => quantised(1, n, k, dtype))]),
+  prompt(512, 3072, 768),
+  ...dtypes.map((dtype) => quantised(512, 3072, 768, dtype)),
 ];

@@ -11,9 +11,7 @@ import { Recording } from './recording.js';
 import { argsOfPart, type Call, type KernelName, type Pool, type Slices } from './threads/pool.js';
 import type { WasmExports } from './wasm-exports.js';
 import {
-  checkLayout,
   emptyQuantized,
-  settle,
   isQuantized,
   type QuantizedOwner,
   type QuantizedTensor,
@@ -27,7 +25,6 @@ import {
   dtypeOf,
   followGrowth,
   isTensor,
-  takeBytes,
   takeElements,
   type Tensor,
   type TensorData,
@@ -182,41 +179,6 @@ export class Context {
   /** A tensor whose elements are whatever the memory held: for outputs that are written whole. */
   empty<D extends DType = 'float32'>(shape: readonly number[], dtype: D = 'float32' as D): Tensor<D> {
     return this.#uninitialized('empty', shape, dtype);
-  }
-
-  /**
-   * Weights in less room than float32, from the bytes of a file.
-   *
-   * @param bytes  `float16`, `bfloat16`: little-endian; `int8`, `int4`: blocks of 32 along a row as llama.cpp's Q8_0 (34
-   *   bytes: a float16 scale d, then q as int8 of weights d q) and Q4_0 (18 bytes: d, then 16 bytes whose low halves are
-   *   q of the first 16 weights d (q - 8), and whose high halves those of the others)
-   * @param shape  `[rows, k]`; `k` a multiple of 32 for `int8` and `int4`
-   * @throws ShapeError, ArgumentError for bytes that are no Uint8Array, OutOfMemoryError, FormatError for a scale that is
-   *   not finite
-   */
-  quantizedTensor(bytes: Uint8Array, shape: readonly number[], dtype: WeightDType): QuantizedTensor {
-    const checked = checkLayout('quantizedTensor', shape, dtype);
-    const source = takeBytes('quantizedTensor', bytes);
-    const { length } = source;
-    const now = followGrowth(this.allocator, source);
-    const tensor = this.emptyQuantized(checked, dtype);
-    try {
-      if (length !== tensor.bytes) {
-        throw new ShapeError(
-          `quantizedTensor: bytes must be ${tensor.bytes} for ${dtype} of shape [${checked.shape.join(', ')}], got ${length}`,
-        );
-      }
-      new Uint8Array(this.allocator.memory.buffer, tensor.pointer, tensor.bytes).set(now());
-      if (!settle(this.wasm, tensor)) {
-        throw new FormatError(
-          'quantizedTensor: the scales of all blocks must be finite, got one that is not',
-        );
-      }
-      return tensor;
-    } catch (error) {
-      tensor.dispose();
-      throw error;
-    }
   }
 
   /** A quantised tensor whose weights are whatever the memory held: to be written whole. */

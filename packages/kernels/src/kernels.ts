@@ -4,6 +4,7 @@ import type { WasmExports } from './wasm-exports.js';
 import { ArgumentError, show } from '@freelunch/errors';
 import type { Allocator } from './memory.js';
 import type { Pool } from './threads/pool.js';
+import type { QuantizedTensor, WeightDType } from './quantized-tensor.js';
 import { disposeSymbol, type Tensor } from './tensor.js';
 import * as selectiveScan from './selective-scan.js';
 import * as ssd from './ssd.js';
@@ -67,7 +68,6 @@ export interface Kernels
         | 'threads'
         | 'memory'
         | 'tensor'
-        | 'quantizedTensor'
         | 'zeros'
         | 'empty'
         | 'scope'
@@ -94,6 +94,18 @@ export interface Kernels
     Bound<typeof loss>,
     Bound<typeof adamw>,
     Bound<typeof sgd> {
+  /**
+   * Weights in less room than float32, from the bytes of a file.
+   *
+   * @param bytes  `float16`, `bfloat16`: little-endian; `int8`, `int4`: blocks of 32 along a row as llama.cpp's Q8_0 (34
+   *   bytes: a float16 scale d, then q as int8 of weights d q) and Q4_0 (18 bytes: d, then 16 bytes whose low halves are
+   *   q of the first 16 weights d (q - 8), and whose high halves those of the others)
+   * @param shape  `[rows, k]`; `k` a multiple of 32 for `int8` and `int4`
+   * @throws ShapeError, ArgumentError for bytes that are no Uint8Array, OutOfMemoryError, FormatError for a scale that is
+   *   not finite
+   */
+  quantizedTensor(bytes: Uint8Array, shape: readonly number[], dtype: WeightDType): QuantizedTensor;
+
   /**
    * The effective attention matrix M of a mixer: how much of the value at step j is in the output at step i.
    *
@@ -167,7 +179,7 @@ export function createKernels(
       return context.memory;
     },
     tensor: context.tensor.bind(context),
-    quantizedTensor: context.quantizedTensor.bind(context),
+    quantizedTensor: quantization.quantizedTensor.bind(undefined, context),
     zeros: context.zeros.bind(context),
     empty: context.empty.bind(context),
     scope: context.scope.bind(context),

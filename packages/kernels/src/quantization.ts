@@ -1,4 +1,4 @@
-import { ArgumentError } from '@freelunch/errors';
+import { ArgumentError, FormatError, ShapeError } from '@freelunch/errors';
 import { op } from './arguments.js';
 import { Check } from './check.js';
 import type { Context } from './context.js';
@@ -11,7 +11,7 @@ import {
   type WeightDType,
 } from './quantized-tensor.js';
 import { MOVE_NS } from './slices.js';
-import type { Tensor } from './tensor.js';
+import { followGrowth, takeBytes, type Tensor } from './tensor.js';
 
 /** Arguments of {@link quantize}. */
 export interface QuantizeArgs {
@@ -58,6 +58,35 @@ export function quantizeRows(context: Context, y: number, x: Tensor, dtype: Weig
     units: rows,
     nanoseconds: x.size * ROUND_NS,
   });
+}
+
+/** See `Kernels`. */
+export function quantizedTensor(
+  context: Context,
+  bytes: Uint8Array,
+  shape: readonly number[],
+  dtype: WeightDType,
+): QuantizedTensor {
+  const checked = checkLayout('quantizedTensor', shape, dtype);
+  const source = takeBytes('quantizedTensor', bytes);
+  const { length } = source;
+  const now = followGrowth(context.allocator, source);
+  const tensor = context.emptyQuantized(checked, dtype);
+  try {
+    if (length !== tensor.bytes) {
+      throw new ShapeError(
+        `quantizedTensor: bytes must be ${tensor.bytes} for ${dtype} of shape [${checked.shape.join(', ')}], got ${length}`,
+      );
+    }
+    new Uint8Array(context.allocator.memory.buffer, tensor.pointer, tensor.bytes).set(now());
+    if (!settle(context.wasm, tensor)) {
+      throw new FormatError('quantizedTensor: the scales of all blocks must be finite, got one that is not');
+    }
+    return tensor;
+  } catch (error) {
+    tensor.dispose();
+    throw error;
+  }
 }
 
 /**
