@@ -1,22 +1,15 @@
-import {
-  ArgumentError,
-  DisposedError,
-  FormatError,
-  ShapeError,
-  UnsupportedError,
-  show,
-} from '@freelunch/errors';
+import { ArgumentError, DisposedError, ShapeError, UnsupportedError, show } from '@freelunch/errors';
 import type { Allocator } from './memory.js';
 import { Recording } from './recording.js';
 import { argsOfPart, type Call, type KernelName, type Pool, type Slices } from './threads/pool.js';
 import type { WasmExports } from './wasm-exports.js';
 import {
   emptyQuantized,
-  isQuantized,
   type QuantizedOwner,
   type QuantizedTensor,
   type WeightDType,
 } from './quantized-tensor.js';
+import { type AnyTensor, tensorsIn } from './tensors-in.js';
 import {
   type CheckedShape,
   checkShape,
@@ -66,8 +59,6 @@ const CLEAR_NS = 0.1;
  * work and take it back costs about 0.5 us while workers look for it.
  */
 const WORTH_SHARING_NS = 30_000;
-
-type AnyTensor = Tensor | QuantizedTensor;
 
 /** Tensors made since a scope was opened, of those that still live. */
 type Scope = Set<AnyTensor>;
@@ -404,24 +395,4 @@ export class Context {
 function checkDType(where: string, dtype: DType): void {
   if (dtype !== 'float32' && dtype !== 'int32')
     throw new ArgumentError(`${where}: dtype must be 'float32' or 'int32', got ${show(dtype)}`);
-}
-
-/** All tensors within nested arrays, maps, sets and plain objects. */
-function tensorsIn(value: unknown): Set<AnyTensor> {
-  const found = new Set<AnyTensor>();
-  if (typeof value !== 'object' || value === null) return found;
-  if (isTensor(value) || isQuantized(value)) return found.add(value);
-  const seen = new Set<object>([value]);
-  const open: object[] = [value];
-  const visit = (item: unknown) => {
-    if (typeof item !== 'object' || item === null || seen.has(item)) return;
-    seen.add(item);
-    if (isTensor(item) || isQuantized(item)) found.add(item);
-    else open.push(item);
-  };
-  for (let item = open.pop(); item !== undefined; item = open.pop()) {
-    if (item instanceof Map || item instanceof Set) for (const inner of item.values()) visit(inner);
-    else if (!ArrayBuffer.isView(item)) for (const inner of Object.values(item) as unknown[]) visit(inner);
-  }
-  return found;
 }
