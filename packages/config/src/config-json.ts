@@ -32,15 +32,18 @@ function architectureOf(json: Json, where: string): Architecture {
   return found;
 }
 
+/** How the weights of linear layers and embeddings are kept in a file that has them in blocks: `mixed` is some of each. */
+export type StoredBlocks = 'int8' | 'int4' | 'mixed';
+
 /** How the weights of linear layers and embeddings are kept in a file. */
-export type StoredDType = 'float32' | 'float16' | 'bfloat16' | 'int8' | 'int4';
+export type StoredDType = 'float32' | 'float16' | 'bfloat16' | StoredBlocks;
 
 /** What `quantization_config` must say for us to read it: other methods lay out their weights in other ways. */
 const QUANT_METHOD = 'freelunch';
-const blockDTypes = ['int8', 'int4'] as const;
+const blockDTypes: readonly StoredBlocks[] = ['int8', 'int4', 'mixed'];
 
 /** @returns the dtype of quantised weights, undefined if there are none */
-function quantizedDType(said: unknown, where: string): (typeof blockDTypes)[number] | undefined {
+function quantizedDType(said: unknown, where: string): StoredBlocks | undefined {
   if (said === undefined || said === null) return undefined;
   const { quant_method: method, dtype } = isObject(said) ? said : {};
   if (method !== QUANT_METHOD)
@@ -67,7 +70,7 @@ function quantizedDType(said: unknown, where: string): (typeof blockDTypes)[numb
 export function readConfig(
   json: unknown,
   where: string,
-): { architecture: string; config: ModelConfig; quantized?: 'int8' | 'int4' } {
+): { architecture: string; config: ModelConfig; quantized?: StoredBlocks } {
   const copy = plain(json);
   if (!isObject(copy)) throw new FormatError(`${where}: file must hold an object, got ${show(json)}`);
   const { quantization_config: quantization, ...fields } = copy;
@@ -81,7 +84,7 @@ export function readConfig(
  * What config.json says of a model: in Hugging Face's form where that says all of it, so that others can load the
  * checkpoint too, else in our own.
  *
- * @param dtype  of the weights beside it; `int8` and `int4` become a `quantization_config`, by which others see that they
+ * @param dtype  of the weights beside it; `int8`, `int4` and `mixed` become a `quantization_config`, by which others see that they
  *   cannot read them
  * @throws ArgumentError
  */

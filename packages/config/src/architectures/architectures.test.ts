@@ -145,7 +145,7 @@ describe('an architecture', () => {
     [
       { ...llama, quantization_config: { quant_method: 'freelunch', dtype: 'int3' } },
       FormatError,
-      /dtype must be one of int8, int4, got 'int3'/,
+      /dtype must be one of int8, int4, mixed, got 'int3'/,
     ],
   ])('is refused where the file does not make sense: %j', (json, kind, message) => {
     const run = () => readConfig(json, 'config.json');
@@ -301,7 +301,7 @@ describe('what models cannot compute yet', () => {
       expect(() => checkComputable(read(json), 'config.json')).not.toThrow();
   });
 
-  it.each(['int8', 'int4'] as const)('says which dtype its weights have in blocks: %s', (dtype) => {
+  it.each(['int8', 'int4', 'mixed'] as const)('says which dtype its weights have in blocks: %s', (dtype) => {
     const config = resolveConfig(fromHuggingFace(llama), 'test');
     const file = writeConfig(config, dtype);
     expect(readConfig(file, 'config.json')).toEqual({

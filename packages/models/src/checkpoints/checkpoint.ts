@@ -2,7 +2,13 @@
  * Checkpoints as Hugging Face has them: a folder with config.json and model.safetensors, or shards of it with
  * model.safetensors.index.json. Weights go from the file into WASM memory piece by piece and are never held twice.
  */
-import { checkComputable, isObject, readConfig, type ResolvedConfig } from '@freelunch/config';
+import {
+  checkComputable,
+  isObject,
+  readConfig,
+  type ResolvedConfig,
+  type StoredBlocks,
+} from '@freelunch/config';
 import { checkOptions, FormatError, show } from '@freelunch/errors';
 import type { Kernels } from '@freelunch/kernels';
 import { renamingOf } from './architectures/index.js';
@@ -17,7 +23,7 @@ import { namesOf } from './names.js';
 import { Missing } from './placeholder.js';
 import type { ParameterSpec } from '../mixers/parameters.js';
 import { checkDTypeOptions, type DTypeOptions, dtypeToLoad } from './dtype-options.js';
-import { type BlockDType, LoadedWeight, misfitOf } from './weights.js';
+import { LoadedWeight, misfitOf } from './weights.js';
 import { type ByteProgress, checkEnd, readSafetensorsHeader } from './safetensors.js';
 import { type Entry, type Header } from './safetensors-format.js';
 import { type ModelSource, openSource } from './source.js';
@@ -113,7 +119,7 @@ function makePlan(
   specs: readonly ParameterSpec[],
   entries: readonly Entry[],
   rename: (name: string) => string | undefined,
-  quantized: BlockDType | undefined,
+  quantized: StoredBlocks | undefined,
   where: string,
 ): Plan {
   const { embedding, head } = namesOf(config);

@@ -79,8 +79,10 @@ const configDTypes = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' } as con
 
 /** What config.json says of the weights beside it: the dtype of the matrices, if these are quantised. */
 function dtypeOfFile(model: LanguageModel, dtype: NonNullable<SaveOptions['dtype']>): StoredDType {
-  for (const weight of model.weights().values()) if (weight instanceof QuantizedTensor) return weight.dtype;
-  return configDTypes[dtype];
+  const found = [...model.weights().values()].filter((weight) => weight instanceof QuantizedTensor);
+  const blocks = [...new Set(found.map((weight) => weight.dtype))].filter((one) => fileDTypes[one] === 'U8');
+  if (blocks.length > 1) return 'mixed';
+  return blocks.at(0) ?? found.at(0)?.dtype ?? configDTypes[dtype];
 }
 
 /**
@@ -89,7 +91,8 @@ function dtypeOfFile(model: LanguageModel, dtype: NonNullable<SaveOptions['dtype
  *
  * F32 loads back bit for bit, and so do quantised weights, which stay what they are: `float16` and `bfloat16` as F16 and
  * BF16, blocks as U8 `[out, in / 32, 34]` for `int8` and `[out, in / 32, 18]` for `int4`, each block as llama.cpp lays out
- * Q8_0 and Q4_0. config.json then has a `quantization_config` with `quant_method: 'freelunch'` and the dtype.
+ * Q8_0 and Q4_0. config.json then has a `quantization_config` with `quant_method: 'freelunch'` and the dtype,
+ * `mixed` for some of each, as a model from a GGUF file may have them.
  *
  * @param directory made if it is not there; other files in it stay
  * @throws ArgumentError for bad options, FileError

@@ -2,6 +2,7 @@
  * Where the weights of a checkpoint go as they are read: float32, or fewer bits for the matrices of linear layers and
  * embeddings. These are rounded some rows at a time, so that no more than the result is held, and a piece of the file.
  */
+import type { StoredBlocks } from '@freelunch/config';
 import { show } from '@freelunch/errors';
 import { type Kernels, QuantizedTensor, type WeightDType } from '@freelunch/kernels';
 import { internalsOf, QuantizedRows, readRows } from '@freelunch/kernels/internals';
@@ -14,7 +15,7 @@ import type { Entry } from './safetensors-format.js';
 const BLOCK = 32;
 /** Bytes of a block. */
 const blockBytes = { int8: 34, int4: 18 } as const;
-export type BlockDType = keyof typeof blockBytes;
+type BlockDType = keyof typeof blockBytes;
 
 const isBlockDType = (dtype: string): dtype is BlockDType => Object.hasOwn(blockBytes, dtype);
 
@@ -233,12 +234,13 @@ function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
 export function misfitOf(
   spec: ParameterSpec,
   entry: Entry,
-  quantized: BlockDType | undefined,
+  quantized: StoredBlocks | undefined,
 ): string | undefined {
   const { name, dtype, shape } = entry;
   const title = show(name);
-  const inBlocks = quantized !== undefined && dtype === 'U8' && canHave(spec, quantized);
-  const wanted = inBlocks ? shapeInFile(spec, quantized) : spec.shape;
+  const expected = quantized === 'mixed' ? (blocksOf(spec, entry) ?? 'int8') : quantized;
+  const inBlocks = expected !== undefined && dtype === 'U8' && canHave(spec, expected);
+  const wanted = inBlocks ? shapeInFile(spec, expected) : spec.shape;
   if (wanted.length !== shape.length || wanted.some((extent, i) => extent !== shape[i]))
     return `${title} must be [${wanted.join(', ')}], got [${shape.join(', ')}]`;
   if (!inBlocks && !['F32', 'F16', 'BF16', 'F64'].includes(dtype))

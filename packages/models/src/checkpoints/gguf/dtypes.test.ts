@@ -1,3 +1,6 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { QuantizedTensor, type WeightDType } from '@freelunch/kernels';
 import { expect, it } from 'vitest';
 import { k } from '../../../tests/checkpoint-samples.js';
@@ -7,6 +10,7 @@ import type { LanguageModel } from '../../language-model.js';
 import type { Weight } from '../../mixers/parameters.js';
 import { bytesSource } from '../byte-source.js';
 import { loadPretrained } from '../checkpoint.js';
+import { savePretrained } from '../save.js';
 
 type Options = Parameters<typeof loadPretrained>[2];
 const load = (file: Omit<Sample, 'model'>, options?: Options) =>
@@ -144,4 +148,29 @@ it.each([
   expect(held).toBeLessThan(0.35 * 4 * model.parameterCount);
   expect(k.memory.peakBytes - usedBytes).toBeLessThan(1.02 * held + floats);
   expect(longest).toBeLessThanOrEqual((2 ** 20 / 32) * 22);
+});
+
+it('is saved and loaded again with matrices of several dtypes', async () => {
+  const directory = await mkdtemp(join(tmpdir(), 'freelunch-gguf-'));
+  const int4 = sampleOf(k, 'llama', 'Q4_0');
+  const others = ['Q8_0', 'F16'] as const;
+  const [int8, half] = others.map((type) => sampleOf(k, 'llama', type).tensors);
+  const tensors = int4.tensors.map((tensor, i) =>
+    tensor.name.includes('attn_q') ? int8[i] : tensor.name === 'token_embd.weight' ? half[i] : tensor,
+  );
+  using model = await load({ ...int4, tensors }, { dtype: 'auto' });
+  await savePretrained(directory, model);
+  using again = await loadPretrained(k, directory, { dtype: 'auto' });
+  const dtypes = new Set<string>();
+  for (const [name, weight] of model.weights()) {
+    const got = again.weights().get(name)!;
+    dtypes.add(weight.dtype);
+    expect(got.dtype, name).toBe(weight.dtype);
+    expect(
+      Buffer.compare(Buffer.from(valuesOf(got).buffer), Buffer.from(valuesOf(weight).buffer)),
+      name,
+    ).toBe(0);
+  }
+  expect([...dtypes].toSorted()).toEqual(['float16', 'float32', 'int4', 'int8']);
+  await rm(directory, { recursive: true });
 });
