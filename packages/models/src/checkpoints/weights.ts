@@ -155,8 +155,8 @@ export class LoadedWeight {
     )) {
       k.scope(() => {
         if (stored === wanted && stored !== undefined) use(first, count, bytes);
-        else if (blocks !== undefined) {
-          const x = k.quantizedTensor(bytes, [count, shape[1]], blocks);
+        else if (stored !== undefined) {
+          const x = k.quantizedTensor(bytes, [count, shape[1]], stored);
           use(first, count, undefined, k.dequantize({ x }));
         } else {
           const floats = k.empty([count, shape[1]]);
