@@ -2,7 +2,7 @@
  * What weights of fewer bits cost in quality: perplexity, on text that it was not trained on, of a small byte-level
  * Mamba that was trained on this project's own sources; and the largest error of its logits.
  *
- *   node dist/quality.js [--steps 1500]
+ *   node dist/quality.js [--steps 600]
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -12,7 +12,7 @@ import { loadKernels } from '@freelunch/kernels';
 import { createModel, evaluate, type LanguageModel, quantizeModel, train } from '@freelunch/models';
 import { random } from '@freelunch/random';
 
-const { values: given } = parseArgs({ options: { steps: { type: 'string', default: '1500' } } });
+const { values: given } = parseArgs({ options: { steps: { type: 'string', default: '600' } } });
 const steps = Number(given.steps);
 const packages = fileURLToPath(new URL('../../packages', import.meta.url));
 
@@ -34,7 +34,7 @@ function readTexts(): { training: Uint8Array; heldOut: Uint8Array } {
 const k = await loadKernels({ variant: 'simd', threads: 'auto' });
 const { training, heldOut } = readTexts();
 const [batchSize, seqLen] = [8, 256];
-const model = createModel(k, { vocabSize: 256, dModel: 128, nLayers: 4, mixer: { type: 'mamba' }, seed: 1 });
+const model = createModel(k, { vocabSize: 256, dModel: 128, nLayers: 2, mixer: { type: 'mamba' }, seed: 1 });
 
 function* batches() {
   const rng = random(1).split('places');
