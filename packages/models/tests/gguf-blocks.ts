@@ -8,6 +8,7 @@ import { type TypeName, types } from './gguf-writer.js';
 
 const QK = 32;
 const f = Math.fround;
+const kvaluesIq4nl = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
 
 /** Where the half floats of a block stand: its scale, and its least value. */
 const halves: Readonly<Record<TypeName, { scale?: number; least?: number }>> = {
@@ -20,9 +21,13 @@ const halves: Readonly<Record<TypeName, { scale?: number; least?: number }>> = {
   Q5_0: { scale: 0 },
   Q5_1: { scale: 0, least: 2 },
   Q8_0: { scale: 0 },
+  Q2_K: { scale: 80, least: 82 },
+  Q3_K: { scale: 108 },
   Q4_K: { scale: 0, least: 2 },
   Q5_K: { scale: 0, least: 2 },
   Q6_K: { scale: 208 },
+  IQ4_NL: { scale: 0 },
+  IQ4_XS: { scale: 0 },
 };
 
 /** What one step of a block's whole numbers is at most, so that its weights lie within about -1 .. 1. */
@@ -32,9 +37,13 @@ const steps: Partial<Record<TypeName, [scale: number, least: number]>> = {
   Q5_0: [1 / 16, 0],
   Q5_1: [1 / 16, -1],
   Q8_0: [1 / 128, 0],
+  Q2_K: [2 / 3 / 15, 1 / 15],
+  Q3_K: [1 / 4 / 32, 0],
   Q4_K: [1 / 8 / 63, 1 / 63],
   Q5_K: [1 / 16 / 63, 1 / 63],
   Q6_K: [1 / 32 / 128, 0],
+  IQ4_NL: [1 / 127, 0],
+  IQ4_XS: [1 / 127 / 32, 0],
 };
 
 /** Bytes of so many weights, the largest about `size`. */
@@ -146,6 +155,76 @@ export function decodeBlocks(type: TypeName, bytes: Uint8Array): Float32Array {
           is += 2;
           u1 <<= 2;
           u2 <<= 2;
+        }
+        break;
+      }
+      case 'Q2_K': {
+        const [d, min] = [fp16(x + 80), fp16(x + 82)];
+        let q = x + 16;
+        let to = i * 256;
+        let is = 0;
+        for (let n = 0; n < 256; n += 128) {
+          for (let shift = 0; shift < 8; shift += 2) {
+            for (let side = 0; side < 32; side += 16) {
+              const sc = qs(x + is++);
+              const [dl, ml] = [f(d * (sc & 0xf)), f(min * (sc >> 4))];
+              for (let l = 0; l < 16; ++l) y[to++] = f(dl * ((qs(q + side + l) >> shift) & 3)) - ml;
+            }
+          }
+          q += 32;
+        }
+        break;
+      }
+      case 'Q3_K': {
+        const dAll = fp16(x + 108);
+        const [kmask1, kmask2] = [0x03030303, 0x0f0f0f0f];
+        const aux = new Uint32Array(4);
+        for (let j = 0; j < 3; j++) aux[j] = view.getUint32(x + 96 + 4 * j, true);
+        const tmp = aux[2];
+        aux[2] = ((aux[0] >>> 4) & kmask2) | (((tmp >>> 4) & kmask1) << 4);
+        aux[3] = ((aux[1] >>> 4) & kmask2) | (((tmp >>> 6) & kmask1) << 4);
+        aux[0] = (aux[0] & kmask2) | (((tmp >>> 0) & kmask1) << 4);
+        aux[1] = (aux[1] & kmask2) | (((tmp >>> 2) & kmask1) << 4);
+        const scales = new Int8Array(aux.buffer);
+        let q = x + 32;
+        let to = i * 256;
+        let is = 0;
+        let m = 1;
+        for (let n = 0; n < 256; n += 128) {
+          for (let shift = 0; shift < 8; shift += 2) {
+            for (let side = 0; side < 32; side += 16) {
+              const dl = f(dAll * (scales[is++] - 32));
+              for (let l = side; l < side + 16; ++l)
+                y[to++] = dl * (((qs(q + l) >> shift) & 3) - ((qs(x + l) & m) !== 0 ? 0 : 4));
+            }
+            m <<= 1;
+          }
+          q += 32;
+        }
+        break;
+      }
+      case 'IQ4_NL': {
+        const d = fp16(x);
+        for (let j = 0; j < QK / 2; ++j) {
+          y[i * QK + j] = d * kvaluesIq4nl[qs(x + 2 + j) & 0xf];
+          y[i * QK + j + QK / 2] = d * kvaluesIq4nl[qs(x + 2 + j) >> 4];
+        }
+        break;
+      }
+      case 'IQ4_XS': {
+        const d = fp16(x);
+        const scalesH = view.getUint16(x + 2, true);
+        let q = x + 8;
+        let to = i * 256;
+        for (let ib = 0; ib < 8; ++ib) {
+          const ls = ((qs(x + 4 + (ib >> 1)) >> (4 * (ib % 2))) & 0xf) | (((scalesH >> (2 * ib)) & 3) << 4);
+          const dl = f(d * (ls - 32));
+          for (let j = 0; j < 16; ++j) {
+            y[to + j] = dl * kvaluesIq4nl[qs(q + j) & 0xf];
+            y[to + j + 16] = dl * kvaluesIq4nl[qs(q + j) >> 4];
+          }
+          to += 32;
+          q += 16;
         }
         break;
       }

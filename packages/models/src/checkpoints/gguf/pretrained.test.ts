@@ -80,6 +80,20 @@ it.each([
   expect(await failure(blob([...changed]), kind)).toContain(message);
 }); // prettier-ignore
 
+it('refuses the factors of rotary frequencies of Llama 3', async () => {
+  const llama = sampleOf(k, 'llama', 'F32');
+  llama.model.dispose();
+  const factors: WrittenTensor = {
+    name: 'rope_freqs.weight',
+    type: 'F32',
+    shape: [4],
+    bytes: new Uint8Array(16),
+  };
+  expect(await failure(blob(llama.entries, [factors, ...llama.tensors]), UnsupportedError)).toContain(
+    'rope_freqs.weight, factors of rotary frequencies, must be absent to be supported',
+  );
+});
+
 it('lists all tensors that do not fit', async () => {
   const changed = tensors.flatMap((tensor): WrittenTensor[] => {
     if (tensor.name === 'output_norm.weight') return [];

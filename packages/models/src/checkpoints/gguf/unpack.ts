@@ -30,6 +30,16 @@ function nibbles(
   }
 }
 
+/** What the 4 bits of the IQ4 types stand for: levels that are closer around 0. */
+const iq4 = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
+
+function levels(bytes: Uint8Array, at: number, d: number, out: Float32Array, to: number): void {
+  for (let i = 0; i < 16; i++) {
+    out[to + i] = d * iq4[bytes[at + i] & 15];
+    out[to + 16 + i] = d * iq4[bytes[at + i] >>> 4];
+  }
+}
+
 const word = (bytes: Uint8Array, at: number): number =>
   bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16) | (bytes[at + 3] << 24);
 
@@ -119,6 +129,41 @@ const blocks: Readonly<Record<string, Block>> = {
         const scale = int8(bytes[at + 192 + 2 * part + (i >> 4)]);
         out[to + 32 * part + i] = d * scale * (q - 32);
       }
+    }
+  },
+  // 16 scales and least values of 4 bits, 64 bytes of 2-bit numbers, d, m. Each half of the block: four pairs of 16.
+  Q2_K(bytes, at, out, to) {
+    const d = half(bytes, at + 80);
+    const m = half(bytes, at + 82);
+    for (let i = 0; i < 256; i++) {
+      const scale = bytes[at + (i >> 4)];
+      const q = (bytes[at + 16 + 32 * (i >> 7) + (i & 31)] >>> (2 * ((i >> 5) & 3))) & 3;
+      out[to + i] = d * (scale & 15) * q - m * (scale >>> 4);
+    }
+  },
+  // 32 bytes of upper bits, 64 of lower 2, 16 scales of 6 bits in 12 bytes, d. A weight whose upper bit is 0 is 4 less.
+  Q3_K(bytes, at, out, to) {
+    const d = half(bytes, at + 108);
+    for (let i = 0; i < 256; i++) {
+      const part = i >> 4;
+      const low = (bytes[at + 96 + (part & 7)] >>> (4 * (part >> 3))) & 15;
+      const high = (bytes[at + 104 + (part & 3)] >>> (2 * (part >> 2))) & 3;
+      const q = (bytes[at + 32 + 32 * (i >> 7) + (i & 31)] >>> (2 * ((i >> 5) & 3))) & 3;
+      const upper = (bytes[at + (i & 31)] >>> (i >> 5)) & 1;
+      out[to + i] = d * ((low | (high << 4)) - 32) * (q - 4 * (1 - upper));
+    }
+  },
+  IQ4_NL(bytes, at, out, to) {
+    levels(bytes, at + 2, half(bytes, at), out, to);
+  },
+  // d, 8 scales of 6 bits: the upper 2 in 2 bytes, the lower 4 in 4; then eight parts of 32 weights.
+  IQ4_XS(bytes, at, out, to) {
+    const d = half(bytes, at);
+    const upper = bytes[at + 2] | (bytes[at + 3] << 8);
+    for (let part = 0; part < 8; part++) {
+      const low = (bytes[at + 4 + (part >> 1)] >>> (4 * (part & 1))) & 15;
+      const high = (upper >>> (2 * part)) & 3;
+      levels(bytes, at + 8 + 16 * part, d * ((low | (high << 4)) - 32), out, to + 32 * part);
     }
   },
 };
