@@ -1,7 +1,8 @@
 /** Formulas of whole models against what their kernels execute: prefill, decoding, a step of training. */
 import { createTape } from '@freelunch/autograd';
 import { cost, type CostOptions, kernelGrain, type ModelConfig as CostedConfig } from '@freelunch/complexity';
-import { createModel, type LanguageModel, type ModelConfig } from '@freelunch/models';
+import { QuantizedTensor } from '@freelunch/kernels';
+import { createModel, type LanguageModel, type ModelConfig, quantizeModel } from '@freelunch/models';
 import { describe, expect, it } from 'vitest';
 import { type Counts, CountingKernels } from './counting.ts';
 
@@ -181,6 +182,16 @@ const optionsOf = (mode: string, batch: number, promptLength: number): CostOptio
 
 describe.each(Object.entries(models))('%s', (_, { config, atMost = false }) => {
   const model = createModel(k, config);
+
+  it.each(['float16', 'bfloat16', 'int8', 'int4'] as const)('takes the bytes that it says as %s', (dtype) => {
+    k.scope(() => {
+      const bytes = [...quantizeModel(model, { dtype }).weights().values()].map((weight) =>
+        weight instanceof QuantizedTensor ? weight.bytes : 4 * weight.size,
+      );
+      const { weightBytes } = cost(config, { mode: 'decode', promptLength: 1, dtype: { weights: dtype } });
+      expect(bytes.reduce((total, some) => total + some, 0)).toBe(weightBytes);
+    });
+  });
 
   it.each([
     [1, 5],

@@ -176,7 +176,12 @@ describe('cost', () => {
     expect(full.weightBytes).toBe(4 * 124_439_808);
     expect(half.weightBytes).toBe(2 * 124_439_808);
     expect(half.bytesWritten).toBe(full.bytesWritten / 2);
-    expect(mixed.weightBytes).toBe(124_439_808 / 2);
+    // Biases, norms and learned positions stay float32; a block of 32 has a scale of 2 bytes.
+    const matrices = 768 * (50_257 + 12 * 12 * 768);
+    expect(mixed.weightBytes).toBe((matrices * 18) / 32 + 4 * (124_439_808 - matrices));
+    expect(cost(gpt2, { ...options, dtype: { weights: 'float16' } }).weightBytes).toBe(
+      2 * matrices + 4 * (124_439_808 - matrices),
+    );
     expect(full.stateBytes).toBe(2 * 12 * 100 * 768 * 4);
     expect(mixed.stateBytes).toBe(full.stateBytes / 4);
   });

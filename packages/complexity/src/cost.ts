@@ -27,7 +27,7 @@ export { figures };
 export type { Cost, Figure };
 export type Mode = Phase | 'generate';
 
-/** Bits of an element. */
+/** Bits of an element; without the scales of `int8` and `int4` weights. */
 export const dtypeBits = {
   float64: 64,
   float32: 32,
@@ -47,7 +47,12 @@ export interface CostOptions {
   promptLength: number;
   /** Steps after the prompt, for `generate`. */
   newTokens?: number;
-  /** float32 if absent; one for all, or by what it is for. `optimizer` are the moments. */
+  /**
+   * float32 if absent; one for all, or by what it is for. `optimizer` are the moments. `weights` of `float16` or
+   * `bfloat16` are those that `loadPretrained` keeps so, the matrices of linear layers and embeddings; `int8` and `int4`,
+   * for all too, those of them whose rows are whole blocks of 32 weights with a scale of 2 bytes. Other weights then are
+   * float32.
+   */
   dtype?: DType | Partial<Record<'weights' | 'activations' | 'state' | 'gradients' | 'optimizer', DType>>;
   /**
    * `algorithmGrain` (default): what the formulas of the ops need, with expressions. `kernelGrain`: what the kernels of
@@ -278,6 +283,9 @@ function stepsOneByOne(run: (phase: Phase, position: number) => Draft, from: num
   return total;
 }
 
+/** Of a weight in a block of 32, which share a scale of 2 bytes. */
+const SCALE_BYTES = 2 / 32;
+
 function elementBytes(dtype: CostOptions['dtype'] = 'float32'): Record<ElementKind, number> {
   if (typeof dtype !== 'string')
     checkOptions('cost: dtype', dtype, ['weights', 'activations', 'state', 'gradients', 'optimizer']);
@@ -285,8 +293,14 @@ function elementBytes(dtype: CostOptions['dtype'] = 'float32'): Record<ElementKi
     const name = typeof dtype === 'string' ? dtype : (dtype[use] ?? 'float32');
     return dtypeBits[oneOf('cost', 'dtype', name, dtypes)] / 8;
   };
+  const weights = of('weights');
+  const name = typeof dtype === 'string' ? dtype : dtype.weights;
+  const inBlocks = name === 'int8' || name === 'int4';
+  const halves = typeof dtype !== 'string' && (name === 'float16' || name === 'bfloat16');
   return {
-    weights: of('weights'),
+    weights: inBlocks || halves ? 4 : weights,
+    matrices: inBlocks ? weights + SCALE_BYTES : weights,
+    unevenMatrices: inBlocks ? 4 : weights,
     activations: of('activations'),
     state: of('state'),
     gradients: of('gradients'),

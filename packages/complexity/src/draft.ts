@@ -81,12 +81,17 @@ export function leaf(
 
 /** One op: forward, backward and, where its block is recomputed, forward again. */
 export function opDraft(context: Context, entry: Entry, again: boolean): Draft {
-  const { name, params, forward, backward, outputs, state } = entry;
+  const { name, params, matrix, forward, backward, outputs, state } = entry;
+  const { bytes } = context;
+  const inMatrix = matrix?.size ?? zero;
   return leaf(context, name, [forward, ...(again ? [forward] : []), ...backward], {
     params,
     stateBytes: product(context.training ? 0 : state, context.bytes.state), // training keeps activations instead
     activationBytes: product(outputs, context.bytes.activations),
-    weightBytes: product(params, context.bytes.weights),
+    weightBytes: sum(
+      product(params.minus(inMatrix), bytes.weights),
+      product(inMatrix, bytes[matrix?.kind ?? 'matrices']),
+    ),
     gradientBytes: product(context.training ? params : 0, context.bytes.gradients),
     optimizerBytes: product(
       context.training && context.optimizer ? product(2, params) : 0,

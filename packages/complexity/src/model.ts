@@ -26,10 +26,18 @@ import { ssd, ssdBackward, ssdStep } from './ops/ssd.js';
 
 export type Phase = 'train' | 'prefill' | 'decode';
 
+/** Weights of a matrix that may be quantised. */
+export interface Matrix {
+  kind: 'matrices' | 'unevenMatrices';
+  size: Expression;
+}
+
 /** One op of a layer. */
 export interface Entry {
   name: string;
   params: Expression;
+  /** Those of the parameters that may be quantised. */
+  matrix?: Matrix;
   /** Sizes of the tensors that the parameters lie in. */
   tensors: readonly Size[];
   forward: Op;
@@ -71,6 +79,20 @@ export interface Situation {
   dModel: Expression;
 }
 
+/** Weights that share a scale where they are quantised. */
+const BLOCK = 32;
+
+/** Projections that are small, or whose rounding would change much: they are never quantised. */
+const sensitive: ReadonlySet<string> = new Set(['dt_proj', 'b_proj', 'g_proj', 'router']);
+
+/** An op some of whose weights are a matrix. @param size of them it reads; all if absent */
+function reading(op: Op, matrix: Matrix | undefined, size = matrix?.size): Op {
+  if (matrix === undefined || size === undefined) return op;
+  const { weights = 0, ...others } = op.read;
+  const rest = Expression.of(weights).minus(size);
+  return { ...op, read: { ...others, weights: rest, [matrix.kind]: size } };
+}
+
 /** Collects the ops of a layer. */
 class Layer {
   readonly entries: Entry[] = [];
@@ -96,12 +118,14 @@ class Layer {
       more?: readonly Op[];
       outputs?: Size;
       state?: Size;
+      matrix?: Matrix;
     } = {},
   ): void {
-    const { tensors = [], backward, more = [], outputs = 0, state = 0 } = options;
+    const { tensors = [], backward, more = [], outputs = 0, state = 0, matrix } = options;
     this.entries.push({
       name,
       params: sum(...tensors),
+      matrix,
       tensors,
       forward,
       backward: this.training ? [...(backward ? [backward()] : []), ...more] : [],
@@ -113,11 +137,19 @@ class Layer {
   linear(name: string, n: Size, k: Size, bias = false, transposed = true, rows: Size = this.rows): void {
     const shape = { m: rows, n, k, bias, transposed };
     const { grain } = this.situation;
-    this.add(name, matmul(grain, shape), {
+    const matrix = sensitive.has(name) ? undefined : this.matrix(n, k);
+    this.add(name, reading(matmul(grain, shape), matrix), {
       tensors: [product(n, k), ...(bias ? [n] : [])],
-      backward: () => matmulBackward(grain, shape),
+      backward: () => reading(matmulBackward(grain, shape), matrix),
       outputs: product(rows, n),
+      matrix,
     });
+  }
+
+  /** The weights of rows of k, which is the width of what comes in. */
+  matrix(rows: Size, k: Size): Matrix {
+    const whole = Expression.of(k).evaluate(this.situation.sizes.values) % BLOCK === 0;
+    return { kind: whole ? 'matrices' : 'unevenMatrices', size: product(rows, k) };
   }
 
   /** A function of `size` numbers. */
@@ -408,11 +440,17 @@ function addAttention(layer: Layer, config: ResolvedSoftmaxAttention, model: Res
 function ofExperts(entry: Entry, count: Expression, rows: Expression): void {
   const several = (elements: Elements): Elements => ({
     ...elements,
-    ...(elements.weights !== undefined && { weights: product(elements.weights, minimum(count, rows)) }),
+    ...Object.fromEntries(
+      (['weights', 'matrices', 'unevenMatrices'] as const).flatMap((kind) => {
+        const size = elements[kind];
+        return size === undefined ? [] : [[kind, product(size, minimum(count, rows))]];
+      }),
+    ),
     ...(elements.gradients !== undefined && { gradients: product(elements.gradients, count) }),
   });
   const widened = (part: Op): Op => ({ ...part, read: several(part.read), written: several(part.written) });
   entry.params = entry.params.times(count);
+  if (entry.matrix) entry.matrix = { ...entry.matrix, size: entry.matrix.size.times(count) };
   entry.forward = widened(entry.forward);
   entry.backward = entry.backward.map(widened);
 }
@@ -475,13 +513,15 @@ export function embed(situation: Situation, model: ResolvedConfig): Entry[] {
   const layer = new Layer(situation);
   const { grain, dModel, sizes } = situation;
   const size = product(layer.rows, dModel);
-  const table = (name: string, rows: Expression) =>
-    layer.add(name, embedding(layer.rows, dModel), {
+  const table = (name: string, rows: Expression, matrix?: Matrix) =>
+    layer.add(name, reading(embedding(layer.rows, dModel), matrix, size), {
+      matrix,
       tensors: [product(rows, dModel)],
       backward: () => embeddingBackward(grain, layer.rows, rows, dModel),
       outputs: size,
     });
-  table('embedding', sizes.size('vocabSize', model.vocabSize));
+  const vocabSize = sizes.size('vocabSize', model.vocabSize);
+  table('embedding', vocabSize, layer.matrix(vocabSize, dModel));
   if (model.position.type === 'learned') {
     table('positions', sizes.size('maxLength', model.position.maxLength));
     layer.pointwise('add', 'add', size);
@@ -502,6 +542,7 @@ export function head(situation: Situation, model: ResolvedConfig, last: boolean)
   const entry = layer.entries[layer.entries.length - 1];
   if (model.tieEmbeddings) {
     entry.params = Expression.of(0);
+    entry.matrix = undefined;
     entry.tensors = [];
     layer.used('tied', 2, product(vocabSize, dModel));
   }

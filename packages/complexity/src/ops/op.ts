@@ -2,8 +2,20 @@ import { fail } from '../check.js';
 import { Expression, type Size, sum } from '../expression.js';
 import type { AttentionSizes, LinearAttentionSizes, SsdSizes } from './sizes.js';
 
-/** What elements are, for they may be stored in different widths. */
-export const elementKinds = ['weights', 'activations', 'state', 'gradients', 'moments', 'ids'] as const;
+/**
+ * What elements are, for they may be stored in different widths. `matrices` are weights that may be quantised, those of
+ * linear layers and embeddings; in `unevenMatrices` rows are not whole blocks of 32.
+ */
+export const elementKinds = [
+  'weights',
+  'matrices',
+  'unevenMatrices',
+  'activations',
+  'state',
+  'gradients',
+  'moments',
+  'ids',
+] as const;
 export type ElementKind = (typeof elementKinds)[number];
 export type Elements = Partial<Record<ElementKind, Size>>;
 
