@@ -4,6 +4,7 @@
  * content is still the same.
  */
 import { FileError } from '@freelunch/errors';
+import { hasFiles } from '../files/node.js';
 import { Missing } from './placeholder.js';
 import { drop, Interrupted, Patience, request } from './request.js';
 import { printUrl, requestHeaders, type SourceOptions } from './source-options.js';
@@ -32,7 +33,7 @@ function lengthOf(response: Response): number | undefined {
 
 /** Whether the page's own server is asked: another one must allow conditional requests, and most do not. */
 const mayAskIf = (url: URL): boolean =>
-  !('location' in globalThis) || (globalThis.location as Location | undefined)?.origin === url.origin;
+  hasFiles() || (globalThis.location as Location | undefined)?.origin === url.origin;
 
 function absence(status: number, hasToken: boolean): Missing {
   if (status !== 401 && status !== 403) return new Missing(`HTTP status ${status}`, true);
