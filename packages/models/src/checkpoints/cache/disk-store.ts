@@ -12,6 +12,9 @@ const MOST_BYTES = 2 ** 26;
 /** What a process that was killed has left unfinished is removed after so long. */
 const ABANDONED_MS = 24 * 3_600_000;
 
+/** Where a file lies in place of a folder, nothing is either; putting something there says so. */
+const isAbsent = (cause: unknown): boolean => ['ENOENT', 'ENOTDIR'].includes(codeOf(cause) ?? '');
+
 /** The folder for caches of this system, or XDG_CACHE_HOME wherever it is set. */
 async function usualFolder(): Promise<string> {
   const { os, path } = await nodeModules();
@@ -43,7 +46,7 @@ export async function openDiskStore(place: true | string): Promise<Store> {
     try {
       return await fs.readdir(folder);
     } catch (cause) {
-      if (codeOf(cause) === 'ENOENT') return [];
+      if (isAbsent(cause)) return [];
       throw fileError(cause, folder, 'cannot be read');
     }
   };
@@ -79,7 +82,7 @@ export async function openDiskStore(place: true | string): Promise<Store> {
           await file.close();
         }
       } catch (cause) {
-        if (codeOf(cause) === 'ENOENT') return undefined;
+        if (isAbsent(cause)) return undefined;
         throw fileError(cause, at(key), 'cannot be read');
       }
     },
