@@ -1,5 +1,12 @@
 import { expect, it } from 'vitest';
-import { fromBfloat16, fromFloat16, toBfloat16, toFloat16 } from './half-floats.js';
+import {
+  fromBfloat16,
+  fromBfloat16Bytes,
+  fromFloat16,
+  fromFloat16Bytes,
+  toBfloat16,
+  toFloat16,
+} from './half-floats.js';
 
 it('takes every half-precision number to float32 and back', () => {
   for (let half = 0; half < 65536; half++) {
@@ -38,4 +45,17 @@ it('rounds to the nearest, ties to even, and to infinity beyond the range', () =
   expect(toBfloat16(1 + 2 ** -8)).toBe(0x3f80);
   expect(toBfloat16(1 + 3 * 2 ** -8)).toBe(0x3f82);
   expect(toBfloat16(3.4e38)).toBe(0x7f80);
+});
+
+it('takes the bytes of all 16-bit numbers to the same floats, from an odd place too', () => {
+  const bytes = new Uint8Array(2 * 65536 + 1).subarray(1);
+  for (let half = 0; half < 65536; half++) bytes.set([half & 255, half >> 8], 2 * half);
+  for (const [all, one] of [
+    [fromFloat16Bytes, fromFloat16],
+    [fromBfloat16Bytes, fromBfloat16],
+  ] as const) {
+    const out = new Float32Array(65536);
+    all(bytes, out);
+    expect(out.findIndex((value, half) => !Object.is(value, one(half)))).toBe(-1);
+  }
 });

@@ -50,3 +50,19 @@ function roundEven(value: number): number {
   const rest = value - below;
   return rest > 0.5 || (rest === 0.5 && (below & 1) === 1) ? below + 1 : below;
 }
+
+/** Every half-precision number as float32; made when first needed. */
+let float16Values: Float32Array | undefined;
+
+/** float32 from the little-endian bytes of as many half-precision numbers, by a table. */
+export function fromFloat16Bytes(bytes: Uint8Array, out: Float32Array): void {
+  float16Values ??= Float32Array.from({ length: 65536 }, (_, half) => fromFloat16(half));
+  for (let i = 0, at = 0; i < out.length; i++, at += 2)
+    out[i] = float16Values[bytes[at] | (bytes[at + 1] << 8)];
+}
+
+/** float32 from the little-endian bytes of as many bfloat16 numbers. */
+export function fromBfloat16Bytes(bytes: Uint8Array, out: Float32Array): void {
+  const words = new Uint32Array(out.buffer, out.byteOffset, out.length);
+  for (let i = 0, at = 0; i < out.length; i++, at += 2) words[i] = (bytes[at] << 16) | (bytes[at + 1] << 24);
+}

@@ -9,7 +9,7 @@ import { type Kernels, Tensor } from '@freelunch/kernels';
 import { checkFunction, checkKernels, checkSignal } from '../check.js';
 import { writeDurably } from '../files/write.js';
 import { type ByteSource, bytesSource } from './byte-source.js';
-import { fromBfloat16, fromFloat16, toBfloat16, toFloat16 } from './half-floats.js';
+import { fromBfloat16Bytes, fromFloat16Bytes, toBfloat16, toFloat16 } from './half-floats.js';
 import { isObject } from '@freelunch/config';
 import { refusePlaceholder, TELLING_BYTES } from './placeholder.js';
 import {
@@ -155,10 +155,10 @@ export function convertElements(
       for (let i = 0; i < out.length; i++) out[i] = view.getFloat64(8 * i, true);
       return;
     case 'F16':
-      for (let i = 0; i < out.length; i++) out[i] = fromFloat16(view.getUint16(2 * i, true));
+      fromFloat16Bytes(bytes, out as Float32Array);
       return;
     case 'BF16':
-      for (let i = 0; i < out.length; i++) out[i] = fromBfloat16(view.getUint16(2 * i, true));
+      fromBfloat16Bytes(bytes, out as Float32Array);
       return;
     default:
       throw new FormatError(`${where}: ${entry.name} must be F32, F16, BF16, F64 or I32, got ${entry.dtype}`);

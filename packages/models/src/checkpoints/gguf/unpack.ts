@@ -4,7 +4,7 @@
  *
  * @see https://github.com/ggml-org/ggml/blob/master/src/ggml-common.h for the layouts, src/ggml-quants.c for what they mean
  */
-import { fromBfloat16, fromFloat16 } from '../half-floats.js';
+import { fromBfloat16Bytes, fromFloat16, fromFloat16Bytes } from '../half-floats.js';
 import type { GgmlType } from './types.js';
 
 /** One block's bytes, from `at`, to its weights, from `to`. */
@@ -43,8 +43,6 @@ function levels(bytes: Uint8Array, at: number, d: number, out: Float32Array, to:
 const word = (bytes: Uint8Array, at: number): number =>
   bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16) | (bytes[at + 3] << 24);
 
-const float = new DataView(new ArrayBuffer(8));
-
 /** 8 scales and 8 least values of 6 bits in 12 bytes, of Q4_K and Q5_K. @returns the one, and the other 8 further */
 const sixes = new Uint8Array(16);
 function unpackSixes(bytes: Uint8Array, at: number): Uint8Array {
@@ -59,17 +57,6 @@ function unpackSixes(bytes: Uint8Array, at: number): Uint8Array {
 }
 
 const blocks: Readonly<Record<string, Block>> = {
-  F64(bytes, at, out, to) {
-    float.setInt32(4, word(bytes, at));
-    float.setInt32(0, word(bytes, at + 4));
-    out[to] = float.getFloat64(0);
-  },
-  F16(bytes, at, out, to) {
-    out[to] = half(bytes, at);
-  },
-  BF16(bytes, at, out, to) {
-    out[to] = fromBfloat16(bytes[at] | (bytes[at + 1] << 8));
-  },
   Q8_0(bytes, at, out, to) {
     const d = half(bytes, at);
     for (let i = 0; i < 32; i++) out[to + i] = d * int8(bytes[at + 2 + i]);
@@ -168,8 +155,20 @@ const blocks: Readonly<Record<string, Block>> = {
   },
 };
 
+/** Weights without blocks, all at once. */
+const plain: Readonly<Record<string, (bytes: Uint8Array, out: Float32Array) => void>> = {
+  // Both are little-endian, the file and WASM memory: the bytes go as they are.
+  F32: (bytes, out) => new Uint8Array(out.buffer, out.byteOffset, out.byteLength).set(bytes),
+  F16: fromFloat16Bytes,
+  BF16: fromBfloat16Bytes,
+  F64(bytes, out) {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    for (let i = 0; i < out.length; i++) out[i] = view.getFloat64(8 * i, true);
+  },
+};
+
 /** Types of tensors that {@link unpack} takes. */
-export const unpackable: readonly string[] = ['F32', ...Object.keys(blocks)];
+export const unpackable: readonly string[] = [...Object.keys(plain), ...Object.keys(blocks)];
 
 /**
  * Whole blocks of weights as float32.
@@ -177,10 +176,7 @@ export const unpackable: readonly string[] = ['F32', ...Object.keys(blocks)];
  * @param out as long as there are weights in `bytes`
  */
 export function unpack({ name, block, bytes: width }: GgmlType, bytes: Uint8Array, out: Float32Array): void {
-  if (name === 'F32') {
-    new Uint8Array(out.buffer, out.byteOffset, out.byteLength).set(bytes); // both are little-endian
-    return;
-  }
+  if (Object.hasOwn(plain, name)) return plain[name](bytes, out);
   const one = blocks[name];
   for (let at = 0, to = 0; to < out.length; at += width, to += block) one(bytes, at, out, to);
 }
