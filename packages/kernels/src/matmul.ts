@@ -58,14 +58,15 @@ function multiplyQuantized(context: Context, args: MatmulArgs, b: QuantizedTenso
   const m = a.size / k;
   const y = context.empty([...a.shape.slice(0, -1), n]);
   const { wasm } = context;
+  const few = m <= (b.dtype.endsWith('16') ? 4 : 8); // as in the kernel
   context.run(
     'quantizedMatmulForward',
     [y.pointer, a.pointer, b.pointer, biasPointer, m, n, k, layoutNumber(b)],
     {
       units: wasm.quantizedMatmulForwardUnits(n),
-      nanoseconds: m * n * k * MADD_NS + n * k * MOVE_NS,
+      nanoseconds: m * n * k * (few ? ROW_MADD_NS : MADD_NS) + (few ? 0 : n * k * MOVE_NS),
       scratchBytes: wasm.quantizedMatmulForwardScratchBytes(m, n, k),
-      partsPerThread: 1, // each part copies all of a into panels
+      partsPerThread: few ? 4 : 1, // each part copies all of a into panels
     },
   );
   return y;
