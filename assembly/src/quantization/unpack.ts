@@ -1,6 +1,16 @@
 /** Weights of each dtype to float32, exact. */
 import { fromFloat16, fromWide, wideFactor } from '../simd/half';
-import { BFLOAT16, BLOCK, FLOAT16, INT4_BLOCK, INT8, INT8_BLOCK, rowBytes, WIDE, withoutWide } from './formats';
+import {
+  BFLOAT16,
+  BLOCK,
+  FLOAT16,
+  INT4_BLOCK,
+  INT8,
+  INT8_BLOCK,
+  rowBytes,
+  WIDE,
+  withoutWide,
+} from './formats';
 
 /**
  * Rows of weights, of each the columns from <= j < from + steps, as rows of `steps` floats. `from` is a multiple of a
