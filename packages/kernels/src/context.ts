@@ -1,6 +1,7 @@
 import { ArgumentError, DisposedError, ShapeError, UnsupportedError, show } from '@freelunch/errors';
 import type { Allocator } from './memory.js';
 import { Recording } from './recording.js';
+import { Scopes } from './scopes.js';
 import { argsOfPart, type Call, type KernelName, type Pool, type Slices } from './threads/pool.js';
 import type { WasmExports } from './wasm-exports.js';
 import {
@@ -9,7 +10,7 @@ import {
   type QuantizedTensor,
   type WeightDType,
 } from './quantized-tensor.js';
-import { type AnyTensor, tensorsIn } from './tensors-in.js';
+import type { AnyTensor } from './tensors-in.js';
 import {
   type CheckedShape,
   checkShape,
@@ -60,9 +61,6 @@ const CLEAR_NS = 0.1;
  */
 const WORTH_SHARING_NS = 30_000;
 
-/** Tensors made since a scope was opened, of those that still live. */
-type Scope = Set<AnyTensor>;
-
 /**
  * What every public function works with: the compiled kernels, and tensors in their memory. Callers hold `Kernels`
  * instead, which hands on what they may use.
@@ -71,9 +69,7 @@ export class Context {
   readonly variant: Variant;
   readonly wasm: WasmExports;
   readonly allocator: Allocator;
-  readonly #scopes: Scope[] = [];
-  /** Live tensors in the order in which they were made, each with the scope that frees it. */
-  readonly #live = new Map<AnyTensor, Scope | undefined>();
+  readonly #scopes = new Scopes();
   readonly #owner: TensorOwner & QuantizedOwner;
   readonly #pool: Pool | undefined;
   #recording: Recording | undefined;
@@ -89,15 +85,8 @@ export class Context {
     this.variant = variant;
     this.#owner = {
       allocator,
-      onCreate: (tensor: AnyTensor) => {
-        const scope = this.#scopes.at(-1);
-        this.#live.set(tensor, scope);
-        scope?.add(tensor);
-      },
-      onDispose: (tensor: AnyTensor) => {
-        this.#live.get(tensor)?.delete(tensor);
-        this.#live.delete(tensor);
-      },
+      onCreate: (tensor: AnyTensor) => this.#scopes.add(tensor),
+      onDispose: (tensor: AnyTensor) => this.#scopes.remove(tensor),
     };
   }
 
@@ -107,7 +96,7 @@ export class Context {
    */
   get memory(): { totalBytes: number; usedBytes: number; peakBytes: number; tensors: number } {
     const { usedBytes, peakBytes, memory } = this.allocator;
-    return { totalBytes: memory.buffer.byteLength, usedBytes, peakBytes, tensors: this.#live.size };
+    return { totalBytes: memory.buffer.byteLength, usedBytes, peakBytes, tensors: this.tensors };
   }
 
   /** Starts `memory.peakBytes` anew, from what is in use now. */
@@ -189,13 +178,7 @@ export class Context {
    * @throws UnsupportedError if `fn` returns a promise: a scope ends when `fn` returns
    */
   scope<T>(fn: () => T): T {
-    return this.#within('scope', fn, (made, result) => {
-      const kept = tensorsIn(result);
-      for (const tensor of made) {
-        if (kept.has(tensor)) this.#give(tensor, this.#scopes.at(-1));
-        else tensor.dispose();
-      }
-    });
+    return this.#scopes.scope(fn);
   }
 
   /**
@@ -217,49 +200,17 @@ export class Context {
     if (tensor.disposed) {
       throw new DisposedError(`alongside: tensor, of shape [${tensor.shape.join(', ')}], was disposed of`);
     }
-    const home = this.#live.get(tensor);
-    return this.#within('alongside', fn, (made) => {
-      for (const one of made) this.#give(one, home);
-    });
-  }
-
-  /** Runs `fn` in a scope, of which `settle` takes what is to live on. If either throws, the rest is freed. */
-  #within<T>(where: string, fn: () => T, settle: (made: Scope, result: T) => void): T {
-    if (typeof fn !== 'function') throw new ArgumentError(`${where}: fn must be a function, got ${show(fn)}`);
-    const scope: Scope = new Set();
-    this.#scopes.push(scope);
-    let open = true;
-    try {
-      const result = fn();
-      if (typeof (result as { then?: unknown } | undefined | null)?.then === 'function') {
-        throw new UnsupportedError(`${where}: fn must not be asynchronous, got a promise`);
-      }
-      this.#scopes.pop();
-      open = false;
-      settle(scope, result);
-      return result;
-    } catch (error) {
-      if (open) this.#scopes.pop();
-      for (const tensor of scope) tensor.dispose();
-      throw error;
-    }
-  }
-
-  /** Moves a tensor into a scope, or out of all. */
-  #give(tensor: AnyTensor, scope: Scope | undefined): void {
-    this.#live.get(tensor)?.delete(tensor);
-    this.#live.set(tensor, scope);
-    scope?.add(tensor);
+    return this.#scopes.alongside(tensor, fn);
   }
 
   /** Number of live tensors. */
   get tensors(): number {
-    return this.#live.size;
+    return this.#scopes.tensors;
   }
 
   /** Frees all tensors except the `count` oldest. */
   freeBeyond(count: number): void {
-    for (const tensor of [...this.#live.keys()].slice(count)) tensor.dispose();
+    this.#scopes.freeBeyond(count);
   }
 
   /** How many threads compute, the calling one among them. */

@@ -1,40 +1,18 @@
-/**
- * A language model: token embedding, pre-norm residual blocks of a mixer, an MLP or both, a last norm, a head.
- *
- *   x[0] = embedding(tokens)
- *   x[i+1] = h + mlp(norm2(h)),  h = x[i] + mixer(norm(x[i])); without an MLP h, without a mixer h = x[i]
- *   logits = head(norm_f(x[nLayers]))
- */
+/** A language model, as its users see it: what it computes is in `network.ts`. */
 import type { Tape } from '@freelunch/autograd';
 import { checkComputable, type ModelConfig, resolveConfig, type ResolvedConfig } from '@freelunch/config';
 import { ArgumentError, checkOptions, show, UnsupportedError } from '@freelunch/errors';
 import { type Kernels, QuantizedTensor, type Tensor } from '@freelunch/kernels';
 import { random } from '@freelunch/random';
-import { architectureOf, type Block } from './architecture.js';
+import { architectureOf } from './architecture.js';
 import { checkFlag, checkFunction, checkKernels } from './check.js';
-import type { Names } from './checkpoints/names.js';
 import { type GenerateOptions, generateRow, generateRows } from './generate.js';
-import type { Mixer, MixerState } from './mixers/mixer.js';
-import { freeing, isPlain, type Ops, plainOps } from './mixers/ops.js';
-import {
-  createParameters,
-  type FloatTensor,
-  type ParameterSpec,
-  Scope,
-  type Weight,
-} from './mixers/parameters.js';
+import { type Ops, plainOps } from './mixers/ops.js';
+import { createParameters, type FloatTensor, type ParameterSpec, type Weight } from './mixers/parameters.js';
+import { Network } from './network.js';
 import { asLayerStates, LayerStates, type ModelState } from './state.js';
-import { pieceLength } from './pieces.js';
-import { StepPlan, type StepInputs } from './step-plan.js';
-import {
-  checkRange,
-  columns,
-  positionsOf,
-  scoredTargets,
-  stepIds,
-  tokenIds,
-  type Tokens,
-} from './token-rows.js';
+import { StepPlan } from './step-plan.js';
+import { checkRange, scoredTargets, stepIds, tokenIds, type Tokens } from './token-rows.js';
 
 export interface ForwardOptions {
   /** Records what is computed, to go back over it; nothing is recorded if absent. */
@@ -67,11 +45,8 @@ export class LanguageModel implements Disposable {
   readonly k: Kernels;
   readonly config: ResolvedConfig;
   readonly specs: readonly ParameterSpec[];
-  readonly #names: Names;
-  readonly #blocks: readonly Block[];
   readonly #weights: ReadonlyMap<string, Weight>;
-  /** Positions in a piece of a long prompt. */
-  readonly #pieceLength: number;
+  readonly #network: Network;
 
   /** @internal */
   constructor(k: Kernels, config: ResolvedConfig, weights?: ReadonlyMap<string, Weight>) {
@@ -79,10 +54,8 @@ export class LanguageModel implements Disposable {
     this.k = k;
     this.config = config;
     this.specs = specs;
-    this.#names = names;
-    this.#pieceLength = pieceLength(config);
-    this.#blocks = blocks;
     this.#weights = weights ?? createParameters(k, specs, random(config.seed).split('weights'));
+    this.#network = new Network(k, config, names, blocks, this.#weights);
   }
 
   /**
@@ -129,20 +102,14 @@ export class LanguageModel implements Disposable {
   stateBytes(seqLen: number): number {
     if (!Number.isSafeInteger(seqLen) || seqLen < 0)
       throw new ArgumentError(`stateBytes: seqLen must be a whole number from 0 up, got ${show(seqLen)}`);
-    return this.#blocks.reduce((total, { mixer }) => total + (mixer?.stateBytes(seqLen) ?? 0), 0);
+    return this.#network.blocks.reduce((total, { mixer }) => total + (mixer?.stateBytes(seqLen) ?? 0), 0);
   }
 
   /** The state before the first token. @param batch number of sequences, from 1 up */
   initialState(batch = 1): ModelState {
     if (!Number.isSafeInteger(batch) || batch < 1)
       throw new ArgumentError(`initialState: batch must be a whole number from 1 up, got ${show(batch)}`);
-    const { k } = this;
-    const none: MixerState = { tensors: {}, position: 0 };
-    // In a scope: where memory ends before all is made, nothing of it stays.
-    const layers = k.scope(() =>
-      this.#blocks.map(({ mixer }) => mixer?.initialState(k, batch) ?? { ...none }),
-    );
-    return new LayerStates(batch, layers);
+    return new LayerStates(batch, this.#network.initialState(batch));
   }
 
   /**
@@ -166,16 +133,9 @@ export class LanguageModel implements Disposable {
       const ids = tokenIds(k, 'forward', tokens);
       checkRange('forward', 'tokens', ids, this.config.vocabSize);
       const [batch, seqLen] = ids.shape;
-      state?.check('forward', this.#blocks.length, batch);
+      state?.check('forward', this.#network.blocks.length, batch);
       this.#checkPositions('forward', state?.position ?? 0, seqLen);
-      const inPieces =
-        lastOnly && tape === undefined && observe === undefined && this.#pieceLength < Infinity;
-      const last = inPieces
-        ? this.#readInPieces(o, ids, state)
-        : this.#layers(o, ids, state, checkpoint, observe);
-      const normed = this.#norm(o, this.#names.finalNorm, lastOnly ? lastRows(o, last) : last);
-      observe?.('final_norm', normed);
-      return this.#head(o, normed);
+      return this.#network.logits(o, ids, { state, checkpoint, lastOnly, observe });
     };
     return tape === undefined ? k.scope(() => run(plainOps(k))) : run(checkTape('forward', tape));
   }
@@ -211,13 +171,15 @@ export class LanguageModel implements Disposable {
   step(token: number | readonly number[] | Int32Array | Tensor, state: ModelState): FloatTensor {
     const states = asLayerStates('step', state);
     const ids = stepIds(token, this.config.vocabSize);
-    states.check('step', this.#blocks.length, ids.length);
+    states.check('step', this.#network.blocks.length, ids.length);
     this.#checkPositions('step', states.position, 1);
-    for (let layer = 0; layer < this.#blocks.length; layer++)
-      this.#blocks[layer].mixer?.makeRoom?.(this.k, states.layers[layer], 1);
+    for (let layer = 0; layer < this.#network.blocks.length; layer++)
+      this.#network.blocks[layer].mixer?.makeRoom?.(this.k, states.layers[layer], 1);
     if (states.plan?.fits(this.#weights) !== true) {
       states.plan?.dispose();
-      states.plan = new StepPlan(this.k, states, this.#weights, (now) => this.#step(states, now));
+      states.plan = new StepPlan(this.k, states, this.#weights, (now) =>
+        this.#network.step(states.layers, now),
+      );
     }
     // Before anything moves: where there is no room for the logits, the state stays good.
     const logits = this.k.empty([states.batch, this.config.vocabSize]);
@@ -264,101 +226,6 @@ export class LanguageModel implements Disposable {
     this.dispose();
   }
 
-  /** The residual stream after the last layer. */
-  #layers(
-    o: Ops,
-    ids: Tensor,
-    state: LayerStates | undefined,
-    checkpoint = false,
-    observe?: ForwardOptions['observe'],
-  ): FloatTensor {
-    const learned = this.config.position.type === 'learned';
-    let x = this.#embed(o, ids, learned ? positionsOf(this.k, ids, state?.position ?? 0) : undefined);
-    const through = (): FloatTensor => {
-      this.#blocks.forEach((block, layer) => {
-        observe?.(`hidden.${layer}`, x);
-        const mixerState = state?.layers[layer];
-        const input = x;
-        const inside = (inner: Ops) =>
-          this.#block(inner, block, input, (mixer, p, normed) => mixer.forward(inner, p, normed, mixerState));
-        x =
-          checkpoint && mixerState === undefined
-            ? o.checkpoint(inside, [input, ...this.#ofBlock(block)])
-            : freeing(o, () => inside(o));
-        if (isPlain(o) && x !== input) input.dispose();
-      });
-      observe?.(`hidden.${this.#blocks.length}`, x);
-      return x;
-    };
-    return state === undefined ? through() : state.advance(ids.shape[1], through);
-  }
-
-  /** What a step calls: see `Mixer.step`. */
-  #step({ layers }: LayerStates, { ids, positions, position, held }: StepInputs): FloatTensor {
-    const o = plainOps(this.k);
-    let x = this.#embed(o, ids, positions).reshape([ids.shape[0], this.config.dModel]);
-    this.#blocks.forEach((block, layer) => {
-      const input = x;
-      x = freeing(o, () =>
-        this.#block(o, block, input, (mixer, p, normed) =>
-          mixer.step(o, p, normed, layers[layer], { position, held: held[layer] }),
-        ),
-      );
-      if (x !== input) input.dispose();
-    });
-    return this.#head(o, this.#norm(o, this.#names.finalNorm, x));
-  }
-
-  /** As `#layers`, for the sake of the last position alone: memory does not grow with the length. */
-  #readInPieces(o: Ops, ids: Tensor, given: LayerStates | undefined): FloatTensor {
-    const { k } = this;
-    const [batch, seqLen] = ids.shape;
-    const piece = this.#pieceLength;
-    if (seqLen < 1.5 * piece) return this.#layers(o, ids, given);
-    const state = given ?? asLayerStates('forward', this.initialState(batch));
-    return state.advance(0, () => {
-      let start = 0;
-      for (; seqLen - start >= 1.5 * piece; start += piece)
-        k.scope(() => void this.#layers(o, columns(k, ids, start, start + piece), state));
-      return this.#layers(o, columns(k, ids, start, seqLen), state);
-    });
-  }
-
-  #scope(prefix: string): Scope {
-    return new Scope(this.#weights, prefix);
-  }
-
-  #ofBlock({ prefix }: Block): FloatTensor[] {
-    return [...this.parameters()].filter(([name]) => name.startsWith(prefix)).map(([, tensor]) => tensor);
-  }
-
-  #norm(o: Ops, prefix: string, x: FloatTensor): FloatTensor {
-    const { type, eps } = this.config.norm;
-    if (type === 'none') return x;
-    const weight = this.#scope(prefix).get('weight');
-    return type === 'rms'
-      ? o.rmsNorm({ x, weight, eps })
-      : o.layerNorm({ x, weight, bias: this.#scope(prefix).get('bias'), eps });
-  }
-
-  /** One layer; `mix` is its mixer, over a sequence or a step. */
-  #block(
-    o: Ops,
-    { prefix, mixer, mlp }: Block,
-    x: FloatTensor,
-    mix: (mixer: Mixer, p: Scope, x: FloatTensor) => FloatTensor,
-  ): FloatTensor {
-    const { mixerNorm, mlpNorm, mixer: mixerPrefix } = this.#names;
-    let h = x;
-    if (mixer !== undefined) {
-      const p = this.#scope(prefix + mixerPrefix);
-      h = freeing(o, () => o.add({ a: x, b: mix(mixer, p, this.#norm(o, prefix + mixerNorm, x)) }));
-    }
-    if (mlp === undefined) return h;
-    const p = this.#scope(`${prefix}mlp.`);
-    return o.add({ a: h, b: mlp.forward(o, p, this.#norm(o, prefix + mlpNorm, h)) });
-  }
-
   #checkPositions(where: string, position: number, seqLen: number): void {
     if (this.config.position.type !== 'learned') return;
     const { maxLength } = this.config.position;
@@ -368,32 +235,6 @@ export class LanguageModel implements Disposable {
       );
     }
   }
-
-  #embed(o: Ops, ids: Tensor, positions: Tensor | undefined): FloatTensor {
-    const { embedding, positions: learned } = this.#names;
-    const x = o.embedding({ ids, weight: this.#scope('').matrix(embedding) });
-    if (positions === undefined || this.config.position.type !== 'learned') return x;
-    return o.add({ a: x, b: o.embedding({ ids: positions, weight: this.#scope('').get(learned) }) });
-  }
-
-  #head(o: Ops, x: FloatTensor): FloatTensor {
-    const { embedding, head } = this.#names;
-    return o.matmul({
-      a: x,
-      b: this.#scope('').matrix(this.config.tieEmbeddings ? embedding : head),
-      transposeB: true,
-    });
-  }
-}
-
-/** The last position of each sequence, `[batch, 1, dModel]`. */
-function lastRows(o: Ops, x: FloatTensor): FloatTensor {
-  const [batch, seqLen, dModel] = x.shape;
-  const ids = o.k.tensor(
-    Int32Array.from({ length: batch }, (_, b) => (b + 1) * seqLen - 1),
-    [batch, 1],
-  );
-  return o.embedding({ ids, weight: o.reshape(x, [batch * seqLen, dModel]) });
 }
 
 function checkTape(where: string, tape: Tape): Tape {

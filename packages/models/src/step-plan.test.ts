@@ -8,6 +8,7 @@ import {
   type MixerConfig,
   type ModelConfig,
   type ModelState,
+  quantizeModel,
   train,
 } from './index.js';
 import { asLayerStates } from './state.js';
@@ -170,6 +171,27 @@ describe.each(Object.entries(configs))('steps of %s', (_name, config) => {
       expect(k.memory).toMatchObject({ tensors, usedBytes });
     });
   });
+});
+
+describe('steps with quantised weights', () => {
+  it.each(['float16', 'bfloat16', 'int8', 'int4'] as const)(
+    'of %s have the bits of the ordinary code',
+    (dtype) => {
+      const wide = {
+        ...configs.hybrid,
+        dModel: 32,
+        nLayers: 2,
+        mixer: [mamba, softmax],
+        mlp: 'gelu',
+      } as const;
+      using full = createModel(k, wide);
+      using model = quantizeModel(full, { dtype });
+      expect(model.weights().get('backbone.layers.0.mixer.in_proj.weight')!.dtype).toBe(dtype);
+      const steps = stepsOf(model, 2, 80);
+      expect(steps).toEqual(stepsOf(model, 2, 80, forget));
+      expect(steps.logits).not.toEqual(stepsOf(full, 2, 80).logits);
+    },
+  );
 });
 
 describe('a step after a change of weights', () => {
