@@ -35,6 +35,7 @@ export default defineConfig({
             'browser/node-digests.ts',
             'browser/node-training.ts',
             'browser/packed-checkpoint.ts',
+            'browser/cached-checkpoint.ts',
           ],
           browser: {
             enabled: true,
