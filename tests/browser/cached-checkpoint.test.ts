@@ -1,7 +1,7 @@
 import { loadKernels } from '@freelunch/kernels';
 import { type LoadPretrainedOptions, loadPretrained, openCache, urlSource } from '@freelunch/models';
 import { cdp } from 'vitest/browser';
-import { afterEach, beforeEach, describe, expect, inject, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, inject, it, vi } from 'vitest';
 
 const k = await loadKernels({ variant: 'simd' });
 const { url, logits } = inject('cachedCheckpoint');
@@ -137,6 +137,17 @@ describe('a page without the Cache API', () => {
     await expect(openCache('folder')).rejects.toThrow(/cache must be true or false in this runtime/);
     Object.defineProperty(globalThis, 'caches', original);
   });
+});
+
+it('a page that a bundler has given a process loads and caches as others do', async () => {
+  vi.stubGlobal('process', { env: {}, versions: {}, browser: true });
+  try {
+    expect(weightsOf(await expectLoads('exposed'))).toEqual([undefined]);
+    expect((await totals()).files.map(({ complete }) => complete)).toEqual([true, true]);
+    expect(warnings).toEqual([]);
+  } finally {
+    vi.unstubAllGlobals();
+  }
 });
 
 it('a token is not sent on by Chromium to another host', async () => {

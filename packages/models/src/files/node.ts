@@ -20,8 +20,11 @@ const load = async (): Promise<NodeModules> => {
   return { fs, path, os, url };
 };
 
-/** Whether there is a file system: in Node, Deno and Bun. */
-export const hasFiles = (): boolean => 'process' in globalThis || 'Deno' in globalThis;
+/** Whether there is a file system: in Node, Deno and Bun. Bundlers give pages a `process` that has no versions. */
+export function hasFiles(): boolean {
+  const { process } = globalThis as { process?: { versions?: { node?: unknown } } };
+  return typeof process?.versions?.node === 'string' || 'Deno' in globalThis;
+}
 
 /** @throws UnsupportedError in browsers */
 export function nodeModules(): Promise<NodeModules> {
