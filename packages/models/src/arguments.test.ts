@@ -70,6 +70,21 @@ const calls: Record<string, Call[]> = {
     (wrong) => models.loadPretrained(k, nowhere, { signal: wrong ?? null }),
     (wrong) => models.loadPretrained(k, nowhere, { onProgress: wrong ?? null }),
   ],
+  evaluate: [
+    (wrong) => models.evaluate(wrong, [1, 2]),
+    (wrong) => models.evaluate(model, wrong),
+    (wrong) => models.evaluate(model, [1, 2], wrong ?? null),
+    (wrong) => models.evaluate(model, [1, 2], { contextLength: wrong ?? null }),
+    (wrong) => models.evaluate(model, [1, 2], { contextLength: 4, stride: wrong ?? null }),
+    (wrong) => models.evaluate(model, [1, 2], { onProgress: wrong ?? null }),
+    (wrong) => models.evaluate(model, [1, 2], { signal: wrong ?? null }),
+  ],
+  quantizeModel: [
+    (wrong) => models.quantizeModel(wrong, { dtype: 'int8' }),
+    (wrong) => models.quantizeModel(model, wrong),
+    (wrong) => models.quantizeModel(model, { dtype: wrong }),
+    (wrong) => models.quantizeModel(model, { dtype: 'int8', except: wrong ?? null }),
+  ],
   savePretrained: [
     (wrong) => models.savePretrained(pathOr(wrong), model),
     (wrong) => models.savePretrained(nowhere, wrong),

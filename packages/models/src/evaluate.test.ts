@@ -106,7 +106,13 @@ describe('evaluate', () => {
 
   it.each<[string, readonly number[], EvaluateOptions, new (message: string) => Error, string]>([
     ['one token', [1], {}, ShapeError, 'tokens must be at least 2'],
-    ['an id beyond the vocabulary', [1, 19], {}, ArgumentError, 'must be from 0 to 18, got 19'],
+    [
+      'an id beyond the vocabulary',
+      [1, 19],
+      {},
+      ArgumentError,
+      'tokens[0, 1] must be an id from 0 to 18, got 19',
+    ],
     ['a fraction', [1, 2.5], {}, ArgumentError, 'tokens[1] must be a whole number, got 2.5'],
     [
       'too short a context',

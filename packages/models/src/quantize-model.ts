@@ -23,10 +23,10 @@ export function quantizeModel(model: LanguageModel, options: QuantizeModelOption
   if (!(model instanceof LanguageModel))
     throw new ArgumentError(`quantizeModel: model must be a LanguageModel, got ${show(model)}`);
   checkOptions('quantizeModel', options, ['dtype', 'except']);
-  const { dtype, except } = options;
+  const { dtype, except }: Partial<QuantizeModelOptions> = options ?? {}; // callers without types
   if (dtype === undefined)
     throw new ArgumentError(`quantizeModel: dtype must be one of ${dtypes.join(', ')}, got nothing`);
-  checkDTypeOptions('quantizeModel', options, dtypes);
+  checkDTypeOptions('quantizeModel', { dtype, except }, dtypes);
   const { k, specs, config } = model;
   const parameters = model.parameters();
   const kept = (spec: ParameterSpec): Weight => {

@@ -11,6 +11,8 @@ const NAME = /^(?:about\.json|[0-9a-f]{32}-\d{1,9})$/;
 const MOST_BYTES = 2 ** 26;
 /** What a process that was killed has left unfinished is removed after so long. */
 const ABANDONED_MS = 24 * 3_600_000;
+/** How often a file is written anew whose folder others remove. */
+const TRIES = 20;
 
 /** Where a file lies in place of a folder, nothing is either; putting something there says so. */
 const isAbsent = (cause: unknown): boolean => ['ENOENT', 'ENOTDIR'].includes(codeOf(cause) ?? '');
@@ -103,10 +105,14 @@ export async function openDiskStore(place: true | string): Promise<Store> {
         await fs.rename(partial, target);
       };
       try {
-        await write().catch((cause: unknown) => {
-          if (codeOf(cause) === 'ENOENT') return write(); // the folder was removed by another meanwhile
-          throw cause;
-        });
+        for (let tries = TRIES; ; tries--) {
+          try {
+            await write();
+            return;
+          } catch (cause) {
+            if (codeOf(cause) !== 'ENOENT' || tries === 1) throw cause; // else another removed the folder meanwhile
+          }
+        }
       } catch (cause) {
         await fs.rm(partial, { force: true }).catch(() => {}); // the cause says more
         throw fileError(cause, target, 'cannot be written');

@@ -106,7 +106,7 @@ it('lists all tensors that do not fit', async () => {
   for (const part of [
     "'blk.0.ssm_d' must be [8], got [2, 1]",
     "'blk.9.ssm_d' [8, 1] has no place in the model",
-    "'blk.0.ssm_a' must be of type F32, F64, F16",
+    "'blk.0.ssm_a' must be of type F32, F16, BF16, F64",
     'got I32',
     'backbone.norm_f.weight [32] is missing',
     'backbone.layers.1.mixer.D [8] is missing',
