@@ -50,33 +50,35 @@ export function blocksOf(spec: ParameterSpec, { dtype, shape }: Entry): BlockDTy
 
 /** A weight that is being read. */
 export class LoadedWeight {
-  readonly weight: Weight;
   readonly #k: Kernels;
   readonly #spec: ParameterSpec;
-  readonly #rows: QuantizedRows | undefined;
+  readonly #target: QuantizedRows | FloatTensor;
 
   /** @param dtype  of a matrix: float32 if absent */
   constructor(k: Kernels, spec: ParameterSpec, dtype?: WeightDType) {
     this.#k = k;
     this.#spec = spec;
-    if (dtype === undefined) this.weight = k.empty(spec.shape);
-    else {
-      this.#rows = new QuantizedRows(internalsOf(k), 'loadPretrained', matrixShape(spec)!, dtype);
-      this.weight = this.#rows.tensor;
-    }
+    this.#target =
+      dtype === undefined
+        ? k.empty(spec.shape)
+        : new QuantizedRows(internalsOf(k), 'loadPretrained', matrixShape(spec)!, dtype);
+  }
+
+  get weight(): Weight {
+    return this.#target instanceof QuantizedRows ? this.#target.tensor : this.#target;
   }
 
   /** Reads the weight from a file. @throws FormatError */
   async read(source: ByteSource, entry: Entry, options: ReadOptions): Promise<void> {
-    const { weight } = this;
-    if (weight instanceof QuantizedTensor) {
-      await this.#readPieces(source, entry, options, (first, _, bytes, floats) => {
-        if (bytes !== undefined) this.#rows!.writeBytes(first, bytes);
-        else this.#rows!.writeFloats(first, floats!);
+    const target = this.#target;
+    if (target instanceof QuantizedRows) {
+      await this.#readPieces(source, entry, options, (first, piece) => {
+        if (piece instanceof Uint8Array) target.writeBytes(first, piece);
+        else target.writeFloats(first, piece);
       });
-      this.#rows!.finish(`${source.name}: ${entry.name}`);
-    } else if (blocksOf(this.#spec, entry) === undefined) await readTensor(source, entry, weight, options);
-    else await this.#unpack(weight, source, entry, options);
+      target.finish(`${source.name}: ${entry.name}`);
+    } else if (blocksOf(this.#spec, entry) === undefined) await readTensor(source, entry, target, options);
+    else await this.#unpack(target, source, entry, options);
   }
 
   /** Whether an entry would give the same weight, bit for bit. @throws FormatError */
@@ -84,16 +86,15 @@ export class LoadedWeight {
     const k = this.#k;
     const { weight } = this;
     let same = true;
-    await this.#readPieces(source, entry, options, (first, count, bytes, floats) => {
+    await this.#readPieces(source, entry, options, (first, piece, count) => {
       if (!same) return;
       if (weight instanceof QuantizedTensor) {
-        const rounded = bytes ?? k.quantize({ x: floats!, dtype: weight.dtype }).toBytes();
+        const rounded =
+          piece instanceof Uint8Array ? piece : k.quantize({ x: piece, dtype: weight.dtype }).toBytes();
         same = equalBytes(rounded, readRows(internalsOf(k), weight, first, count));
-      } else {
-        const { data } = weight;
-        const size = floats!.size;
+      } else if (!(piece instanceof Uint8Array)) {
         const start = first * (weight.size / weight.shape[0]);
-        same = equalBytes(bytesOf(floats!.data), bytesOf(data.subarray(start, start + size)));
+        same = equalBytes(bytesOf(piece.data), bytesOf(weight.data.subarray(start, start + piece.size)));
       }
     });
     return same;
@@ -102,12 +103,11 @@ export class LoadedWeight {
   /** Blocks become float32, with the axes of the parameter. */
   async #unpack(weight: FloatTensor, source: ByteSource, entry: Entry, options: ReadOptions): Promise<void> {
     const across = this.#spec.matrix === 'in-out';
-    await this.#readPieces(source, entry, options, (first, count, _, floats) => {
-      const { data } = weight;
-      const values = floats!.data;
-      const width = floats!.shape[1];
-      if (!across) data.set(values, first * width);
-      else scatterColumns(data, values, first, count, width);
+    await this.#readPieces(source, entry, options, (first, piece, count) => {
+      if (piece instanceof Uint8Array) return; // never: bytes are for weights of the same dtype
+      const [, width] = piece.shape;
+      if (across) scatterColumns(weight.data, piece.data, first, count, width);
+      else weight.data.set(piece.data, first * width);
     });
   }
 
@@ -119,7 +119,7 @@ export class LoadedWeight {
     source: ByteSource,
     entry: Entry,
     options: ReadOptions,
-    use: (first: number, count: number, bytes?: Uint8Array, floats?: FloatTensor) => void,
+    use: (first: number, piece: Uint8Array | FloatTensor, count: number) => void,
   ): Promise<void> {
     const k = this.#k;
     const spec = this.#spec;
@@ -132,15 +132,7 @@ export class LoadedWeight {
       const whole = k.empty(spec.shape);
       try {
         await readTensor(source, entry, whole, options);
-        const rows = rowsOf(shape[1]);
-        for (let first = 0; first < shape[0]; first += rows) {
-          const count = Math.min(rows, shape[0] - first);
-          k.scope(() => {
-            const floats = k.empty([count, shape[1]]);
-            gatherColumns(floats.data, whole.data, first, count, shape[1]);
-            use(first, count, undefined, floats);
-          });
-        }
+        eachColumns(k, whole, use);
       } finally {
         whole.dispose();
       }
@@ -154,14 +146,14 @@ export class LoadedWeight {
       options,
     )) {
       k.scope(() => {
-        if (stored === wanted && stored !== undefined) use(first, count, bytes);
+        if (stored === wanted && stored !== undefined) use(first, bytes, count);
         else if (stored !== undefined) {
           const x = k.quantizedTensor(bytes, [count, shape[1]], stored);
-          use(first, count, undefined, k.dequantize({ x }));
+          use(first, k.dequantize({ x }), count);
         } else {
           const floats = k.empty([count, shape[1]]);
           convertElements(bytes, entry, floats.data, source.name);
-          use(first, count, undefined, floats);
+          use(first, floats, count);
         }
       });
     }
@@ -183,32 +175,32 @@ export function quantizeWeight(
   if (spec.matrix === 'out-in') return k.quantize({ x: weight, dtype });
   const [out, width] = matrixShape(spec)!;
   const rows = new QuantizedRows(internalsOf(k), 'quantizeModel', [out, width], dtype);
-  const most = rowsOf(width);
-  for (let first = 0; first < out; first += most) {
-    k.scope(() => {
-      const count = Math.min(most, out - first);
-      const floats = k.empty([count, width]);
-      gatherColumns(floats.data, weight.data, first, count, width);
-      rows.writeFloats(first, floats);
-    });
-  }
+  eachColumns(k, weight, (first, floats) => rows.writeFloats(first, floats));
   return rows.finish(spec.name);
 }
 
-/** out [count, height] = columns `first` on of matrix [height, ...]. */
-function gatherColumns(
-  out: Float32Array,
-  matrix: Float32Array,
-  first: number,
-  count: number,
-  height: number,
+/** Goes through the columns of a matrix `[in, out]`, some at a time, as rows: `[count, in]`. */
+function eachColumns(
+  k: Kernels,
+  matrix: FloatTensor,
+  use: (first: number, rows: FloatTensor, count: number) => void,
 ): void {
-  const width = matrix.length / height;
-  for (let i = 0; i < height; i++)
-    for (let j = 0; j < count; j++) out[j * height + i] = matrix[i * width + first + j];
+  const [height, width] = matrix.shape;
+  const most = rowsOf(height);
+  for (let first = 0; first < width; first += most) {
+    const count = Math.min(most, width - first);
+    k.scope(() => {
+      const rows = k.empty([count, height]);
+      const { data } = rows;
+      const from = matrix.data;
+      for (let i = 0; i < height; i++)
+        for (let j = 0; j < count; j++) data[j * height + i] = from[i * width + first + j];
+      use(first, rows, count);
+    });
+  }
 }
 
-/** The reverse of `gatherColumns`. */
+/** The reverse: puts rows `[count, height]` back as columns. */
 function scatterColumns(
   matrix: Float32Array,
   rows: Float32Array,
