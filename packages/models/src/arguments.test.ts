@@ -70,6 +70,12 @@ const calls: Record<string, Call[]> = {
     (wrong) => models.loadPretrained(k, nowhere, { signal: wrong ?? null }),
     (wrong) => models.loadPretrained(k, nowhere, { onProgress: wrong ?? null }),
   ],
+  inspectPretrained: [
+    (wrong) => models.inspectPretrained(wrong),
+    (wrong) => models.inspectPretrained(nowhere, wrong ?? null),
+    (wrong) => models.inspectPretrained(nowhere, { weights: wrong === true ? 1 : (wrong ?? null) } as never),
+    (wrong) => models.inspectPretrained(nowhere, { signal: wrong ?? null }),
+  ],
   evaluate: [
     (wrong) => models.evaluate(wrong, [1, 2]),
     (wrong) => models.evaluate(model, wrong),

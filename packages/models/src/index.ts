@@ -31,6 +31,8 @@ export {
 } from './checkpoints/safetensors.js';
 export type { ByteProgress, ReadOptions, SaveOptions } from './checkpoints/safetensors.js';
 export { loadPretrained } from './checkpoints/checkpoint.js';
+export { inspectPretrained } from './checkpoints/inspect.js';
+export type { InspectOptions, PretrainedInfo, TensorInfo } from './checkpoints/inspect.js';
 export { savePretrained } from './checkpoints/save.js';
 export type { LoadPretrainedOptions } from './checkpoints/checkpoint.js';
 export type { SavePretrainedOptions } from './checkpoints/save.js';

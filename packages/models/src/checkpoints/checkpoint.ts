@@ -29,7 +29,7 @@ import { type Entry, type Header } from './safetensors-format.js';
 import { type ModelSource, openSource } from './source.js';
 import { sourceOptionNames, type SourceOptions } from './source-options.js';
 
-const MAXIMUM_CONFIG_BYTES = 4_000_000;
+export const MAXIMUM_CONFIG_BYTES = 4_000_000;
 const MAXIMUM_INDEX_BYTES = 100_000_000;
 /** Problems of each kind that an error lists; there can be as many as a hostile file likes. */
 const LISTED = 1000;
@@ -40,7 +40,7 @@ export interface LoadPretrainedOptions extends SourceOptions, DTypeOptions {
 }
 
 /** One file of weights. */
-interface Shard {
+export interface Shard {
   file: string;
   header: Header;
   /** Open, and read up to the end of its header; absent if it must be opened again. */
@@ -66,14 +66,14 @@ async function readShard(file: string, source: ByteSource, keepOpen: boolean): P
 }
 
 /** The headers of all files of weights. Shards are closed again: a browser opens only a few connections at once. */
-async function readHeaders(folder: Folder, signal?: AbortSignal): Promise<Shard[]> {
+export async function readHeaders(folder: Folder, signal?: AbortSignal): Promise<Shard[] | Missing> {
   const whole = await folder.open('model.safetensors');
   if (!(whole instanceof Missing)) return [await readShard('model.safetensors', whole, true)];
   const name = 'model.safetensors.index.json';
   const index = await readJson(folder, name, MAXIMUM_INDEX_BYTES);
   if (index instanceof Missing) {
     const reasons = [...new Set([whole.reason, index.reason])].join(', ');
-    throw new FormatError(`${folder.name}: must hold model.safetensors or ${name}, got neither (${reasons})`);
+    return new Missing(`${folder.name}: must hold model.safetensors or ${name}, got neither (${reasons})`);
   }
   const map = isObject(index) ? index.weight_map : undefined;
   if (!isObject(map)) throw new FormatError(`${name}: weight_map must be an object, got ${show(map)}`);
@@ -249,6 +249,7 @@ export async function loadPretrained(
     throw new FormatError(`${folder.name}: must hold config.json, got ${json.reason}`);
   const published = readConfig(json, 'config.json');
   const shards = await readHeaders(folder, signal);
+  if (shards instanceof Missing) throw new FormatError(shards.reason);
   const weights = new Map<string, LoadedWeight>();
   try {
     checkLayers(published.config.nLayers, shards, folder.name);

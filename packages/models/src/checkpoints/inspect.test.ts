@@ -1,0 +1,79 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { FileError, FormatError, UnsupportedError } from '@freelunch/errors';
+import { loadKernels } from '@freelunch/kernels';
+import { afterAll, describe, expect, it } from 'vitest';
+import { serve } from '../../tests/server.js';
+import { createModel, type ModelConfig } from '../index.js';
+import { inspectPretrained } from './inspect.js';
+import { encodeSafetensors } from './safetensors.js';
+import { savePretrained } from './save.js';
+
+const k = await loadKernels({ variant: 'simd' });
+const config: ModelConfig = { vocabSize: 40, dModel: 32, nLayers: 2, mixer: { type: 'mamba', dState: 3 } };
+const model = createModel(k, config);
+const folder = await mkdtemp(join(tmpdir(), 'freelunch-inspect-'));
+const put = (name: string, json: unknown) => writeFile(join(folder, name), JSON.stringify(json));
+await savePretrained(folder, model, { dtype: 'BF16' });
+afterAll(() => rm(folder, { recursive: true }));
+
+describe('inspectPretrained', () => {
+  it('tells what a folder holds', async () => {
+    const { config: found, tensors, fileBytes, ...rest } = await inspectPretrained(folder);
+    expect(rest).toEqual({ format: 'safetensors', architecture: 'mamba', obstacle: undefined, hasTokenizer: false, endTokens: [] }); // prettier-ignore
+    expect(found.nLayers).toBe(2);
+    expect(tensors.map(({ name }) => name).sort()).toEqual([...model.parameters().keys()].sort());
+    expect(tensors.find(({ name }) => name === 'backbone.embeddings.weight')).toEqual({ name: 'backbone.embeddings.weight', shape: [40, 32], dtype: 'BF16', bytes: 40 * 32 * 2, file: 'model.safetensors' }); // prettier-ignore
+    expect(tensors.reduce((total, { bytes }) => total + bytes, 0)).toBeLessThan(fileBytes);
+    expect((await inspectPretrained(folder, { weights: false })).tensors).toEqual([]);
+  });
+
+  it('knows the tokenizer, and the tokens that end a text: those of generation_config.json first', async () => {
+    await put('tokenizer.json', {});
+    const base = { model_type: 'mamba', vocab_size: 40, hidden_size: 32, num_hidden_layers: 2 };
+    await put('config.json', { ...base, eos_token_id: 7 });
+    expect(await inspectPretrained(folder)).toMatchObject({ hasTokenizer: true, endTokens: [7] });
+    await put('generation_config.json', { eos_token_id: [3, 5, 4000, -1, 'x'] });
+    expect((await inspectPretrained(folder)).endTokens).toEqual([3, 5]);
+  });
+
+  it('reads no weights: what follows a header on a server is not waited for', async () => {
+    const weights = encodeSafetensors(model.parameters());
+    const headerBytes = 8 + Number(new DataView(weights.buffer, weights.byteOffset).getBigUint64(0, true));
+    using server = await serve((path, response) => {
+      if (path === 'config.json')
+        response.end(JSON.stringify({ model_type: 'mamba', vocab_size: 40, hidden_size: 32, num_hidden_layers: 2, state_size: 3 })); // prettier-ignore
+      else if (path === 'model.safetensors')
+        response.writeHead(200, { 'content-length': weights.length }).write(weights.subarray(0, headerBytes));
+      else response.writeHead(404).end();
+    });
+    const { tensors, fileBytes } = await inspectPretrained(server.url);
+    expect([tensors.length, fileBytes]).toEqual([model.parameters().size, weights.length]);
+  });
+
+  it('says what keeps a checkpoint from loading', async () => {
+    const falcon = { model_type: 'mixtral', num_hidden_layers: 2 };
+    const files = [new File([JSON.stringify(falcon)], 'config.json')];
+    const { architecture, obstacle, tensors } = await inspectPretrained(files);
+    expect([architecture, tensors]).toEqual(['mixtral', []]);
+    expect(obstacle).toMatch(/experts must be 1/);
+    const bare = [new File(['{"model_type": "mamba"}'], 'config.json')];
+    expect((await inspectPretrained(bare)).obstacle).toMatch(/must hold model.safetensors or/);
+  });
+
+  it.each([
+    ['{"model_type": "retnet"}', UnsupportedError, /model_type must be one of .* got 'retnet'/],
+    ['[]', FormatError, /must hold an object/],
+    ['{"model_type": "mamba", "hidden_size": -1}', FormatError, /hidden_size/],
+  ])('refuses %s', async (text, kind, message) => {
+    const found = inspectPretrained([new File([text], 'config.json')]);
+    await expect(found).rejects.toThrow(kind);
+    await expect(found).rejects.toThrow(message);
+  });
+
+  it('gives up where a server refuses', async () => {
+    using server = await serve((_path, response) => void response.writeHead(500).end());
+    await expect(inspectPretrained(server.url, { retries: 0 })).rejects.toThrow(FileError);
+  });
+});
