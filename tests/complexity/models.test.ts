@@ -64,6 +64,10 @@ const models: Record<string, { config: ModelConfig; atMost?: boolean }> = {
     },
   },
   'delta rule': { config: { ...base, mixer: { type: 'delta-rule', nHeads: 2 } } },
+  'delta rule with convolutions': { config: { ...base, mixer: { type: 'delta-rule', nHeads: 2, dConv: 4 } } },
+  'linear attention with convolutions': {
+    config: { ...base, mixer: { type: 'linear-attention', nHeads: 2, valueDim: 24, dConv: 3 } },
+  },
   'gated delta rule': { config: { ...base, mixer: { type: 'delta-rule', nHeads: 2, gated: true } } },
   softmax: {
     config: { ...base, mixer: { type: 'softmax-attention', nHeads: 2 }, mlp: 'swiglu', position: 'rope' },

@@ -186,7 +186,7 @@ class Layer {
   }
 
   /** The causal convolution with SiLU, or SiLU alone. */
-  convolve(channels: Expression, width: number, bias: boolean): void {
+  convolve(channels: Expression, width: number, bias: boolean, name = 'conv1d'): void {
     const { grain, batch, seqLen, phase } = this.situation;
     const size = product(this.rows, channels);
     if (width === 0) {
@@ -202,7 +202,7 @@ class Layer {
       silu: true,
       initialState: phase === 'prefill' && width > 1,
     };
-    this.add('conv1d', phase === 'decode' ? causalConv1dStep(grain, shape) : causalConv1d(grain, shape), {
+    this.add(name, phase === 'decode' ? causalConv1dStep(grain, shape) : causalConv1d(grain, shape), {
       tensors: [product(channels, width), ...(bias ? [channels] : [])],
       backward: () => causalConv1dBackward(grain, shape),
       outputs: sum(size, phase === 'decode' ? 0 : product(batch, width - 1, channels)),
@@ -309,9 +309,7 @@ function addMixer(
     case 'linear-attention': {
       const { featureMap, normalize, forget } = config;
       const { nHeads, headDim, valueDim, width, valueWidth } = heads(layer, config);
-      layer.linear('q_proj', width, dModel);
-      layer.linear('k_proj', width, dModel);
-      layer.linear('v_proj', valueWidth, dModel);
+      addHeads(layer, { width, valueWidth, dConv: config.dConv });
       const gates = forget === 'token' ? nHeads : width;
       const gated = forget === 'token' || forget === 'channel';
       if (gated) {
@@ -339,7 +337,7 @@ function addMixer(
       const { nHeads, headDim, width } = heads(layer, { ...config, valueDim: config.headDim });
       layer.linear('b_proj', nHeads, dModel);
       layer.pointwise('beta', 'sigmoid', product(rows, nHeads));
-      for (const name of ['q_proj', 'k_proj', 'v_proj']) layer.linear(name, width, dModel);
+      addHeads(layer, { width, valueWidth: width, dConv: config.dConv });
       if (gated) {
         layer.linear('g_proj', nHeads, dModel, true);
         layer.pointwise('forget', 'logSigmoid', product(rows, nHeads));
@@ -356,6 +354,21 @@ function addMixer(
     }
     case 'softmax-attention':
       return addAttention(layer, config, model);
+  }
+}
+
+/** Projections to queries, keys and values, each with its convolution, if any. */
+function addHeads(
+  layer: Layer,
+  { width, valueWidth, dConv }: { width: Expression; valueWidth: Expression; dConv: number },
+): void {
+  for (const [name, size] of [
+    ['q', width],
+    ['k', width],
+    ['v', valueWidth],
+  ] as const) {
+    layer.linear(`${name}_proj`, size, layer.situation.dModel);
+    if (dConv > 0) layer.convolve(size, dConv, false, `${name}_conv1d`);
   }
 }
 

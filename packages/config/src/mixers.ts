@@ -133,6 +133,7 @@ const kinds: Readonly<Record<MixerConfig['type'], Kind>> = {
       'featureMap',
       'normalize',
       'forget',
+      'dConv',
     ),
     resolve(p, { dModel }) {
       const { nHeads, headDim } = headsOf(p, dModel);
@@ -145,16 +146,18 @@ const kinds: Readonly<Record<MixerConfig['type'], Kind>> = {
         featureMap: p.oneOf('featureMap', 'elu1', 'identity', 'relu'),
         normalize: p.flag('normalize', forget === 'none'),
         forget,
+        dConv: p.whole('dConv', 0, 0, limits.dConv),
       };
     },
   },
 
   'delta-rule': {
-    options: options<DeltaRuleConfig>()('nHeads', 'headDim', 'gated'),
+    options: options<DeltaRuleConfig>()('nHeads', 'headDim', 'gated', 'dConv'),
     resolve: (p, { dModel }) => ({
       type: 'delta-rule',
       ...headsOf(p, dModel),
       gated: p.flag('gated', false),
+      dConv: p.whole('dConv', 0, 0, limits.dConv),
     }),
   },
 

@@ -52,6 +52,14 @@ export class Part {
     return value as number;
   }
 
+  /** Must be given if there is no `absent`. */
+  positive(key: string, absent?: number): number {
+    const value = this.get(key) === undefined ? absent : this.get(key);
+    if (!(typeof value === 'number' && value > 0 && value < Infinity))
+      this.fail(key, 'a finite number above 0');
+    return value as number;
+  }
+
   flag(key: string, absent: boolean): boolean {
     const value = this.get(key);
     if (value !== undefined && typeof value !== 'boolean') this.fail(key, 'true or false');

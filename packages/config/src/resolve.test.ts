@@ -27,8 +27,16 @@ describe('resolveConfig', () => {
       position: { type: 'none' },
       tieEmbeddings: true,
       naming: 'mamba',
+      embeddingStd: 0.02,
       seed: 0,
     });
+  });
+
+  it('refuses a deviation of embeddings that is not above 0', () => {
+    const withStd = (embeddingStd: unknown) => () =>
+      resolveConfig({ ...sizes, mixer: { type: 'mamba' }, embeddingStd } as ModelConfig);
+    for (const bad of [0, -1, NaN, Infinity, '1', null])
+      expect(withStd(bad)).toThrow(/^createModel: embeddingStd must be a finite number above 0, got /);
   });
 
   it('takes biases and names of GPT-2 and Llama from the architecture', () => {

@@ -16,7 +16,7 @@ import type {
 type Typed<T extends string> = { type: T };
 
 /** The names of a model's options. */
-export const modelOptions: readonly (keyof ModelConfig)[] = ['vocabSize', 'dModel', 'nLayers', 'mixer', 'mlp', 'norm', 'position', 'tieEmbeddings', 'naming', 'seed']; // prettier-ignore
+export const modelOptions: readonly (keyof ModelConfig)[] = ['vocabSize', 'dModel', 'nLayers', 'mixer', 'mlp', 'norm', 'position', 'tieEmbeddings', 'naming', 'embeddingStd', 'seed']; // prettier-ignore
 
 /** A part that may be given by its type alone. @returns an object whose type is one of `types` */
 function typed<T extends string>(where: string, name: string, value: unknown, types: readonly T[]): Typed<T> {
@@ -81,19 +81,14 @@ function resolveScaling(where: string, given: unknown): RopeScaling | undefined 
     'factor',
     ...(scaling.type === 'llama3' ? llama3 : []),
   ]);
-  const positive = (key: string): number => {
-    const value = p.get(key);
-    if (!(typeof value === 'number' && value > 0 && value < Infinity)) p.fail(key, 'a finite number above 0');
-    return value as number;
-  };
   const { type } = scaling;
   if (type !== 'llama3')
-    return p.get('factor') === undefined ? { type } : { type, factor: positive('factor') };
+    return p.get('factor') === undefined ? { type } : { type, factor: p.positive('factor') };
   return {
     type,
-    factor: positive('factor'),
-    lowFreqFactor: positive('lowFreqFactor'),
-    highFreqFactor: positive('highFreqFactor'),
+    factor: p.positive('factor'),
+    lowFreqFactor: p.positive('lowFreqFactor'),
+    highFreqFactor: p.positive('highFreqFactor'),
     originalMaxLength: p.needed('originalMaxLength', limits.length),
   };
 }
@@ -224,6 +219,7 @@ export function resolveConfig(config: ModelConfig, where = 'createModel'): Resol
     position,
     tieEmbeddings: p.flag('tieEmbeddings', true),
     naming,
+    embeddingStd: p.positive('embeddingStd', 0.02),
     seed: p.whole('seed', 0, 0, Number.MAX_SAFE_INTEGER),
   };
 }

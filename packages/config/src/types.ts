@@ -60,6 +60,8 @@ export interface LinearAttentionConfig {
   normalize?: boolean;
   /** `retention`: one fixed forget factor per head; `token`: one per head and token; `channel`: one per key channel and token (GLA). */
   forget?: 'none' | 'retention' | 'token' | 'channel';
+  /** Width of a causal convolution with SiLU of queries, keys and values (Yang et al. 2024); 0, none, if absent. */
+  dConv?: number;
 }
 
 /** DeltaNet: a state that is corrected, not only added to (Schlag et al. 2021; Yang et al. 2024). */
@@ -69,6 +71,8 @@ export interface DeltaRuleConfig {
   headDim?: number;
   /** Whether a forget factor per head and token is learned too; false if absent. */
   gated?: boolean;
+  /** Width of a causal convolution with SiLU of queries, keys and values; 0, none, if absent. */
+  dConv?: number;
 }
 
 /**
@@ -182,6 +186,11 @@ export interface ModelConfig {
    * has no published name), `gpt2`, or `llama`. If absent, the one that fits the architecture.
    */
   naming?: Naming;
+  /**
+   * Standard deviation of initial embeddings, of tokens and of learned positions; 0.02 if absent. It should be well above the learning rate where the vocabulary is small: Adam moves each weight by about the rate in a
+   * step, and embeddings that start small then run together.
+   */
+  embeddingStd?: number;
   /** Seed of the initial weights; 0 if absent. */
   seed?: number;
 }
@@ -232,5 +241,6 @@ export interface ResolvedConfig {
   position: ResolvedPosition;
   tieEmbeddings: boolean;
   naming: Naming;
+  embeddingStd: number;
   seed: number;
 }

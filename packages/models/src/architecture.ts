@@ -40,7 +40,7 @@ export function architectureOf(config: ResolvedConfig): {
   blocks: Block[];
   specs: readonly ParameterSpec[];
 } {
-  const { vocabSize, dModel, mixers, mlps, norm, position, tieEmbeddings } = config;
+  const { vocabSize, dModel, mixers, mlps, norm, position, tieEmbeddings, embeddingStd } = config;
   const names = namesOf(config);
   const list = new ParameterList();
   const declareNorm = (prefix: string) => {
@@ -48,8 +48,8 @@ export function architectureOf(config: ResolvedConfig): {
     list.other(`${prefix}weight`, [dModel], ones);
     if (norm.type === 'layer') list.other(`${prefix}bias`, [dModel], zeros);
   };
-  list.matrix(names.embedding, [vocabSize, dModel], normal(0.02));
-  if (position.type === 'learned') list.weight(names.positions, [position.maxLength, dModel], normal(0.02));
+  list.matrix(names.embedding, [vocabSize, dModel], normal(embeddingStd));
+  if (position.type === 'learned') list.weight(names.positions, [position.maxLength, dModel], normal(embeddingStd));
   const branches = [...mixers, ...mlps].filter(({ type }) => type !== 'none').length;
   const blocks = mixers.map((mixerConfig, layer): Block => {
     const prefix = names.block(layer);

@@ -28,6 +28,8 @@ const mixers: MixerConfig[] = [
   { type: 'linear-attention', nHeads: 4, headDim: 6, valueDim: 3, forget: 'channel', normalize: true },
   { type: 'delta-rule', nHeads: 4 },
   { type: 'delta-rule', nHeads: 2, headDim: 6, gated: true },
+  { type: 'delta-rule', nHeads: 2, gated: true, dConv: 3 },
+  { type: 'linear-attention', nHeads: 2, valueDim: 6, forget: 'token', dConv: 4 },
   { type: 'softmax-attention', nHeads: 4 },
   { type: 'softmax-attention', nHeads: 4, nKvHeads: 2, window: 5, bias: true },
   { type: 'softmax-attention', nHeads: 4, nKvHeads: 1, headDim: 6, window: 40 },
@@ -312,6 +314,20 @@ describe('initial weights', () => {
       expect(deviation('backbone.layers.0.mixer.out_proj.weight') * Math.sqrt(3 * 256 * 8)).toBeCloseTo(1, 1);
       expect(deviation('backbone.layers.2.mlp.fc1.weight') / 0.02).toBeCloseTo(1, 1);
     });
+  });
+
+  it('have the embeddings that embeddingStd asks for, and the rest as without it', () => {
+    const rows = { ...config, position: { type: 'learned', maxLength: 64 }, tieEmbeddings: false } as const;
+    using(rows, (model) =>
+      using({ ...rows, embeddingStd: 0.5 }, (wide) => {
+        for (const [name, tensor] of model.parameters()) {
+          const factor = name.endsWith('embeddings.weight') ? 25 : 1;
+          const got = wide.parameters().get(name)!.toArray();
+          const off = tensor.toArray().map((value, i) => Math.abs(got[i] - factor * value));
+          expect(Math.max(...off), name).toBeLessThan(1e-6);
+        }
+      }),
+    );
   });
 
   it('decay but for biases, norms, decays and skips', () => {

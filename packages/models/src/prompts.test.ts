@@ -23,7 +23,7 @@ const recurrent: MixerConfig[] = [
   { type: 'mamba2', dState: 4, headDim: 8, chunkSize: 64 },
   { type: 'linear-attention', nHeads: 2 },
   { type: 'linear-attention', nHeads: 2, forget: 'channel' },
-  { type: 'delta-rule', nHeads: 2 },
+  { type: 'delta-rule', nHeads: 2, dConv: 4 },
 ];
 const attention: MixerConfig = { type: 'softmax-attention', nHeads: 2 };
 const named = (mixers: MixerConfig[]) => mixers.map((mixer) => [JSON.stringify(mixer), mixer] as const);

@@ -5,7 +5,7 @@
  *   q, k, v  queries, keys, values of width headDim; q and k have length 1     beta  how far to correct, 0 to 1
  */
 import type { ResolvedDeltaRule } from '@freelunch/config';
-import { declareHeads } from './linear-attention.js';
+import { type Heads, projectedHeads } from './heads.js';
 import { keep, linear, type Mixer } from './mixer.js';
 import { leading, type Ops } from './ops.js';
 import { type FloatTensor, type Scope, uniform } from './parameters.js';
@@ -23,21 +23,20 @@ interface DeltaArgs {
 export function deltaRule(config: ResolvedDeltaRule, dModel: number, branches: number): Mixer {
   const { nHeads, headDim, gated } = config;
   const width = nHeads * headDim;
+  const heads = projectedHeads(dModel, { ...config, valueDim: headDim }, branches);
 
-  /** `[..., dModel]` to the same; `correct` mixes positions. */
+  /** `[..., dModel]` to the same; `project` and `correct` mix positions. */
   function block(
     o: Ops,
     p: Scope,
     x: FloatTensor,
+    project: () => Heads,
     correct: (args: DeltaArgs, decay: FloatTensor | undefined) => FloatTensor,
   ): FloatTensor {
     const axes = leading(x);
-    const heads = (name: string) => o.reshape(linear(o, p, name, x), [...axes, nHeads, headDim]);
     const beta = o.sigmoid({ x: linear(o, p, 'b_proj', x) });
     const args = {
-      q: heads('q_proj'),
-      k: heads('k_proj'),
-      v: heads('v_proj'),
+      ...project(),
       beta,
       l2Normalize: true,
       scale: 1 / Math.sqrt(headDim),
@@ -48,7 +47,7 @@ export function deltaRule(config: ResolvedDeltaRule, dModel: number, branches: n
 
   return {
     declare(list, prefix) {
-      declareHeads(list, prefix, dModel, width, width, branches);
+      heads.declare(list, prefix);
       list.weight(`${prefix}b_proj.weight`, [nHeads, dModel], uniform(1 / Math.sqrt(dModel)));
       if (!gated) return;
       list.weight(`${prefix}g_proj.weight`, [nHeads, dModel], uniform(1 / Math.sqrt(dModel)));
@@ -56,7 +55,8 @@ export function deltaRule(config: ResolvedDeltaRule, dModel: number, branches: n
     },
 
     forward(o, p, x, state) {
-      return block(o, p, x, (args, decay) => {
+      const project = () => heads.forward(o, p, x, state);
+      return block(o, p, x, project, (args, decay) => {
         const from = { ...args, initialState: state?.tensors.state };
         const { o: y, lastState } =
           decay === undefined ? o.deltaRule(from) : o.gatedDeltaRule({ ...from, decay });
@@ -66,18 +66,20 @@ export function deltaRule(config: ResolvedDeltaRule, dModel: number, branches: n
     },
 
     initialState: (k, batch) => ({
-      tensors: { state: k.zeros([batch, nHeads, headDim, headDim]) },
+      tensors: { state: k.zeros([batch, nHeads, headDim, headDim]), ...heads.initialState(k, batch) },
       position: 0,
     }),
 
-    step(o, p, x, { tensors: { state } }) {
-      return block(o, p, x, (args, decay) =>
+    step(o, p, x, layer) {
+      const { state } = layer.tensors;
+      const project = () => heads.step(o, p, x, layer);
+      return block(o, p, x, project, (args, decay) =>
         decay === undefined
           ? o.k.deltaRuleStep({ ...args, state })
           : o.k.gatedDeltaRuleStep({ ...args, state, decay }),
       );
     },
 
-    stateBytes: () => 4 * nHeads * headDim * headDim,
+    stateBytes: () => 4 * nHeads * headDim * headDim + heads.stateBytes,
   };
 }

@@ -8,10 +8,10 @@
  */
 import type { ResolvedLinearAttention } from '@freelunch/config';
 import { ln } from '@freelunch/random';
-import { outputDeviation } from './mamba.js';
+import { type Heads, projectedHeads } from './heads.js';
 import { keep, linear, type Mixer, type MixerState } from './mixer.js';
 import { type Argument, leading, type Ops } from './ops.js';
-import { type FloatTensor, type Initializer, type ParameterList, type Scope, uniform } from './parameters.js';
+import { type FloatTensor, type Initializer, type Scope, uniform } from './parameters.js';
 
 /** Retention forgets by 1 - 2^-(5 + h) a step, from quick heads to slow ones. */
 const retentionDecays: Initializer = (data) => {
@@ -21,29 +21,11 @@ const retentionDecays: Initializer = (data) => {
 /** Large enough that a forget factor starts near 1: sigmoid(4) = 0.98. */
 const openGate: Initializer = (data) => void data.fill(4);
 
-/** The projections of a mixer with heads: declares q, k, v and the output. */
-export function declareHeads(
-  list: ParameterList,
-  prefix: string,
-  dModel: number,
-  dKeys: number,
-  dValues: number,
-  branches: number,
-): void {
-  for (const [name, width] of [
-    ['q_proj', dKeys],
-    ['k_proj', dKeys],
-    ['v_proj', dValues],
-  ] as const) {
-    list.matrix(`${prefix}${name}.weight`, [width, dModel], uniform(1 / Math.sqrt(dModel)));
-  }
-  list.matrix(`${prefix}o_proj.weight`, [dModel, dValues], outputDeviation(dValues, branches));
-}
-
 export function linearAttention(config: ResolvedLinearAttention, dModel: number, branches: number): Mixer {
   const { nHeads, headDim, valueDim, featureMap, normalize, forget } = config;
   const keyWidth = nHeads * headDim;
   const valueWidth = nHeads * valueDim;
+  const heads = projectedHeads(dModel, config, branches);
 
   /** The natural log of the forget factor per head, if there is one. */
   function decayOf(o: Ops, p: Scope, x: FloatTensor): FloatTensor | undefined {
@@ -51,22 +33,20 @@ export function linearAttention(config: ResolvedLinearAttention, dModel: number,
     return forget === 'token' ? o.logSigmoid({ x: linear(o, p, 'g_proj', x) }) : undefined;
   }
 
-  /** `[..., dModel]` to the same; `attend` mixes positions. */
+  /** `[..., dModel]` to the same; `project` and `attend` mix positions. */
   function block(
     o: Ops,
     p: Scope,
     x: FloatTensor,
+    project: () => Heads,
     attend: (args: Argument<'linearAttention'>) => FloatTensor,
   ): FloatTensor {
     const axes = leading(x);
-    const heads = (name: string, width = headDim) =>
-      o.reshape(linear(o, p, name, x), [...axes, nHeads, width]);
     const decay = decayOf(o, p, x);
-    const gate = forget === 'channel' ? o.logSigmoid({ x: heads('g_proj') }) : undefined;
+    const gates = () => o.reshape(linear(o, p, 'g_proj', x), [...axes, nHeads, headDim]);
+    const gate = forget === 'channel' ? o.logSigmoid({ x: gates() }) : undefined;
     const y = attend({
-      q: heads('q_proj'),
-      k: heads('k_proj'),
-      v: heads('v_proj', valueDim),
+      ...project(),
       featureMap,
       normalize,
       scale: 1 / Math.sqrt(headDim),
@@ -78,7 +58,7 @@ export function linearAttention(config: ResolvedLinearAttention, dModel: number,
 
   return {
     declare(list, prefix) {
-      declareHeads(list, prefix, dModel, keyWidth, valueWidth, branches);
+      heads.declare(list, prefix);
       if (forget === 'retention') list.other(`${prefix}decay`, [nHeads], retentionDecays);
       if (forget === 'token' || forget === 'channel') {
         const gates = forget === 'token' ? nHeads : keyWidth;
@@ -88,7 +68,8 @@ export function linearAttention(config: ResolvedLinearAttention, dModel: number,
     },
 
     forward(o, p, x, state) {
-      return block(o, p, x, (args) => {
+      const project = () => heads.forward(o, p, x, state);
+      return block(o, p, x, project, (args) => {
         const {
           o: y,
           lastState,
@@ -108,16 +89,17 @@ export function linearAttention(config: ResolvedLinearAttention, dModel: number,
 
     initialState(k, batch) {
       const state = k.zeros([batch, nHeads, headDim, valueDim]);
-      const tensors: MixerState['tensors'] = normalize
-        ? { state, normalizer: k.zeros([batch, nHeads, headDim]) }
-        : { state };
+      const tensors: MixerState['tensors'] = { state, ...heads.initialState(k, batch) };
+      if (normalize) tensors.normalizer = k.zeros([batch, nHeads, headDim]);
       return { tensors, position: 0 };
     },
 
-    step(o, p, x, { tensors: { state, normalizer } }) {
-      return block(o, p, x, (args) => o.k.linearAttentionStep({ ...args, state, normalizer }));
+    step(o, p, x, layer) {
+      const { state, normalizer } = layer.tensors;
+      const project = () => heads.step(o, p, x, layer);
+      return block(o, p, x, project, (args) => o.k.linearAttentionStep({ ...args, state, normalizer }));
     },
 
-    stateBytes: () => 4 * nHeads * headDim * (valueDim + (normalize ? 1 : 0)),
+    stateBytes: () => 4 * nHeads * headDim * (valueDim + (normalize ? 1 : 0)) + heads.stateBytes,
   };
 }
