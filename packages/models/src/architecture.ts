@@ -49,7 +49,8 @@ export function architectureOf(config: ResolvedConfig): {
     if (norm.type === 'layer') list.other(`${prefix}bias`, [dModel], zeros);
   };
   list.matrix(names.embedding, [vocabSize, dModel], normal(embeddingStd));
-  if (position.type === 'learned') list.weight(names.positions, [position.maxLength, dModel], normal(embeddingStd));
+  if (position.type === 'learned')
+    list.weight(names.positions, [position.maxLength, dModel], normal(embeddingStd));
   const branches = [...mixers, ...mlps].filter(({ type }) => type !== 'none').length;
   const blocks = mixers.map((mixerConfig, layer): Block => {
     const prefix = names.block(layer);

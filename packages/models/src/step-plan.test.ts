@@ -43,7 +43,10 @@ const configs: Record<string, ModelConfig> = {
   'delta rule': { ...sizes, mixer: { type: 'delta-rule', nHeads: 2 }, norm: 'none' },
   'gated delta rule': { ...sizes, mixer: { type: 'delta-rule', nHeads: 2, gated: true } },
   'delta rule with convolutions': { ...sizes, mixer: { type: 'delta-rule', nHeads: 2, dConv: 4 } },
-  'linear attention with convolutions': { ...sizes, mixer: { type: 'linear-attention', nHeads: 2, dConv: 4 } },
+  'linear attention with convolutions': {
+    ...sizes,
+    mixer: { type: 'linear-attention', nHeads: 2, dConv: 4 },
+  },
   'softmax attention': { ...sizes, mixer: softmax, position: { type: 'learned', maxLength: 200 } },
   'rotary, shared heads': {
     ...sizes,

@@ -30,7 +30,8 @@ export function projectedHeads(
   ].map(({ name, width }) => ({
     name: `${name}_proj`,
     width,
-    conv: dConv === 0 ? undefined : causalConv1d(nHeads * width, dConv, false, `${name}_conv1d`, `${name}_conv`),
+    conv:
+      dConv === 0 ? undefined : causalConv1d(nHeads * width, dConv, false, `${name}_conv1d`, `${name}_conv`),
   }));
 
   function project(
