@@ -17,14 +17,17 @@ const configs: Record<string, object> = {
     ...base,
     mixer: { type: 'mamba', dState: 3, dConv: 4, expand: 2, dInner: 16, dtRank: 2, bias: true, convBias: true, innerNorms: 'none', innerNormEps: 1e-5 },
     mlp: { type: 'relu', dHidden: 5, bias: true, experts: 1, active: 1 },
-    norm: { type: 'rms', eps: 1e-5 },
+    norm: { type: 'rms', eps: 1e-5, zeroCentered: false },
     tieEmbeddings: true,
+    embeddingMultiplier: 1,
+    residualMultiplier: 1,
+    logitsMultiplier: 1,
     naming: 'mamba',
     seed: 1,
   },
   mamba2: {
     ...base,
-    mixer: { type: 'mamba2', dState: 3, dConv: 4, expand: 2, dInner: 16, headDim: 8, nGroups: 1, chunkSize: 8, bias: true, convBias: true, normBeforeGate: true, dtLimit: [0, 1] },
+    mixer: { type: 'mamba2', dState: 3, dConv: 4, expand: 2, dInner: 16, headDim: 8, nGroups: 1, chunkSize: 8, bias: true, convBias: true, outBias: true, gatedNorm: true, normBeforeGate: true, normGroups: 1, normEps: 1e-5, dtLimit: [0, 1], multipliers: undefined },
     mlp: { type: 'gelu', approximate: 'tanh', dHidden: 5 },
   },
   'linear attention': {
@@ -36,7 +39,7 @@ const configs: Record<string, object> = {
   'delta rule': { ...base, mixer: { type: 'delta-rule', ...heads, gated: true } },
   rotary: {
     ...base,
-    mixer: { type: 'softmax-attention', ...heads, nKvHeads: 1, valueDim: 4, window: 3, bias: true, qkvBias: true, sparse: { pattern: 'fixed', stride: 4, summary: 1 } },
+    mixer: { type: 'softmax-attention', ...heads, nKvHeads: 1, valueDim: 4, window: 3, bias: true, qkvBias: true, qkNorm: false, outputGate: false, scale: undefined, keyMultiplier: 1, dConv: 0, position: { type: 'alibi' }, sparse: { pattern: 'fixed', stride: 4, summary: 1 } },
     position: { type: 'rope', base: 100, rotaryDim: 2, convention: 'half', scaling: undefined },
   },
   learned: {
@@ -53,7 +56,7 @@ const configs: Record<string, object> = {
     ...base,
     nLayers: 2,
     mixer: [{ type: 'mamba' }, { type: 'none' }],
-    mlp: ['none', { type: 'swiglu', dHidden: 5, bias: true, experts: 2, active: 1 }],
+    mlp: ['none', { type: 'swiglu', dHidden: 5, bias: true, gateMultiplier: 1, outMultiplier: 1, experts: 2, active: 1 }],
   },
 }; // prettier-ignore
 

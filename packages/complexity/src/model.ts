@@ -493,8 +493,14 @@ function addMlp(layer: Layer, config: Exclude<ResolvedMlp, { type: 'none' }>, mo
     return 2;
   }
   linear(fused ? 'c_fc' : 'fc1', dHidden, dModel, bias, !fused);
-  if (config.type === 'relu') layer.pointwise('relu', 'relu', product(rows, dHidden));
-  else layer.pointwise('gelu', config.approximate === 'tanh' ? 'geluTanh' : 'gelu', product(rows, dHidden));
+  const hidden = product(rows, dHidden);
+  if (config.type === 'gelu')
+    layer.pointwise('gelu', config.approximate === 'tanh' ? 'geluTanh' : 'gelu', hidden);
+  else layer.pointwise('relu', 'relu', hidden);
+  if (config.type === 'relu2') {
+    layer.pointwise('square', 'multiply', hidden);
+    layer.used('active', 2, hidden);
+  }
   linear(fused ? 'c_proj' : 'fc2', dModel, dHidden, bias, !fused);
   return 1;
 }

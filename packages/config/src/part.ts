@@ -52,11 +52,17 @@ export class Part {
     return value as number;
   }
 
-  /** Must be given if there is no `absent`. */
+  /** A number above 0. Must be given if there is no `absent`. */
   positive(key: string, absent?: number): number {
     const value = this.get(key) === undefined ? absent : this.get(key);
     if (!(typeof value === 'number' && value > 0 && value < Infinity))
       this.fail(key, 'a finite number above 0');
+    return value as number;
+  }
+
+  finite(key: string, absent: number): number {
+    const value = this.get(key) === undefined ? absent : this.get(key);
+    if (!Number.isFinite(value)) this.fail(key, 'a finite number');
     return value as number;
   }
 
@@ -88,4 +94,20 @@ export function eitherOf(values: readonly string[]): string {
   return values.length > 4
     ? `one of ${quoted.join(', ')}`
     : `${quoted.slice(0, -1).join(', ')} or ${quoted.at(-1)}`;
+}
+
+/** A part that may be given by its type alone. @returns an object whose type is one of `types` */
+export function typed<T extends string>(
+  where: string,
+  name: string,
+  value: unknown,
+  types: readonly T[],
+): { type: T } {
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
+    const { type } = value as { type?: unknown };
+    if (!types.includes(type as T)) fail(where, `${name}.type`, eitherOf(types), type);
+    return { ...value, type: type as T };
+  }
+  if (!types.includes(value as T)) fail(where, name, eitherOf(types), value);
+  return { type: value as T };
 }

@@ -23,9 +23,12 @@ describe('resolveConfig', () => {
       ...sizes,
       mixers: [mamba, mamba],
       mlps: [{ type: 'none' }, { type: 'none' }],
-      norm: { type: 'rms', eps: 1e-5 },
+      norm: { type: 'rms', eps: 1e-5, zeroCentered: false },
       position: { type: 'none' },
       tieEmbeddings: true,
+      embeddingMultiplier: 1,
+      residualMultiplier: 1,
+      logitsMultiplier: 1,
       naming: 'mamba',
       embeddingStd: 0.02,
       seed: 0,
@@ -51,6 +54,18 @@ describe('resolveConfig', () => {
       mixers: [{ bias: false, nKvHeads: 4, headDim: 8, valueDim: 8 }, {}],
       mlps: [{ dHidden: 88, bias: false, experts: 1, active: 1 }, {}],
       position: { type: 'rope', base: 10000, convention: 'half' },
+    });
+  });
+
+  it('fills in options of Mamba-2 and attention from others', () => {
+    const mixer = { type: 'mamba2', headDim: 8, nGroups: 2, bias: true } as const;
+    const norm = { type: 'rms', eps: 1e-3 } as const;
+    const resolved = { outBias: true, normGroups: 2, normEps: 1e-3, gatedNorm: true };
+    expect(resolveConfig({ ...sizes, mixer, norm }).mixers[0]).toMatchObject(resolved);
+    const own = { ...attention, position: 'rope', bias: true } as const;
+    expect(resolveConfig({ ...sizes, mixer: own }).mixers[0]).toMatchObject({
+      qkvBias: true,
+      position: { type: 'rope', base: 10000 },
     });
   });
 
@@ -91,7 +106,15 @@ describe('resolveConfig', () => {
     [{ mixer: attention, position: { type: 'rope', rotaryDim: 10 } }, 'position.rotaryDim must be at most headDim = 8 of mixer, got 10'], // prettier-ignore
     [{ mixer: { ...attention, headDim: 5 }, position: 'rope' }, 'mixer.headDim must be even for rotary positions, or position.rotaryDim given, got 5'], // prettier-ignore
     [{ mixer: { type: 'mamba', expand: 2, dInner: 65 } }, 'mixer.dInner must be expand dModel = 64, or expand absent, got 65'], // prettier-ignore
-    [{ mixer: { ...attention, bias: true, qkvBias: false } }, 'mixer.qkvBias must be true or absent where bias is true, got false'], // prettier-ignore
+    [{ mixer: { ...attention, scale: -1 } }, 'mixer.scale must be a finite number above 0, got -1'],
+    [{ mixer: { ...attention, position: { type: 'learned', maxLength: 9 } } }, 'mixer.position must be none, rope or alibi'], // prettier-ignore
+    [{ mixer: { ...attention, position: { type: 'rope', rotaryDim: 10 } } }, 'mixer.position.rotaryDim must be at most headDim = 8 of mixer, got 10'], // prettier-ignore
+    [{ mixer: { type: 'mamba2', headDim: 8, normGroups: 3 } }, 'mixer.normGroups must be a divisor of dInner = 64, got 3'], // prettier-ignore
+    [{ mixer: { type: 'mamba2', headDim: 8, gatedNorm: false, normBeforeGate: true } }, 'mixer.normBeforeGate must be false or absent where gatedNorm is false'], // prettier-ignore
+    [{ mixer: { type: 'mamba2', headDim: 8, multipliers: [1, 2, 3, 4] } }, 'mixer.multipliers must be five finite numbers, of z, x, B, C and dt'], // prettier-ignore
+    [{ norm: { type: 'layer', zeroCentered: true } }, "norm.zeroCentered must be false or absent where the type is not 'rms', got true"], // prettier-ignore
+    [{ residualMultiplier: NaN }, 'residualMultiplier must be a finite number, got NaN'],
+    [{ naming: 'llama' }, "naming must be 'mamba': checkpoints of llama have names for softmax-attention, swiglu, rms norm and no learned positions alone, got 'llama'"], // prettier-ignore
     [{ mlp: { type: 'gelu', experts: 2, active: 3 } }, 'mlp.active must be at most 2, got 3'],
     [
       { mixer: { type: 'mamba2', headDim: 8, dtLimit: [Infinity, Infinity] } },

@@ -58,8 +58,9 @@ export function createMlp(
     },
     forward(o, p, x) {
       const hidden = linear(o, p, first, x, axes);
-      const active = type === 'relu' ? o.relu({ x: hidden }) : o.gelu({ x: hidden, approximate });
-      return linear(o, p, last, active, axes);
+      const active = type === 'gelu' ? o.gelu({ x: hidden, approximate }) : o.relu({ x: hidden });
+      const squared = type === 'relu2' ? o.multiply({ a: active, b: active }) : active;
+      return linear(o, p, last, squared, axes);
     },
   };
 }

@@ -1,0 +1,73 @@
+/** Whose names the parameters of a model bear. */
+import type { MixerConfig } from './mixers/index.js';
+import type { MlpConfig, ResolvedMlp } from './mlp.js';
+import { eitherOf, fail } from './part.js';
+import type { ResolvedPosition } from './position.js';
+
+/** What of a config decides which names fit. */
+interface Parts {
+  mixers: readonly { type: MixerConfig['type'] }[];
+  mlps: readonly ResolvedMlp[];
+  norm: { type: 'rms' | 'layer' | 'none' };
+  position: ResolvedPosition;
+}
+
+/** What checkpoints of an architecture have names for. `none` goes without names. */
+interface Names {
+  mixers: readonly MixerConfig['type'][];
+  mlps: readonly MlpConfig['type'][];
+  norm: 'rms' | 'layer';
+  /** Whether positions are learned. */
+  learned?: boolean;
+}
+
+/** By architecture; where they lie in the files, `@freelunch/models` knows. Only `mamba` has names for everything. */
+const tables = {
+  gpt2: { mixers: ['softmax-attention'], mlps: ['gelu'], norm: 'layer', learned: true },
+  llama: { mixers: ['softmax-attention'], mlps: ['swiglu'], norm: 'rms' },
+} as const satisfies Record<string, Names>;
+
+/**
+ * How parameters are named: as in checkpoints of this architecture. `mamba` also names what no published architecture
+ * has; Mistral and Qwen2 have the names of `llama`, Mamba-2 and Falcon-Mamba those of `mamba`.
+ */
+export type Naming = 'mamba' | keyof typeof tables;
+
+export const namings: readonly Naming[] = ['mamba', ...(Object.keys(tables) as (keyof typeof tables)[])];
+
+function fits(naming: Naming, { mixers, mlps, norm, position }: Parts): boolean {
+  if (naming === 'mamba') return true;
+  const names: Names = tables[naming];
+  const has = <T extends string>(types: readonly T[], { type }: { type: T | 'none' }) =>
+    type === 'none' || types.includes(type);
+  return (
+    mixers.every((mixer) => has<MixerConfig['type']>(names.mixers, mixer)) &&
+    mlps.every((mlp) => has<MlpConfig['type']>(names.mlps, mlp)) &&
+    norm.type === names.norm &&
+    (position.type === 'learned') === (names.learned ?? false)
+  );
+}
+
+/** Those of GPT-2 and Llama are taken where the model is of their form: attention and an MLP in every layer. */
+function fitting(parts: Parts): Naming {
+  const whole = [...parts.mixers, ...parts.mlps].every(({ type }) => type !== 'none');
+  if (!whole) return 'mamba';
+  return (['gpt2', 'llama'] as const).find((naming) => fits(naming, parts)) ?? 'mamba';
+}
+
+export function resolveNaming(where: string, given: unknown, parts: Parts): Naming {
+  if (given === undefined) return fitting(parts);
+  const naming = namings.find((one) => one === given);
+  if (naming === undefined) return fail(where, 'naming', eitherOf(namings), given);
+  if (!fits(naming, parts)) {
+    const { mixers, mlps, norm, learned = false } = tables[naming as keyof typeof tables] as Names;
+    const all = [...mixers, ...mlps].join(', ');
+    fail(
+      where,
+      'naming',
+      `'mamba': checkpoints of ${naming} have names for ${all}, ${norm} norm and ${learned ? '' : 'no '}learned positions alone`,
+      naming,
+    );
+  }
+  return naming;
+}
