@@ -52,11 +52,9 @@ export function resolveMlp(where: string, name: string, value: unknown, dModel: 
     'swiglu',
   ] as const);
   const { type } = mlp;
-  if (type === 'none') {
-    new Part(where, name, mlp, ['type']);
-    return { type };
-  }
-  const p = new Part(where, name, mlp, ['type', 'dHidden', 'bias', 'experts', 'active', ...more[type]]);
+  const options = type === 'none' ? [] : ['dHidden', 'bias', 'experts', 'active', ...more[type]];
+  const p = new Part(where, name, mlp, ['type', ...options]);
+  if (type === 'none') return { type };
   const gated = type === 'swiglu';
   const experts = p.whole('experts', 1);
   const layers = {
