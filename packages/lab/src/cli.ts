@@ -30,6 +30,12 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 
 const { main } = await import('./commands/main.js');
 const { terminalOf } = await import('./commands/terminal.js');
-const terminal = terminalOf(process.stdout, process.stderr, process.env, interrupt.signal);
+const terminal = terminalOf(
+  process.stdout,
+  process.stderr,
+  process.env,
+  interrupt.signal,
+  () => process.stdin,
+);
 const ended = await main(process.argv.slice(2), terminal);
 process.exitCode = code ?? ended ?? 1;

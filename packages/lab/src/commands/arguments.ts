@@ -51,6 +51,14 @@ export function wholeNumber(name: string, text: string, least: number, greatest:
   return value;
 }
 
+/** @throws InputError unless the text is a number, written with digits, from `least` to `greatest` */
+export function decimal(name: string, text: string, least: number, greatest: number): number {
+  const value = /^\d+(\.\d+)?$/.test(text) ? Number(text) : NaN;
+  if (!(value >= least && value <= greatest))
+    throw new InputError(`${name} must be a number from ${least} to ${greatest}, got ${show(text)}`);
+  return value;
+}
+
 const LONGEST_LIST = 1000;
 
 /**

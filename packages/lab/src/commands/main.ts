@@ -14,6 +14,8 @@ state must be for it, and what that costs.
   freelunch run NAME       run an experiment; the same command continues it
   freelunch sweep FILE     run an experiment over a grid of configurations
   freelunch report         one page of all experiments: theory and measurement
+  freelunch generate MODEL continue a prompt with a checkpoint's model
+  freelunch inspect MODEL  what a checkpoint holds, and what its model costs
   freelunch tasks          list, show, export and verify synthetic tasks
   freelunch cost CONFIG    what a model costs, per layer and per op
   freelunch compare A B    costs of several models at several lengths
@@ -35,6 +37,8 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   run: async () => (await import('./run.js')).runCommand,
   sweep: async () => (await import('./sweep.js')).sweepCommand,
   report: async () => (await import('./report.js')).reportCommand,
+  generate: async () => (await import('./generate.js')).generateCommand,
+  inspect: async () => (await import('./inspect.js')).inspectCommand,
   tasks: async () => (await import('./tasks.js')).tasksCommand,
   cost: async () => (await import('./cost.js')).costCommand,
   compare: async () => (await import('./compare.js')).compareCommand,

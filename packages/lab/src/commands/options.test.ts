@@ -109,6 +109,22 @@ const subjects: Subject[] = [
     args: ['tasks', 'export', 'lis', '--out', 'a.safetensors'],
     options: { '--seq-len': [], '--padding': [] },
   },
+  {
+    args: ['generate', 'missing', 'a prompt'],
+    options: {
+      '--prompt-file': [],
+      '--max-tokens': [],
+      '--temperature': ['0'],
+      '--top-k': [],
+      '--top-p': [],
+      '--seed': ['0'],
+      '--stop': names,
+      '--dtype': [],
+      '--threads': [],
+      '--token': names,
+    },
+  },
+  { args: ['inspect', 'missing'], options: { '--lengths': [], '--token': names } },
   { args: ['cost', 'mamba-small'], options: situation },
   {
     args: ['compare', 'mamba-small', 'softmax-small'],

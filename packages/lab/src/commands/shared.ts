@@ -1,6 +1,7 @@
 /** What commands have in common: their options, and how an experiment is run under a progress bar. */
 import { availableParallelism } from 'node:os';
 import { InputError } from '../errors.js';
+import { grouped } from '../report/format.js';
 import type { RunOptions } from '../running/runner.js';
 import { wholeNumber } from './arguments.js';
 import type { Terminal } from './terminal.js';
@@ -60,7 +61,8 @@ export function atMostOne(what: string, positionals: readonly string[]): string 
   return positionals.length === 0 ? undefined : onlyOne(what, positionals);
 }
 
-const plural = (count: number, of: string) => `${count} ${of}${count === 1 ? '' : 's'}`;
+/** `1 token`, `1,024 tokens`. */
+export const plural = (count: number, of: string) => `${grouped(count)} ${of}${count === 1 ? '' : 's'}`;
 
 /** Runs an experiment in a folder, with progress; says how to go on if it ends early. */
 export async function underProgress<T>(

@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events';
-import { expect, it } from 'vitest';
+import { PassThrough, Readable } from 'node:stream';
+import { describe, expect, it } from 'vitest';
 import type { Output } from './progress.js';
 import { oneLine, terminalOf } from './terminal.js';
 
@@ -60,4 +61,34 @@ it('writes JSON that says the same without control characters', () => {
 it('has messages of one line that end', () => {
   expect(oneLine('a\nb')).toBe('a\\u000ab');
   expect(oneLine(`${'x'.repeat(5000)}: the end`)).toMatch(/^x{600} \.\.\. x+: the end$/);
+});
+
+describe('the standard input', () => {
+  const output: Output = Object.assign(new EventEmitter(), { write: () => true });
+  const reading = (stdin: Readable | undefined, signal = new AbortController().signal) =>
+    terminalOf(output, output, {}, signal, () => stdin).input(10);
+
+  it('is read whole, unless somebody would have to type it', async () => {
+    expect(await reading(Readable.from([Buffer.from('abc'), Buffer.from('de')]))).toEqual(
+      Buffer.from('abcde'),
+    );
+    expect(await reading(undefined)).toBeUndefined();
+    expect(await reading(Object.assign(new PassThrough(), { isTTY: true }))).toBeUndefined();
+  });
+
+  it('is refused where it does not end, and given up at Ctrl-C', async () => {
+    const endless = Readable.from(
+      (function* () {
+        for (;;) yield Buffer.from('abc');
+      })(),
+    );
+    await expect(reading(endless)).rejects.toThrow('the standard input may have up to 10 bytes, got more');
+    expect(endless.destroyed).toBe(true);
+    const silent = new PassThrough();
+    const stop = new AbortController();
+    const read = reading(silent, stop.signal);
+    stop.abort(new Error('enough'));
+    await expect(read).rejects.toThrow('enough');
+    expect(silent.destroyed).toBe(true);
+  });
 });

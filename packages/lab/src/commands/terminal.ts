@@ -1,6 +1,7 @@
 /** Where a command writes to, and how wide and colourful that is: one rule for all commands. */
 import { once } from 'node:events';
 import { printable } from '@freelunch/errors';
+import { InputError } from '../errors.js';
 import { fitted } from '../report/help.js';
 import { type Output, type ProgressBar, progressBar } from './progress.js';
 
@@ -25,6 +26,23 @@ export interface Terminal {
   json(data: unknown, indent?: number): void;
   /** Bytes for other programs, as they are. @throws the signal's reason if it is aborted while the reader is slow */
   data(bytes: Uint8Array): Promise<void>;
+  /**
+   * A piece of a text that may say anything: exactly as it is for other programs; on a terminal, of control characters
+   * only tabs and ends of lines.
+   */
+  stream(piece: string): Promise<void>;
+  /**
+   * All of the standard input; undefined if that is a terminal, where nobody would know that it is waited for.
+   *
+   * @throws InputError if there are more than `largest` bytes, the signal's reason
+   */
+  input(largest: number): Promise<Uint8Array | undefined>;
+}
+
+/** What a command needs of the standard input. */
+export interface Input extends AsyncIterable<Uint8Array> {
+  isTTY?: boolean;
+  destroy(): unknown;
 }
 
 const NARROWEST = 30;
@@ -35,6 +53,7 @@ export function terminalOf(
   stderr: Output,
   env: Readonly<Record<string, string | undefined>>,
   signal: AbortSignal,
+  stdin: () => Input | undefined = () => undefined,
 ): Terminal {
   const columns = columnsOf(stdout, env);
   const colour = stdout.isTTY === true && stdout.hasColors?.() === true;
@@ -53,7 +72,45 @@ export function terminalOf(
       if (!stdout.write(bytes)) await once(stdout, 'drain', { signal });
       signal.throwIfAborted();
     },
+    async stream(piece) {
+      const text =
+        stdout.isTTY === true
+          ? piece
+              .split('\t')
+              .map((part) => shown(part, false))
+              .join('\t')
+          : piece;
+      if (text !== '' && !stdout.write(text) && !signal.aborted) await once(stdout, 'drain', { signal });
+    },
+    async input(largest) {
+      const source = stdin();
+      return source === undefined || source.isTTY === true ? undefined : readAll(source, largest, signal);
+    },
   };
+}
+
+async function readAll(source: Input, largest: number, signal: AbortSignal): Promise<Uint8Array> {
+  const parts: Uint8Array[] = [];
+  let length = 0;
+  const read = async () => {
+    for await (const part of source) {
+      length += part.length;
+      if (length > largest)
+        throw new InputError(`the standard input may have up to ${largest} bytes, got more`);
+      parts.push(part);
+    }
+  };
+  const reading = read();
+  const over = new AbortController();
+  try {
+    await Promise.race([reading, once(signal, 'abort', { signal: over.signal })]);
+    signal.throwIfAborted();
+  } finally {
+    over.abort();
+    source.destroy();
+    reading.catch(() => {}); // of a reading that was given up, it is no news that it ended
+  }
+  return Buffer.concat(parts);
 }
 
 /** Of the terminal; where the output is none, what the shell says of it; 80 if nobody says. */

@@ -48,16 +48,20 @@ export interface NamedConfig {
   config: ModelConfig;
 }
 
-/** The config.json of `hf:owner/name` or `hf:owner/name@revision`. HF_ENDPOINT and HF_TOKEN mean what they do elsewhere. */
+/** How repositories of Hugging Face are asked for: HF_ENDPOINT and HF_TOKEN mean what they do elsewhere. */
+export const hubOptions = (): { endpoint?: string; token?: string } => ({
+  endpoint: process.env.HF_ENDPOINT || undefined,
+  token: process.env.HF_TOKEN || undefined,
+});
+
+/** The config.json of `hf:owner/name` or `hf:owner/name@revision`. */
 async function download(source: string, signal: AbortSignal): Promise<Uint8Array> {
   if (!/^hf:[^/@]+\/[^/@]+/.test(source))
     throw new InputError(
       `a repository is named as in hf:OWNER/NAME or hf:OWNER/NAME@REVISION, got ${source}`,
     );
   const { urlSource } = await import('@freelunch/models');
-  const { HF_ENDPOINT: endpoint, HF_TOKEN: token } = process.env;
-  const options = { signal, endpoint: endpoint || undefined, token: token || undefined };
-  const file = await urlSource(`${source}/config.json`, options);
+  const file = await urlSource(`${source}/config.json`, { signal, ...hubOptions() });
   if (file === undefined)
     throw new InputError(
       `${source} has no config.json that may be read; for a gated or private repository, set HF_TOKEN`,

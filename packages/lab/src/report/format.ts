@@ -1,4 +1,5 @@
 /** Numbers as reports write them. */
+import { scaled } from './text-table.js';
 import type { Spread } from './statistics.js';
 
 /** 1024 as 1,024. */
@@ -21,4 +22,10 @@ export const percentText = (share: Spread) => spreadText(share, ' %');
 function spreadText({ mean, least, greatest }: Spread, sign: string): string {
   const [middle, low, high] = [mean, least, greatest].map((share) => (100 * share).toFixed(1));
   return low === high ? `${middle}${sign}` : `${middle}${sign} (${low}–${high})`;
+}
+
+/** Bytes in units of a thousand: 517 MB. */
+export function bytesText(bytes: number): string {
+  const text = scaled(bytes);
+  return `${text}${/\d$/.test(text) ? ' ' : ''}B`;
 }

@@ -37,6 +37,20 @@ export function textTable(
     .join('');
 }
 
+/** Names to the left, what they stand for to the right of them, or below where the terminal is too narrow for that. */
+export function pairs(rows: readonly (readonly [string, string])[], columns: number): string {
+  const beside = Math.max(...rows.map(([name]) => name.length)) + 2;
+  const indent = beside > columns / 2 ? 2 : beside;
+  return rows
+    .flatMap(([name, value]) => {
+      const lines = wrap(value, columns - indent);
+      if (indent < beside) return [name, ...lines.map((line) => ' '.repeat(indent) + line)];
+      return lines.map((line, i) => (i === 0 ? name : '').padEnd(indent) + line);
+    })
+    .map((line) => `${line}\n`)
+    .join('');
+}
+
 /** Breaks at blanks; `indent` goes before every line but the first. */
 export function wrap(text: string, width: number, indent = ''): string[] {
   const lines: string[] = [];

@@ -3,6 +3,7 @@ import { EventEmitter } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { afterAll } from 'vitest';
 import { main } from '../../dist/commands/main.js';
@@ -18,10 +19,23 @@ export interface Ended {
   stderr: string;
 }
 
-/** Runs a command in this process. @param columns  of the terminal that it believes to write to */
+/** Runs a command in this process. @param columns  of the terminal that it believes to write to; `stdin` comes through a pipe */
 export async function freelunch(
   args: readonly string[],
-  { columns = 80, colour = false, signal = new AbortController().signal } = {},
+  {
+    columns = 80,
+    colour = false,
+    signal = new AbortController().signal,
+    stdin,
+    onWrite,
+  }: {
+    columns?: number;
+    colour?: boolean;
+    signal?: AbortSignal;
+    stdin?: string | Uint8Array;
+    /** Told what was written, and where. */
+    onWrite?: (name: 'stdout' | 'stderr', text: string) => void;
+  } = {},
 ): Promise<Ended> {
   const written = { stdout: '', stderr: '' };
   const output = (name: 'stdout' | 'stderr'): Output =>
@@ -30,11 +44,14 @@ export async function freelunch(
       hasColors: () => colour,
       columns,
       write: (data: string | Uint8Array) => {
-        written[name] += typeof data === 'string' ? data : Buffer.from(data).toString('utf8');
+        const text = typeof data === 'string' ? data : Buffer.from(data).toString('utf8');
+        written[name] += text;
+        onWrite?.(name, text);
         return true;
       },
     });
-  const status = await main(args, terminalOf(output('stdout'), output('stderr'), {}, signal));
+  const input = () => (stdin === undefined ? undefined : Readable.from([Buffer.from(stdin)]));
+  const status = await main(args, terminalOf(output('stdout'), output('stderr'), {}, signal, input));
   return { status, ...written };
 }
 

@@ -1,0 +1,71 @@
+/** A model's config in a few lines. */
+import type { ResolvedConfig, ResolvedMixer, ResolvedMlp } from '@freelunch/config';
+import { grouped } from '../report/format.js';
+
+function mlpText(mlp: ResolvedMlp): string {
+  if (mlp.type === 'none') return '';
+  const experts = mlp.experts > 1 ? ` (${mlp.active} of ${mlp.experts} experts)` : '';
+  return mlp.type + experts;
+}
+
+/** How many there are of each text, in the order in which they come first. */
+function counted(texts: readonly string[]): string {
+  const counts = new Map<string, number>();
+  for (const text of texts) counts.set(text, (counts.get(text) ?? 0) + 1);
+  return Array.from(counts, ([text, count]) => `${count} x ${text}`).join(' + ');
+}
+
+/** `24 x mamba2 + 4 x softmax-attention, each with swiglu`. */
+export function layersText({ mixers, mlps }: ResolvedConfig): string {
+  const all = mlps.map(mlpText);
+  const isSame = all.every((text) => text === all[0]) && mixers.every(({ type }) => type !== 'none');
+  if (isSame) {
+    const text = counted(mixers.map(({ type }) => type));
+    return all[0] === '' ? text : `${text}, each with ${all[0]}`;
+  }
+  return counted(
+    mixers.map(({ type }, i) =>
+      type === 'none' ? `${all[i]} alone` : `${type}${all[i] === '' ? '' : ` with ${all[i]}`}`,
+    ),
+  );
+}
+
+/** What numbers and names a part has, apart from its type. */
+const fieldsText = (part: object): string =>
+  Object.entries(part as Record<string, unknown>)
+    .filter(([name, value]) => name !== 'type' && value !== undefined && value !== false && value !== 'none')
+    .filter(([name]) => name !== 'innerNormEps' || !('innerNorms' in part) || part.innerNorms !== 'none')
+    .map(([name, value]) => (value === true ? name : `${name} ${valueText(value)}`))
+    .join(', ');
+
+function valueText(value: unknown): string {
+  if (typeof value === 'number')
+    return Number.isInteger(value) && value >= 10000 ? grouped(value) : String(value);
+  if (Array.isArray(value)) return `[${value.map(valueText).join(', ')}]`;
+  if (typeof value === 'object' && value !== null) {
+    const { type } = value as { type?: unknown };
+    const fields = fieldsText(value);
+    return typeof type === 'string' ? `${type}${fields === '' ? '' : ` (${fields})`}` : `(${fields})`;
+  }
+  return String(value);
+}
+
+const unique = <T extends ResolvedMixer | ResolvedMlp>(parts: readonly T[]): T[] => [
+  ...new Map(parts.map((part) => [JSON.stringify(part), part])).values(),
+];
+
+/** Rows of names and what they stand for. */
+export function configRows(config: ResolvedConfig): [string, string][] {
+  const parts = [...unique(config.mixers), ...unique(config.mlps)].filter(({ type }) => type !== 'none');
+  return [
+    ['layers', layersText(config)],
+    ['width', grouped(config.dModel)],
+    [
+      'vocabulary',
+      `${grouped(config.vocabSize)}, ${config.tieEmbeddings ? 'head tied to the embedding' : 'separate head'}`,
+    ],
+    ...parts.map((part): [string, string] => [part.type, fieldsText(part)]),
+    ['norm', valueText(config.norm)],
+    ['positions', valueText(config.position)],
+  ];
+}
