@@ -9,7 +9,9 @@ import {
   UnsupportedError,
 } from '@freelunch/kernels';
 import { internalsOf } from '@freelunch/kernels/internals';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
+import { cases } from './cases/index.ts';
+import { titleOf } from './cases/case.ts';
 import { digests } from './digest.ts';
 
 const alone = await digests(await loadKernels({ variant: 'simd' }));
@@ -77,6 +79,49 @@ it('shares all that is long, forward, backward and step, in the cases whose bits
     'widen',
     'writeColumnSums', // the sum over runs of rows
   ]);
+});
+
+describe('one head of one sequence', () => {
+  const head = { batch: 1, nHeads: 1, seqLen: 45, dKey: 20, dValue: 48 };
+  const channels = { batch: 1, nHeads: 1, seqLen: 90, headDim: 32, nGroups: 1, dState: 13 };
+  const sizes: Record<string, object[]> = {
+    linearAttention: [
+      head,
+      { ...head, featureMap: 'elu1', normalize: true, initial: true },
+      { ...head, gate: 'mild', initial: true },
+      ...['recurrent', 'chunked'].flatMap((form) => [
+        { ...head, form, decay: 'step', featureMap: 'elu1', normalize: true, initial: true },
+        { ...head, form, decay: 'head' },
+      ]),
+    ],
+    deltaRule: [head, { ...head, initial: true }],
+    gatedDeltaRule: [
+      { ...head, decay: 'mild' },
+      { ...head, decay: 'mild', initial: true, l2Normalize: true },
+    ],
+    ssd: [channels, { ...channels, plain: true }, { ...channels, gate: false, skipByChannel: true }],
+  };
+  const ofOneHead = Object.entries(sizes).map(([op, of]) => {
+    const found = cases.find((c) => titleOf(c) === op)!;
+    return { ...found, sizes: of as typeof found.sizes };
+  });
+
+  it.each([2, 3])('is shared by %i threads, and gives the bits of one', async (threads) => {
+    using k = await sharing(threads);
+    const run = vi.spyOn(poolOf(k), 'run');
+    expect(await digests(k, ofOneHead)).toEqual(
+      await digests(await loadKernels({ variant: 'simd' }), ofOneHead),
+    );
+    expect(new Set(run.mock.calls.map(([name]) => name))).toEqual(
+      new Set([
+        'deltaRuleForward',
+        'linearAttentionChunkedForward',
+        'linearAttentionForward',
+        'ssdChunkedBackward',
+        'ssdChunkedForward',
+      ]),
+    );
+  });
 });
 
 it('shares none of its calls where each is too small to gain', async () => {

@@ -79,7 +79,7 @@ export function deltaRuleBackward(
     for (let h = h0; h < endHead; h++) {
       const head = heads + <usize>h * headBytes;
       const stateOffset = (<usize>b * <usize>nHeads + <usize>h) * <usize>dKey * valueRow;
-      packPanels(head + stateAt, shifted(initialState, stateOffset), dKey, dValue);
+      packPanels(head + stateAt, shifted(initialState, stateOffset), valueRow, dKey, dValue);
     }
     for (let t = 0, steps = 0; t < seqLen; t += steps) {
       steps = seqLen - t < BLOCK ? seqLen - t : BLOCK;
@@ -116,7 +116,7 @@ export function deltaRuleBackward(
       const head = heads + <usize>h * headBytes;
       const stateOffset = (<usize>b * <usize>nHeads + <usize>h) * <usize>dKey * valueRow;
       store<f64>(head, 0);
-      packPanels(head + stateAt, shifted(dLastState, stateOffset), dKey, dValue);
+      packPanels(head + stateAt, shifted(dLastState, stateOffset), valueRow, dKey, dValue);
     }
     for (let end = seqLen, steps = 0; end > 0; end -= steps) {
       steps = end < BLOCK ? end : BLOCK;
@@ -170,7 +170,7 @@ export function deltaRuleBackward(
         const f = load<f32>(forgets);
         const state = head + stateAt;
         for (let i: usize = 0; i < stateBytes; i += 4) store<f32>(state + i, f * load<f32>(state + i));
-        unpackPanels(dInitialState + stateOffset, state, dKey, dValue);
+        unpackPanels(dInitialState + stateOffset, valueRow, state, dKey, dValue);
       }
     }
 

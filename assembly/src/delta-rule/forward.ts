@@ -5,25 +5,33 @@ import { dots, packForgets, packKeys, packNumbers } from './rows';
 import { IDENTITY, packRows, padded, paddedBytes, shifted, touch, unpackRows } from '../state/rows';
 import { BLOCK } from '../state/tiles';
 
+/** For so many pieces of heads, `dValue` being that of a piece. */
 export function deltaRuleForwardScratchBytes(nHeads: i32, dKey: i32, dValue: i32): f64 {
   const key = paddedBytes(dKey),
     value = paddedBytes(dValue);
   return 2 * ((BLOCK + 1) * key + BLOCK * value) + 3 * BLOCK * 4 + 32 + (<f64>nHeads * key * value) / 4;
 }
 
+/**
+ * Units are pieces of heads, counted over the batch: `pieces` of each head, of as many value columns, whole panels of 8
+ * if more than 1.
+ */
 // prettier-ignore
 export function deltaRuleForward(
   o: usize, lastState: usize,
   q: usize, k: usize, v: usize, beta: usize, decay: usize, initialState: usize,
   seqLen: i32, nHeads: i32, dKey: i32, dValue: i32,
-  l2Normalize: i32, scale: f32, eps: f32, scratch: usize, first: i32, count: i32,
+  l2Normalize: i32, scale: f32, eps: f32, pieces: i32, scratch: usize, first: i32, count: i32,
 ): void {
+  const width = dValue / pieces;
+  const most = nHeads * pieces;
   const key = padded(dKey);
-  const value = padded(dValue);
+  const value = padded(width);
   const keyBytes = (<usize>key) << 2;
   const valueBytes = (<usize>value) << 2;
   const keyRow = (<usize>dKey) << 2;
   const valueRow = (<usize>dValue) << 2;
+  const pieceRow = (<usize>width) << 2;
   const keyStride = keyRow * nHeads;
   const valueStride = valueRow * nHeads;
   const stepStride = (<usize>nHeads) << 2;
@@ -37,40 +45,45 @@ export function deltaRuleForward(
   const forgetRow = qk + ((<usize>BLOCK) << 2);
   const statesOfCall = forgetRow + 32; // of every head
   const stateBytes = <usize>key * valueBytes;
-  for (let b = first / nHeads, h0 = first % nHeads; count > 0; b++, h0 = 0) {
-    const end = min(nHeads, h0 + count);
-    count -= end - h0;
-    const keyHeads = <usize>(end - h0) * keyRow;
-    const valueHeads = <usize>(end - h0) * valueRow;
-    const states = statesOfCall - <usize>h0 * stateBytes;
-    const head = <usize>b * <usize>nHeads;
-    for (let h = <usize>h0; h < <usize>end; h++) {
-      packPanels(states + h * stateBytes, shifted(initialState, (head + h) * <usize>dKey * valueRow), dKey, dValue);
+  for (let b = first / most, p0 = first % most; count > 0; b++, p0 = 0) {
+    const end = min(most, p0 + count);
+    count -= end - p0;
+    const h0 = p0 / pieces;
+    const keyHeads = <usize>((end - 1) / pieces - h0 + 1) * keyRow;
+    const valueHeads = <usize>(end - p0) * pieceRow;
+    const states = statesOfCall - <usize>p0 * stateBytes;
+    for (let p = p0; p < end; p++) {
+      const stateOffset = <usize>(b * nHeads + p / pieces) * dKey * valueRow + <usize>(p % pieces) * pieceRow;
+      packPanels(states + <usize>p * stateBytes, shifted(initialState, stateOffset), valueRow, dKey, width);
     }
     for (let t = 0; t < seqLen; t += BLOCK) {
       const steps = seqLen - t < BLOCK ? seqLen - t : BLOCK;
-      const from = (<usize>b * <usize>seqLen + <usize>t) * <usize>nHeads + <usize>h0;
-      touch(q + from * keyRow, steps, keyStride, keyHeads, queries);
-      touch(k + from * keyRow, steps, keyStride, keyHeads, queries);
-      touch(v + from * valueRow, steps, valueStride, valueHeads, queries);
-      touch(o + from * valueRow, steps, valueStride, valueHeads, queries);
-      for (let h = h0; h < end; h++) {
-        const step = from + <usize>(h - h0);
-        const state = states + <usize>h * stateBytes;
+      const from = (<usize>b * <usize>seqLen + <usize>t) * <usize>nHeads;
+      const firstKey = (from + <usize>h0) * keyRow;
+      const firstValue = from * valueRow + <usize>p0 * pieceRow;
+      touch(q + firstKey, steps, keyStride, keyHeads, queries);
+      touch(k + firstKey, steps, keyStride, keyHeads, queries);
+      touch(v + firstValue, steps, valueStride, valueHeads, queries);
+      touch(o + firstValue, steps, valueStride, valueHeads, queries);
+      for (let p = p0; p < end; p++) {
+        const step = from + <usize>(p / pieces);
+        const valueOffset = from * valueRow + <usize>p * pieceRow;
+        const state = states + <usize>p * stateBytes;
         packKeys(queries, q + step * keyRow, steps, keyStride, dKey, l2Normalize, eps, scale);
         packKeys(keys, k + step * keyRow, steps, keyStride, dKey, l2Normalize, eps, 1);
-        packRows(values, v + step * valueRow, steps, valueStride, dValue, IDENTITY, 1);
+        packRows(values, v + valueOffset, steps, valueStride, width, IDENTITY, 1);
         packNumbers(betas, beta + (step << 2), steps, stepStride);
         packForgets(forgets, shifted(decay, step << 2), steps, stepStride, forgetRow);
         dots(qk, queries, keys, steps, key);
         for (let lane: usize = 0; lane < valueBytes; lane += 32) {
           deltaPanel(outputs + lane, outputs + lane, state + lane * key, queries, keys, values + lane, betas, forgets, qk, steps, key, valueBytes, 1);
         }
-        unpackRows(o + step * valueRow, outputs, 0, steps, valueStride, dValue, IDENTITY, 1);
+        unpackRows(o + valueOffset, outputs, 0, steps, valueStride, width, IDENTITY, 1);
       }
     }
-    for (let h = <usize>h0; h < <usize>end; h++) {
-      unpackPanels(lastState + (head + h) * <usize>dKey * valueRow, states + h * stateBytes, dKey, dValue);
+    for (let p = p0; p < end; p++) {
+      const stateOffset = <usize>(b * nHeads + p / pieces) * dKey * valueRow + <usize>(p % pieces) * pieceRow;
+      unpackPanels(lastState + stateOffset, valueRow, states + <usize>p * stateBytes, dKey, width);
     }
   }
 }

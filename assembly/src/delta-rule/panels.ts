@@ -2,29 +2,32 @@
 import { loadTail, madd, nmadd, storeTail } from '../simd';
 import { padded, zeroRows } from '../state/rows';
 
-/** A state [dKey, dValue] as panels of 8 columns, [panels, padded dKey, 8]; zeros if `source` is 0. */
-export function packPanels(target: usize, source: usize, dKey: i32, dValue: i32): void {
+/**
+ * A state [dKey, dValue], or some of its columns, rows `stride` bytes apart, as panels of 8 columns,
+ * [panels, padded dKey, 8]; zeros if `source` is 0.
+ */
+export function packPanels(target: usize, source: usize, stride: usize, dKey: i32, dValue: i32): void {
   const panel = (<usize>padded(dKey)) << 5;
   zeroRows(target, padded(dKey) * padded(dValue));
   if (source == 0) return;
-  for (let i = 0; i < dKey; i++, target += 32) {
+  for (let i = 0; i < dKey; i++, target += 32, source += stride) {
     let cell = target;
-    for (let rest = dValue; rest > 0; rest -= 8, cell += panel) {
-      v128.store(cell, loadTail(source, rest));
-      if (rest > 4) v128.store(cell, loadTail(source + 16, rest - 4), 16);
-      source += (<usize>(rest < 8 ? rest : 8)) << 2;
+    let from = source;
+    for (let rest = dValue; rest > 0; rest -= 8, cell += panel, from += 32) {
+      v128.store(cell, loadTail(from, rest));
+      if (rest > 4) v128.store(cell, loadTail(from + 16, rest - 4), 16);
     }
   }
 }
 
-export function unpackPanels(target: usize, source: usize, dKey: i32, dValue: i32): void {
+export function unpackPanels(target: usize, stride: usize, source: usize, dKey: i32, dValue: i32): void {
   const panel = (<usize>padded(dKey)) << 5;
-  for (let i = 0; i < dKey; i++, source += 32) {
+  for (let i = 0; i < dKey; i++, source += 32, target += stride) {
     let cell = source;
-    for (let rest = dValue; rest > 0; rest -= 8, cell += panel) {
-      storeTail(target, v128.load(cell), rest);
-      if (rest > 4) storeTail(target + 16, v128.load(cell, 16), rest - 4);
-      target += (<usize>(rest < 8 ? rest : 8)) << 2;
+    let to = target;
+    for (let rest = dValue; rest > 0; rest -= 8, cell += panel, to += 32) {
+      storeTail(to, v128.load(cell), rest);
+      if (rest > 4) storeTail(to + 16, v128.load(cell, 16), rest - 4);
     }
   }
 }

@@ -161,7 +161,7 @@ export function linearAttentionBackward(
       const index = <usize>(b * nHeads + h);
       const stateOffset = index * <usize>dKey * valueRow;
       packTransposed(head + stateTAt, shifted(initialState, stateOffset), dKey, dValue);
-      packState(head + dStateAt, shifted(dLastState, stateOffset), dKey, dValue);
+      packState(head + dStateAt, shifted(dLastState, stateOffset), valueRow, dKey, dValue);
       packTransposed(head + dStateTAt, shifted(dLastState, stateOffset), dKey, dValue);
       packVector(head + zAt, shifted(initialNormalizer, index * keyRow), dKey);
       packVector(head + dzAt, shifted(dLastNormalizer, index * keyRow), dKey);
@@ -311,7 +311,7 @@ export function linearAttentionBackward(
         scaleElements(head + dzAt, forgets, key);
       }
       if (dInitialState != 0) {
-        unpackState(dInitialState + index * <usize>dKey * valueRow, head + dStateAt, dKey, dValue);
+        unpackState(dInitialState + index * <usize>dKey * valueRow, valueRow, head + dStateAt, dKey, dValue);
       }
       if (dInitialNormalizer != 0) memory.copy(dInitialNormalizer + index * keyRow, head + dzAt, keyRow);
     }

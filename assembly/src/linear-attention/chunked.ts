@@ -23,7 +23,7 @@ import { packPanels, scalePanels, unpackPanels } from '../matrix/panels';
 import { narrowed, roundUp, roundUpLarge } from '../matrix/rows';
 import { COLUMNS, ROWS, tile, tileRow, zeros } from '../matrix/tile';
 import { exp, madd, storeTail, storeTransposed } from '../simd';
-import { packRows, padded, scaleRows, touch } from '../state/rows';
+import { packRows, padded, scaleRows, shifted, touch } from '../state/rows';
 
 /**
  * Steps of a chunk. The products within a chunk grow with it, the cost of starting tiles falls: at 64 x 64 chunks of 12
@@ -38,7 +38,7 @@ const FORGOTTEN: f32 = -128;
 
 const laneIndex: usize = memory.data<i32>([0, 1, 2, 3], 16);
 
-/** Bytes of `scratch`: they do not depend on the length. */
+/** Bytes of `scratch` for so many pieces of heads, `dValue` being that of a piece: they do not depend on the length. */
 export function linearAttentionChunkedForwardScratchBytes(nHeads: i32, dKey: i32, dValue: i32): f64 {
   const steps = <f64>STEPS;
   const key = roundUpLarge(<f64>dKey, 8);
@@ -229,18 +229,22 @@ function unpackScaled(target: usize, stride: usize, rows: usize, row: usize, fac
   }
 }
 
-/** As `linearAttentionForward` without a gate; `scratch` has the bytes that `linearAttentionChunkedForwardScratchBytes` says. */
+/** As `linearAttentionForward` without a gate, cut into pieces alike. */
 // prettier-ignore
 export function linearAttentionChunkedForward(
   o: usize, lastState: usize, lastNormalizer: usize,
   q: usize, k: usize, v: usize, decay: usize, initialState: usize, initialNormalizer: usize,
   seqLen: i32, nHeads: i32, dKey: i32, dValue: i32,
-  featureMap: i32, decayPerStep: i32, scale: f32, eps: f32, scratch: usize, first: i32, count: i32,
+  featureMap: i32, decayPerStep: i32, scale: f32, eps: f32,
+  pieces: i32, scratch: usize, first: i32, count: i32,
 ): void {
+  const width = dValue / pieces;
+  const most = nHeads * pieces;
   const keyBytes = (<usize>padded(dKey)) << 2;
-  const valueBytes = (<usize>padded(dValue)) << 2;
+  const valueBytes = (<usize>padded(width)) << 2;
   const keyRow = (<usize>dKey) << 2;
   const valueRow = (<usize>dValue) << 2;
+  const pieceRow = (<usize>width) << 2;
   const keyStride = keyRow * nHeads;
   const valueStride = valueRow * nHeads;
   const decayStride = decayPerStep ? (<usize>nHeads) << 2 : 0;
@@ -256,38 +260,44 @@ export function linearAttentionChunkedForward(
   const inverses = toEnd + ROW;
   const headsOfCall = inverses + ROW; // of every head: right, z
   const panel = (<usize>(dKey + STEPS)) << 5;
-  const zAt = (<usize>padded(dValue) >> 3) * panel;
+  const zAt = (<usize>padded(width) >> 3) * panel;
   const headBytes = zAt + keyBytes;
   const stateBytes = keyRow * dValue;
   const p = left + <usize>dKey * ROW;
   const values = (<usize>dKey) << 5;
-  for (let b = first / nHeads, h0 = first % nHeads; count > 0; b++, h0 = 0) {
-    const end = min(nHeads, h0 + count);
-    count -= end - h0;
-    const keyHeads = <usize>(end - h0) * keyRow;
-    const valueHeads = <usize>(end - h0) * valueRow;
-    const heads = headsOfCall - <usize>h0 * headBytes;
-    for (let h = h0; h < end; h++) {
-      const index = <usize>(b * nHeads + h);
-      const right = heads + <usize>h * headBytes;
-      if (initialState == 0) zeroPanels(right, panel, dKey, dValue);
-      else packPanels(right, panel, COLUMNS, initialState + index * stateBytes, 4, valueRow, dValue, dKey);
+  for (let b = first / most, p0 = first % most; count > 0; b++, p0 = 0) {
+    const end = min(most, p0 + count);
+    count -= end - p0;
+    const h0 = p0 / pieces;
+    const keyHeads = <usize>((end - 1) / pieces - h0 + 1) * keyRow;
+    const valueHeads = <usize>(end - p0) * pieceRow;
+    const heads = headsOfCall - <usize>p0 * headBytes;
+    for (let piece = p0; piece < end; piece++) {
+      const index = <usize>(b * nHeads + piece / pieces);
+      const right = heads + <usize>piece * headBytes;
+      const state = shifted(initialState, index * stateBytes + <usize>(piece % pieces) * pieceRow);
+      if (state == 0) zeroPanels(right, panel, dKey, width);
+      else packPanels(right, panel, COLUMNS, state, 4, valueRow, width, dKey);
       memory.fill(right + zAt, 0, keyBytes);
       if (initialNormalizer != 0) memory.copy(right + zAt, initialNormalizer + index * keyRow, keyRow);
     }
     for (let t = 0; t < seqLen; t += CHUNK) {
       const length = min(CHUNK, seqLen - t);
-      const from = (<usize>b * <usize>seqLen + <usize>t) * <usize>nHeads + <usize>h0;
-      touch(q + from * keyRow, length, keyStride, keyHeads, out);
-      touch(k + from * keyRow, length, keyStride, keyHeads, out);
-      touch(v + from * valueRow, length, valueStride, valueHeads, out);
-      touch(o + from * valueRow, length, valueStride, valueHeads, out);
-      for (let h = h0; h < end; h++) {
-        const step = from + <usize>(h - h0);
-        const right = heads + <usize>h * headBytes;
+      const from = (<usize>b * <usize>seqLen + <usize>t) * <usize>nHeads;
+      const firstKey = (from + <usize>h0) * keyRow;
+      const firstValue = from * valueRow + <usize>p0 * pieceRow;
+      touch(q + firstKey, length, keyStride, keyHeads, out);
+      touch(k + firstKey, length, keyStride, keyHeads, out);
+      touch(v + firstValue, length, valueStride, valueHeads, out);
+      touch(o + firstValue, length, valueStride, valueHeads, out);
+      for (let piece = p0; piece < end; piece++) {
+        const h = piece / pieces;
+        const step = from + <usize>h;
+        const valueOffset = from * valueRow + <usize>piece * pieceRow;
+        const right = heads + <usize>piece * headBytes;
         packRows(queries, q + step * keyRow, length, keyStride, dKey, featureMap, scale);
         packRows(keys, k + step * keyRow, length, keyStride, dKey, featureMap, 1);
-        packPanels(right + values, panel, COLUMNS, v + step * valueRow, 4, valueStride, dValue, length);
+        packPanels(right + values, panel, COLUMNS, v + valueOffset, 4, valueStride, width, length);
         transpose(left, queries, keyBytes, length, dKey);
         transpose(keysAcross, keys, keyBytes, length, dKey);
         scores(p, left, keysAcross, length, dKey);
@@ -303,23 +313,24 @@ export function linearAttentionChunkedForward(
           mask(p, length);
         }
         const skipped = t == 0 && initialState == 0 ? dKey : 0;
-        outputs(out, valueBytes, left, right, panel, skipped, length, dKey, dValue);
+        outputs(out, valueBytes, left, right, panel, skipped, length, dKey, width);
         let factors: usize = 0;
         if (lastNormalizer != 0) {
           denominators(inverses, left, right + zAt, length, dKey, eps);
           moveNormalizer(right + zAt, kept, keys, keyBytes, length);
           factors = inverses;
         }
-        unpackScaled(o + step * valueRow, valueStride, out, valueBytes, factors, length, dValue);
-        if (decay != 0) scalePanels(right, panel, dKey, dValue, whole, 0);
-        update(right, panel, keys, keyBytes, length, dKey, dValue);
+        unpackScaled(o + valueOffset, valueStride, out, valueBytes, factors, length, width);
+        if (decay != 0) scalePanels(right, panel, dKey, width, whole, 0);
+        update(right, panel, keys, keyBytes, length, dKey, width);
       }
     }
-    for (let h = h0; h < end; h++) {
-      const index = <usize>(b * nHeads + h);
-      const right = heads + <usize>h * headBytes;
-      unpackPanels(lastState + index * stateBytes, valueRow, right, panel, dKey, dValue);
-      if (lastNormalizer != 0) memory.copy(lastNormalizer + index * keyRow, right + zAt, keyRow);
+    for (let piece = p0; piece < end; piece++) {
+      const index = <usize>(b * nHeads + piece / pieces);
+      const right = heads + <usize>piece * headBytes;
+      const state = lastState + index * stateBytes + <usize>(piece % pieces) * pieceRow;
+      unpackPanels(state, valueRow, right, panel, dKey, width);
+      if (lastNormalizer != 0 && piece % pieces == 0) memory.copy(lastNormalizer + index * keyRow, right + zAt, keyRow);
     }
   }
 }

@@ -54,25 +54,34 @@ function denominators(inverse: usize, z: usize, q: usize, k: usize, forget: usiz
   }
 }
 
+/** For so many pieces of heads, `dValue` being that of a piece. */
 export function linearAttentionForwardScratchBytes(nHeads: i32, dKey: i32, dValue: i32): f64 {
   const key = paddedBytes(dKey),
     value = paddedBytes(dValue);
   return 3 * BLOCK * key + 2 * BLOCK * value + BLOCK * 4 + <f64>nHeads * ((key * value) / 4 + key);
 }
 
+/**
+ * Units are pieces of heads, counted over the batch: `pieces` of each head, of as many value columns, whole panels of 8
+ * if more than 1. Columns of S do not depend on each other.
+ */
 // prettier-ignore
 export function linearAttentionForward(
   o: usize, lastState: usize, lastNormalizer: usize,
   q: usize, k: usize, v: usize, decay: usize, gate: usize, initialState: usize, initialNormalizer: usize,
   seqLen: i32, nHeads: i32, dKey: i32, dValue: i32,
-  featureMap: i32, decayPerStep: i32, scale: f32, eps: f32, scratch: usize, first: i32, count: i32,
+  featureMap: i32, decayPerStep: i32, scale: f32, eps: f32,
+  pieces: i32, scratch: usize, first: i32, count: i32,
 ): void {
+  const width = dValue / pieces;
+  const most = nHeads * pieces;
   const key = padded(dKey);
-  const value = padded(dValue);
+  const value = padded(width);
   const keyBytes = (<usize>key) << 2;
   const valueBytes = (<usize>value) << 2;
   const keyRow = (<usize>dKey) << 2;
   const valueRow = (<usize>dValue) << 2;
+  const pieceRow = (<usize>width) << 2;
   const keyStride = keyRow * nHeads;
   const valueStride = valueRow * nHeads;
   const decayStride = decayPerStep ? (<usize>nHeads) << 2 : 0;
@@ -85,31 +94,37 @@ export function linearAttentionForward(
   const statesOfCall = inverses + ((<usize>BLOCK) << 2); // of every head: S, z
   const stateBytes = <usize>key * valueBytes;
   const headBytes = stateBytes + keyBytes;
-  for (let b = first / nHeads, h0 = first % nHeads; count > 0; b++, h0 = 0) {
-    const end = min(nHeads, h0 + count);
-    count -= end - h0;
-    const keyHeads = <usize>(end - h0) * keyRow;
-    const valueHeads = <usize>(end - h0) * valueRow;
-    const states = statesOfCall - <usize>h0 * headBytes;
-    for (let h = h0; h < end; h++) {
-      const head = <usize>(b * nHeads + h);
-      const state = states + <usize>h * headBytes;
-      packState(state, shifted(initialState, head * <usize>dKey * valueRow), dKey, dValue);
+  for (let b = first / most, p0 = first % most; count > 0; b++, p0 = 0) {
+    const end = min(most, p0 + count);
+    count -= end - p0;
+    const h0 = p0 / pieces;
+    const keyHeads = <usize>((end - 1) / pieces - h0 + 1) * keyRow;
+    const valueHeads = <usize>(end - p0) * pieceRow;
+    const states = statesOfCall - <usize>p0 * headBytes;
+    for (let p = p0; p < end; p++) {
+      const head = <usize>(b * nHeads + p / pieces);
+      const state = states + <usize>p * headBytes;
+      const stateOffset = head * <usize>dKey * valueRow + <usize>(p % pieces) * pieceRow;
+      packState(state, shifted(initialState, stateOffset), valueRow, dKey, width);
       packVector(state + stateBytes, shifted(initialNormalizer, head * keyRow), dKey);
     }
     for (let t = 0; t < seqLen; t += BLOCK) {
       const steps = seqLen - t < BLOCK ? seqLen - t : BLOCK;
-      const from = (<usize>b * <usize>seqLen + <usize>t) * <usize>nHeads + <usize>h0;
-      touch(q + from * keyRow, steps, keyStride, keyHeads, queries);
-      touch(k + from * keyRow, steps, keyStride, keyHeads, queries);
-      touch(v + from * valueRow, steps, valueStride, valueHeads, queries);
-      touch(o + from * valueRow, steps, valueStride, valueHeads, queries);
-      for (let h = h0; h < end; h++) {
-        const step = (<usize>b * <usize>seqLen + <usize>t) * <usize>nHeads + <usize>h;
-        const state = states + <usize>h * headBytes;
+      const from = (<usize>b * <usize>seqLen + <usize>t) * <usize>nHeads;
+      const firstKey = (from + <usize>h0) * keyRow;
+      const firstValue = from * valueRow + <usize>p0 * pieceRow;
+      touch(q + firstKey, steps, keyStride, keyHeads, queries);
+      touch(k + firstKey, steps, keyStride, keyHeads, queries);
+      touch(v + firstValue, steps, valueStride, valueHeads, queries);
+      touch(o + firstValue, steps, valueStride, valueHeads, queries);
+      for (let p = p0; p < end; p++) {
+        const h = p / pieces;
+        const step = from + <usize>h;
+        const valueOffset = from * valueRow + <usize>p * pieceRow;
+        const state = states + <usize>p * headBytes;
         packRows(queries, q + step * keyRow, steps, keyStride, dKey, featureMap, scale);
         packRows(keys, k + step * keyRow, steps, keyStride, dKey, featureMap, 1);
-        packRows(values, v + step * valueRow, steps, valueStride, dValue, IDENTITY, 1);
+        packRows(values, v + valueOffset, steps, valueStride, width, IDENTITY, 1);
         const decayRow = shifted(decay, (decayPerStep ? step : <usize>h) << 2);
         const gateRow = shifted(gate, step * keyRow);
         const forget = packForget(forgets, decayRow, decayStride, gateRow, keyStride, steps, dKey);
@@ -119,14 +134,15 @@ export function linearAttentionForward(
           denominators(inverses, state + stateBytes, queries, keys, forget, steps, key, eps);
           scaleRows(outputs, inverses, steps, value);
         }
-        unpackRows(o + step * valueRow, outputs, 0, steps, valueStride, dValue, IDENTITY, 1);
+        unpackRows(o + valueOffset, outputs, 0, steps, valueStride, width, IDENTITY, 1);
       }
     }
-    for (let h = h0; h < end; h++) {
-      const head = <usize>(b * nHeads + h);
-      const state = states + <usize>h * headBytes;
-      unpackState(lastState + head * <usize>dKey * valueRow, state, dKey, dValue);
-      if (lastNormalizer != 0) memory.copy(lastNormalizer + head * keyRow, state + stateBytes, keyRow);
+    for (let p = p0; p < end; p++) {
+      const head = <usize>(b * nHeads + p / pieces);
+      const state = states + <usize>p * headBytes;
+      const stateOffset = head * <usize>dKey * valueRow + <usize>(p % pieces) * pieceRow;
+      unpackState(lastState + stateOffset, valueRow, state, dKey, width);
+      if (lastNormalizer != 0 && p % pieces == 0) memory.copy(lastNormalizer + head * keyRow, state + stateBytes, keyRow);
     }
   }
 }

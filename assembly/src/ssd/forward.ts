@@ -20,6 +20,8 @@ import { addSkip, gate } from './rows';
 @unmanaged
 class ForwardCall extends Call {
   y: usize;
+  /** Heads are computed in pieces of so many channels, which follow each other as heads do; `headDim` is that of one. */
+  pieces: i32;
   // Of a group, over a chunk: rows of C and B down and across, and C B^T.
   cDeep: usize;
   bRight: usize;
@@ -59,7 +61,7 @@ function layOut(c: ForwardCall, scratch: usize, heads: i32): void {
 /** Where a call is laid out of which only the size is asked. */
 const nowhere: usize = memory.data(offsetof<ForwardCall>());
 
-/** Bytes of scratch memory for so many heads of one item of the batch. */
+/** Bytes of scratch memory for so many pieces of heads of one item of the batch; `headDim` is that of a piece. */
 // prettier-ignore
 export function ssdChunkedForwardScratchBytes(
   seqLen: i32, nHeads: i32, headDim: i32, dState: i32, chunkSize: i32,
@@ -70,53 +72,62 @@ export function ssdChunkedForwardScratchBytes(
   return scratchEnd();
 }
 
-/** Units are heads, counted over the batch. */
+/** Units are pieces of heads, counted over the batch: `pieces` of each head, of whole panels of channels if more than 1. */
 // prettier-ignore
 export function ssdChunkedForward(
   y: usize, lastState: usize,
   x: usize, dt: usize, A: usize, B: usize, C: usize, D: usize, z: usize, dtBias: usize, initialState: usize,
   seqLen: i32, nHeads: i32, headDim: i32, nGroups: i32, dState: i32, chunkSize: i32,
-  skipByChannel: i32, dtSoftplus: i32, dtMin: f32, dtMax: f32, scratch: usize, first: i32, count: i32,
+  skipByChannel: i32, dtSoftplus: i32, dtMin: f32, dtMax: f32,
+  pieces: i32, scratch: usize, first: i32, count: i32,
 ): void {
   const c = changetype<ForwardCall>(scratch);
-  setSizes(c, seqLen, nHeads, headDim, nGroups, dState, chunkSize);
-  layOut(c, scratch, min(nHeads, count));
+  const most = nHeads * pieces;
+  const width = headDim / pieces;
+  setSizes(c, seqLen, nHeads, width, nGroups, dState, chunkSize);
+  c.pieces = pieces;
+  c.xRow = c.headRow * headDim;
+  layOut(c, scratch, min(most, count));
   c.y = y;
   c.x = x; c.dt = dt; c.A = A; c.B = B; c.C = C; c.D = D; c.z = z; c.dtBias = dtBias; c.initialState = initialState;
   c.skipByChannel = skipByChannel; c.dtSoftplus = dtSoftplus; c.dtMin = dtMin; c.dtMax = dtMax;
-  for (let b = first / nHeads, h0 = first % nHeads; count > 0; b++, h0 = 0) {
-    setHeads(c, h0, min(nHeads - h0, count));
-    count -= c.heads;
-    for (let t = 0; t < seqLen; t += c.chunk) chunkForward(c, b, t);
-    for (let i = 0; i < c.heads; i++, first++) {
-      unpackState(lastState + <usize>first * c.stateBytes, c.states8 + <usize>i * c.packedBytes, headDim, dState);
+  for (let b = first / most, from = first % most; count > 0; b++, from = 0) {
+    const end = min(most, from + count);
+    count -= end - from;
+    setHeads(c, from / pieces, (end - 1) / pieces - from / pieces + 1);
+    for (let t = 0; t < seqLen; t += c.chunk) chunkForward(c, b, t, from, end);
+    for (let i = 0; i < end - from; i++, first++) {
+      unpackState(lastState + <usize>first * c.stateBytes, c.states8 + <usize>i * c.packedBytes, width, dState);
     }
   }
 }
 
-function chunkForward(c: ForwardCall, b: i32, t: i32): void {
+/** A chunk of the pieces `from` to `end` of an item's heads. */
+function chunkForward(c: ForwardCall, b: i32, t: i32, from: i32, end: i32): void {
   const length = min(c.chunk, c.seqLen - t);
   const token = <usize>b * c.seqLen + t;
   const hasState = t > 0 || c.initialState != 0;
   c.length = length;
   headSteps(c, token, length);
-  for (let i = 0; i < c.heads; i++) {
-    const head = c.firstHead + i;
-    const h = c.states8 + <usize>i * c.packedBytes;
-    if (i == 0 || head % (c.nHeads / c.nGroups) == 0)
+  const headsOfGroup = c.nHeads / c.nGroups;
+  for (let piece = from; piece < end; piece++) {
+    const head = piece / c.pieces;
+    const h = c.states8 + <usize>(piece - from) * c.packedBytes;
+    if (piece == from || piece % (c.pieces * headsOfGroup) == 0)
       packGroup(c, token * c.groupRow + <usize>groupOf(c, head) * c.dState * 4);
     if (t == 0 && c.initialState != 0) {
-      packState(h, c.initialState + (<usize>b * c.nHeads + head) * c.stateBytes, c.headDim, c.dState);
+      const index = <usize>b * c.nHeads * c.pieces + piece;
+      packState(h, c.initialState + index * c.stateBytes, c.headDim, c.dState);
     }
     c.head = head;
-    headOutputs(c, h, token * c.xRow + <usize>head * c.headBytes, hasState);
+    headOutputs(c, h, token * c.xRow + <usize>piece * c.headBytes, piece, hasState);
     moveState(c, h, hasState);
   }
   if (c.z == 0) return;
   // All heads at once: rows of a whole chunk are one stream to the prefetcher (5 -> 1 ms at 24 x 64 x 1024).
-  const at = token * c.xRow + <usize>c.firstHead * c.headBytes;
-  const row = c.heads * c.headDim;
-  if (c.heads == c.nHeads) gate(c.y + at, c.z + at, length * row);
+  const at = token * c.xRow + <usize>from * c.headBytes;
+  const row = (end - from) * c.headDim;
+  if (<usize>row * 4 == c.xRow) gate(c.y + at, c.z + at, length * row);
   else for (let i: usize = 0; i < <usize>length; i++) gate(c.y + at + i * c.xRow, c.z + at + i * c.xRow, row);
 }
 
@@ -131,9 +142,9 @@ function packGroup(c: ForwardCall, at: usize): void {
   multiplyPairs(c.pairs, c.pairRow, length, c.cDeep, c.deepPanel, c.bRight, right, dState);
 }
 
-/** y of one head, `at` bytes from the start of x, before the gate. */
+/** y of a piece of a head, `at` bytes from the start of x, before the gate. */
 // prettier-ignore
-function headOutputs(c: ForwardCall, h: usize, at: usize, hasState: bool): void {
+function headOutputs(c: ForwardCall, h: usize, at: usize, piece: i32, hasState: bool): void {
   const length = c.length;
   const rowBytes = c.rowBytes;
   const xPanel = <usize>length * RIGHT_STEP;
@@ -151,7 +162,7 @@ function headOutputs(c: ForwardCall, h: usize, at: usize, hasState: bool): void 
   const scale = hasState ? c.fromStart : 0;
   const scaleStep = hasState ? LEFT_STEP : 0;
   multiplyTriangle(c.Y, rowBytes, length, c.channels, c.sLeft, c.xRight, scale, scaleStep, LOWER_LEFT);
-  const D = skipOf(c, c.head);
+  const D = skipOf(c, c.skipByChannel ? piece : c.head);
   for (let i: usize = 0; i < <usize>length; i++) {
     const row = at + i * c.xRow;
     const Y = c.Y + i * rowBytes;

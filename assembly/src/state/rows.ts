@@ -187,15 +187,15 @@ export function packGate(target: usize, gate: usize, steps: i32, stride: usize, 
   }
 }
 
-/** A state [dKey, dValue] as padded rows; zeros if `source` is 0. */
-export function packState(target: usize, source: usize, dKey: i32, dValue: i32): void {
+/** A state [dKey, dValue], or some of its columns, rows `stride` bytes apart, as padded rows; zeros if `source` is 0. */
+export function packState(target: usize, source: usize, stride: usize, dKey: i32, dValue: i32): void {
   const row = padded(dValue);
   zeroRows(target, padded(dKey) * row);
   if (source == 0) return;
   for (let i = 0; i < dKey; i++) {
     memory.copy(target, source, (<usize>dValue) << 2);
     target += (<usize>row) << 2;
-    source += (<usize>dValue) << 2;
+    source += stride;
   }
 }
 
@@ -211,11 +211,11 @@ export function packTransposed(target: usize, source: usize, dKey: i32, dValue: 
   }
 }
 
-/** Padded rows back to a state [dKey, dValue]. */
-export function unpackState(target: usize, source: usize, dKey: i32, dValue: i32): void {
+/** Padded rows back to a state [dKey, dValue], or some of its columns. */
+export function unpackState(target: usize, stride: usize, source: usize, dKey: i32, dValue: i32): void {
   for (let i = 0; i < dKey; i++) {
     memory.copy(target, source, (<usize>dValue) << 2);
-    target += (<usize>dValue) << 2;
+    target += stride;
     source += (<usize>padded(dValue)) << 2;
   }
 }

@@ -41,8 +41,17 @@ export interface Cut {
    * something over the units of a part. Must depend on sizes only.
    */
   grain?: number;
-  /** Working memory of one thread, which the kernel takes after `args`; if it depends on it, for a part of some units. */
-  scratchBytes?: number | ((units: number) => number);
+  /**
+   * Where there are fewer units than threads to share them: a unit can be cut into as many pieces as a divisor of this
+   * number says. The kernel takes the number of pieces after `args`, and counts units in pieces. Each piece repeats
+   * something of its unit, so that one thread is given whole units.
+   */
+  mostPieces?: number;
+  /**
+   * Working memory of one thread, which the kernel takes after `args` and the number of pieces; if it depends on it, for
+   * a part of some units, and so many pieces of each.
+   */
+  scratchBytes?: number | ((units: number, pieces: number) => number);
   /** Parts for each thread, 4 if absent: more even out what differs between them, fewer save what each has to prepare. */
   partsPerThread?: number;
   /**
@@ -249,8 +258,15 @@ export class Context {
     cut: Cut,
     note?: (kernel: Call, args: readonly number[]) => void,
   ): void {
-    const { units, nanoseconds, align = 1, slices, partsPerThread = 4 } = cut;
+    const { nanoseconds, align = 1, slices, mostPieces, partsPerThread = 4 } = cut;
     const threads = this.#isWorthSharing(nanoseconds) ? this.threads : 1;
+    let { units } = cut;
+    let pieces = 1;
+    if (mostPieces !== undefined) {
+      pieces = choosePieces(units, mostPieces, threads);
+      units *= pieces;
+      args = [...args, pieces];
+    }
     let { grain } = cut;
     if (grain === undefined && threads > 1) {
       const most = Math.min(threads * partsPerThread, Math.ceil((nanoseconds * 4) / this.worthSharingNs));
@@ -258,7 +274,9 @@ export class Context {
     }
     grain ??= units;
     const scratchBytes =
-      typeof cut.scratchBytes === 'function' ? cut.scratchBytes(Math.min(grain, units)) : cut.scratchBytes;
+      typeof cut.scratchBytes === 'function'
+        ? cut.scratchBytes(Math.min(grain, units), pieces)
+        : cut.scratchBytes;
     if (threads > 1 && grain < units) {
       const job = { units, grain, slices };
       if (scratchBytes === undefined) return this.#pool!.run(name, args, job);
@@ -341,6 +359,26 @@ export class Context {
       this.allocator.release(address);
     }
   }
+}
+
+/** Columns of a state, which do not depend on each other: pieces of a head are whole panels of 8 of them. */
+export function mostPieces(columns: number): number {
+  return columns % 8 === 0 ? columns / 8 : 1;
+}
+
+/** What a piece of a unit takes besides its share of the unit's time, as a part of that. */
+const PIECE_OVERHEAD = 0.1;
+
+/** Into how many pieces to cut units, for threads to be done with all of them soonest. */
+function choosePieces(units: number, most: number, threads: number): number {
+  let best = 1;
+  let shortest = Infinity;
+  for (let pieces = 1; pieces <= most && pieces <= threads; pieces++) {
+    if (most % pieces !== 0) continue;
+    const time = Math.ceil((units * pieces) / threads) * (1 / pieces + PIECE_OVERHEAD);
+    if (time < shortest) [best, shortest] = [pieces, time];
+  }
+  return best;
 }
 
 function checkDType(where: string, dtype: DType): void {

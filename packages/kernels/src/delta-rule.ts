@@ -1,6 +1,6 @@
 import { op } from './arguments.js';
 import { Check } from './check.js';
-import type { Context } from './context.js';
+import { type Context, mostPieces } from './context.js';
 import { pointers } from './pointers.js';
 import type { Tensor } from './tensor.js';
 
@@ -92,9 +92,10 @@ function forward(context: Context, check: Check, args: DeltaRuleArgs, decay?: Te
     seqLen, nHeads, dKey, dValue, ...options,
   ], {
     units: batch * nHeads,
+    mostPieces: mostPieces(dValue),
     nanoseconds: batch * seqLen * nHeads * dKey * dValue * ELEMENT_NS,
-    scratchBytes: (units) =>
-      context.wasm.deltaRuleForwardScratchBytes(Math.min(units, nHeads), dKey, dValue),
+    scratchBytes: (units, pieces) =>
+      context.wasm.deltaRuleForwardScratchBytes(Math.min(units, nHeads * pieces), dKey, dValue / pieces),
   });
   return { o, lastState };
 }

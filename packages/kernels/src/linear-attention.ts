@@ -1,6 +1,6 @@
 import { op } from './arguments.js';
 import { Check } from './check.js';
-import type { Context } from './context.js';
+import { type Context, mostPieces } from './context.js';
 import { sumColumns } from './matmul.js';
 import { pointers } from './pointers.js';
 import type { Tensor } from './tensor.js';
@@ -173,8 +173,9 @@ export function linearAttention(
     seqLen, nHeads, dKey, dValue, featureMap, decayPerStep, scale, eps,
   ], {
     units: batch * nHeads,
+    mostPieces: mostPieces(dValue),
     nanoseconds: batch * seqLen * nHeads * dKey * dValue * ELEMENT_NS,
-    scratchBytes: (units) => scratchBytes(Math.min(units, nHeads), dKey, dValue),
+    scratchBytes: (units, pieces) => scratchBytes(Math.min(units, nHeads * pieces), dKey, dValue / pieces),
   });
   return { o, lastState, ...(lastNormalizer && { lastNormalizer }) };
 }

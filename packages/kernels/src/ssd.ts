@@ -1,6 +1,6 @@
 import { op } from './arguments.js';
 import { Check } from './check.js';
-import type { Context } from './context.js';
+import { type Context, mostPieces } from './context.js';
 import { pointers } from './pointers.js';
 import type { Tensor } from './tensor.js';
 
@@ -165,9 +165,16 @@ export function ssd(k: Context, args: SsdArgs): { y: Tensor<'float32'>; lastStat
   else {
     k.run('ssdChunkedForward', [...inputs, chunk, ...options], {
       ...cut,
+      mostPieces: mostPieces(headDim),
       partsPerThread: 2, // each part packs B and C of its groups
-      scratchBytes: (units) =>
-        k.wasm.ssdChunkedForwardScratchBytes(seqLen, Math.min(units, nHeads), headDim, dState, chunk),
+      scratchBytes: (units, pieces) =>
+        k.wasm.ssdChunkedForwardScratchBytes(
+          seqLen,
+          Math.min(units, nHeads * pieces),
+          headDim / pieces,
+          dState,
+          chunk,
+        ),
     });
   }
   return { y, lastState };
