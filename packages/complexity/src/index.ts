@@ -9,6 +9,7 @@ export type {
   Machine,
   Roofline,
 } from './compare.js';
+export { transformerLike } from './transformer.js';
 export { leastFloats, mechanisms, table, tasks } from './table.js';
 export type { Mechanism, TableEntry, TableFigure, TableOptions, Task } from './table.js';
 export { fitExponent, fitMachine, fitMachines, predict } from './fit.js';

@@ -5,5 +5,7 @@ export { readGgufConfig } from './gguf/index.js';
 export { endOfString, formatJson, isObject, parseJson } from './json.js';
 export type { Json } from './json.js';
 export { limits } from './limits.js';
+export { publishedModels } from './published-models.js';
+export type { PublishedModel } from './published-models.js';
 export { resolveConfig } from './resolve.js';
 export type * from './types.js';

@@ -4,7 +4,7 @@ import { cost, type CostOptions } from '@freelunch/complexity';
 import { checkComputable, type ModelConfig, resolveConfig, type ResolvedConfig } from '@freelunch/config';
 import { UnsupportedError } from '@freelunch/errors';
 import { inspectPretrained, type TensorInfo } from '@freelunch/models';
-import { presets, readConfig } from '../files/model-config.js';
+import { builtIn, readConfig } from '../files/model-config.js';
 import { configRows, layersText } from '../pretrained/describe.js';
 import {
   checkSource,
@@ -28,7 +28,7 @@ const inspectHelp = `Usage: freelunch inspect MODEL [options]
 What a checkpoint holds: its config, its tensors, whether there is a tokenizer; and
 what its model costs by formula. It reads config.json and the headers of files, no
 weights, from servers neither, so that it takes a moment for any size. It also takes
-a config.json alone, a built-in name (see freelunch cost --help), and models whose
+a config.json alone, a built-in name (freelunch models lists them), and models whose
 cost is known but which cannot be loaded yet: it says so.
 
 ${sourceHelp}
@@ -68,7 +68,7 @@ async function aboutOf(
   values: { cache: boolean; token?: string },
   terminal: Terminal,
 ): Promise<About> {
-  if (Object.hasOwn(presets, source) || isConfig(source)) {
+  if (builtIn(source) !== undefined || isConfig(source)) {
     const named = await readConfig(source, terminal.signal);
     return { ...named, tensors: [], fileBytes: 0, hasTokenizer: false, endTokens: [] };
   }

@@ -17,6 +17,7 @@ state must be for it, and what that costs.
   freelunch generate MODEL continue a prompt with a checkpoint's model
   freelunch inspect MODEL  what a checkpoint holds, and what its model costs
   freelunch tasks          list, show, export and verify synthetic tasks
+  freelunch models         published models by name; their crossovers
   freelunch cost CONFIG    what a model costs, per layer and per op
   freelunch compare A B    costs of several models at several lengths
   freelunch crossover A B  from which length on one of two models is cheaper
@@ -40,6 +41,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   generate: async () => (await import('./generate.js')).generateCommand,
   inspect: async () => (await import('./inspect.js')).inspectCommand,
   tasks: async () => (await import('./tasks.js')).tasksCommand,
+  models: async () => (await import('./models.js')).modelsCommand,
   cost: async () => (await import('./cost.js')).costCommand,
   compare: async () => (await import('./compare.js')).compareCommand,
   crossover: async () => (await import('./compare.js')).crossoverCommand,

@@ -125,6 +125,7 @@ const subjects: Subject[] = [
     },
   },
   { args: ['inspect', 'missing'], options: { '--lengths': [], '--token': names } },
+  { args: ['models', 'mamba-small'], options: { '--at': [] } },
   { args: ['cost', 'mamba-small'], options: situation },
   {
     args: ['compare', 'mamba-small', 'softmax-small'],

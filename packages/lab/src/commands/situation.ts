@@ -12,7 +12,7 @@ import {
 } from '@freelunch/complexity';
 import { FreelunchError } from '@freelunch/errors';
 import { InputError, unknownName } from '../errors.js';
-import { type NamedConfig, presets, readConfig } from '../files/model-config.js';
+import { builtIn, type NamedConfig, readConfig, smallModels } from '../files/model-config.js';
 import { oneOf, wholeNumber } from './arguments.js';
 import { flag, helpOption, text } from './shared.js';
 
@@ -24,10 +24,10 @@ const dtypes = Object.keys(dtypeBits) as DType[];
 
 export const situationHelp = `A CONFIG is a JSON file (of @freelunch/models, or a Hugging Face config.json),
 hf:OWNER/NAME or hf:OWNER/NAME@REVISION (from HF_ENDPOINT, with HF_TOKEN, if
-these are set), or one of
-  ${Object.keys(presets).slice(0, 4).join(', ')},
-  ${Object.keys(presets).slice(4, 8).join(', ')},
-  ${Object.keys(presets).slice(8).join(', ')}.
+these are set), a published model by its short name, such as mamba-130m or
+llama-3.2-1b (freelunch models lists them), or one of
+  ${Object.keys(smallModels).slice(0, 4).join(', ')},
+  ${Object.keys(smallModels).slice(4).join(', ')}.
 
   --mode MODE       ${modes.join(', ')} (default prefill)
   --batch N         sequences at once (default 1)
@@ -103,15 +103,22 @@ export const kindOf = ({ grain }: CostOptions): Kind => (grain === kernelGrain ?
 /** What kernels execute is counted token by token. */
 export const largestOf = (kind: Kind) => (kind === 'kernel' ? 65536 : LARGEST);
 
+/** Names may have commas between them, those of files not: they can have commas in them. */
+function parts(source: string): string[] {
+  const names = source.split(',');
+  return names.some((name) => builtIn(name) !== undefined) ? names : [source];
+}
+
 const MOST_CONFIGS = 100;
 
 /** @throws InputError unless there are so many, each a model; the signal's reason */
 export async function readConfigs(
-  sources: readonly string[],
+  given: readonly string[],
   signal: AbortSignal,
   least: number,
   most: number = MOST_CONFIGS,
 ): Promise<NamedConfig[]> {
+  const sources = given.flatMap(parts);
   if (sources.length < least || sources.length > most) {
     const wanted = least === most ? `${least}` : `${least} to ${most}`;
     throw new InputError(`takes ${wanted} config${most === 1 ? '' : 's'}, got ${sources.length}`);

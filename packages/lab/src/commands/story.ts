@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { crossover, table } from '@freelunch/complexity';
 import { copyTextConfig } from '../copy-text/config.js';
 import { copyText } from '../copy-text/experiment.js';
-import { presets } from '../files/model-config.js';
+import { builtIn } from '../files/model-config.js';
 import { checkOwn, writeOwnFiles } from '../files/own.js';
 import type { TokenText } from '../files/tokens.js';
 import { raceConfig } from '../learning/copy.js';
@@ -179,7 +179,7 @@ async function costs(
     ]);
   say([textTable(['task', 'mixer', 'floats kept', '', 'FLOPs', ''], rows, width).trimEnd()]);
   say(wrap('Sources of each line, and two more mixers: freelunch table', width));
-  const [mamba, gpt2] = ['mamba-130m', 'gpt2'].map((name) => ({ name, config: presets[name] }));
+  const [mamba, gpt2] = ['mamba-130m', 'gpt2'].map((name) => ({ name, config: builtIn(name)! }));
   const sentence = (mode: 'prefill' | 'decode', figure: 'flops' | 'stateBytes', what: string) => {
     const { at, cheaper } = crossover(mamba.config as never, gpt2.config as never, { mode, figure });
     return at === undefined

@@ -1,6 +1,12 @@
 /** Configs of models: built in, or from JSON files. */
 import { basename } from 'node:path';
-import { type ModelConfig, parseJson, readConfig as readConfigJson } from '@freelunch/config';
+import {
+  fromHuggingFace,
+  type ModelConfig,
+  parseJson,
+  publishedModels,
+  readConfig as readConfigJson,
+} from '@freelunch/config';
 import { FileError, FreelunchError } from '@freelunch/errors';
 import { InputError, unknownName } from '../errors.js';
 import { readBytes } from './read.js';
@@ -10,7 +16,8 @@ const small = { vocabSize: 256, dModel: 128, nLayers: 2 } as const;
 const mlp = { type: 'gelu', dHidden: 192 } as const;
 const heads = { type: 'softmax-attention', nHeads: 4 } as const;
 
-export const presets: Readonly<Record<string, ModelConfig>> = {
+/** Made up, so small that they run in a moment. */
+export const smallModels: Readonly<Record<string, ModelConfig>> = {
   'mamba-small': { ...small, mixer: { type: 'mamba' } },
   'mamba2-small': { ...small, mixer: { type: 'mamba2', dState: 32, headDim: 32 } },
   'linear-small': { ...small, mixer: { type: 'linear-attention', nHeads: 4 }, mlp },
@@ -19,17 +26,6 @@ export const presets: Readonly<Record<string, ModelConfig>> = {
   'window-small': { ...small, mixer: { ...heads, window: 128 }, mlp },
   'delta-small': { ...small, mixer: { type: 'delta-rule', nHeads: 4 }, mlp },
   'hybrid-small': { ...small, mixer: [{ type: 'mamba' }, heads] },
-  'mamba-130m': { vocabSize: 50280, dModel: 768, nLayers: 24, mixer: { type: 'mamba' } },
-  'mamba2-130m': { vocabSize: 50288, dModel: 768, nLayers: 24, mixer: { type: 'mamba2' } },
-  gpt2: {
-    vocabSize: 50257,
-    dModel: 768,
-    nLayers: 12,
-    mixer: { type: 'softmax-attention', nHeads: 12, bias: true },
-    mlp: { type: 'gelu', approximate: 'tanh' },
-    norm: 'layer',
-    position: { type: 'learned', maxLength: 1024 },
-  },
   'llama-small': {
     vocabSize: 32000,
     dModel: 768,
@@ -40,6 +36,15 @@ export const presets: Readonly<Record<string, ModelConfig>> = {
     tieEmbeddings: false,
   },
 };
+
+/** Of all built-in configs. */
+export const builtInNames: readonly string[] = [...Object.keys(publishedModels), ...Object.keys(smallModels)];
+
+/** The built-in config of a name, undefined if there is none. */
+export function builtIn(name: string): ModelConfig | undefined {
+  if (Object.hasOwn(smallModels, name)) return smallModels[name];
+  return Object.hasOwn(publishedModels, name) ? fromHuggingFace(publishedModels[name].config) : undefined;
+}
 
 const LARGEST_BYTES = 2 ** 20;
 
@@ -84,12 +89,13 @@ async function download(source: string, signal: AbortSignal): Promise<Uint8Array
  * @throws InputError if it is none of these; FileError if a server cannot be read; the signal's reason
  */
 export async function readConfig(source: string, signal: AbortSignal): Promise<NamedConfig> {
-  if (Object.hasOwn(presets, source)) return { name: source, config: presets[source] };
+  const known = builtIn(source);
+  if (known !== undefined) return { name: source, config: known };
   if (source === '') throw new InputError('the name of a config is empty');
   const isRemote = source.startsWith('hf:');
   if (!isRemote && !/[./\\]/.test(source))
     throw new InputError(
-      `${unknownName('model', source, Object.keys(presets)).message}; a file is named with its ending or its folder, as in ./config.json`,
+      `${unknownName('model', source, builtInNames).message}; a file is named with its ending or its folder, as in ./config.json`,
     );
   try {
     const bytes = await (isRemote ? download(source, signal) : readBytes(source, LARGEST_BYTES));

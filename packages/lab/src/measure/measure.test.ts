@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { median, type MeasuredCrossover, summary } from './measure.js';
 import { calibrationFor, defaultModels } from './models.js';
-import { presets } from '../files/model-config.js';
+import { builtIn } from '../files/model-config.js';
 
 it('fits to no model and no length that it predicts', () => {
   const { models, pairs } = defaultModels();
@@ -24,7 +24,7 @@ it('fits to no model and no length that it predicts', () => {
 
 it('fits to the mixers that models have, and always to attention', () => {
   const kinds = (...names: string[]) => {
-    const models = names.map((name) => ({ name, config: presets[name] }));
+    const models = names.map((name) => ({ name, config: builtIn(name)! }));
     return [...new Set(calibrationFor(models, [2000]).models.map(({ name }) => name.split('-')[0]))];
   };
   expect(kinds('mamba-small')).toEqual(['softmax', 'softmax+mlp', 'window+mlp', 'mamba']);

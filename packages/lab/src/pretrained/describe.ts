@@ -30,6 +30,10 @@ export function layersText({ mixers, mlps }: ResolvedConfig): string {
   );
 }
 
+/** The mixers alone: `36 x mamba2 + 4 x softmax-attention`. */
+export const mixersText = ({ mixers }: ResolvedConfig): string =>
+  counted(mixers.map(({ type }) => (type === 'none' ? 'MLP alone' : type)));
+
 /** What numbers and names a part has, apart from its type. */
 const fieldsText = (part: object): string =>
   Object.entries(part as Record<string, unknown>)
