@@ -67,8 +67,6 @@ describe('short names', () => {
     expect((await json('cost llama-3.2-1b')).params).toBe(1235814400);
     const { rows } = await json('compare llama-3.2-1b,falcon-mamba-7b --mode decode --lengths 10');
     expect(rows.map(({ name }: { name: string }) => name)).toEqual(['llama-3.2-1b', 'falcon-mamba-7b']);
-    expect((await run('compare llama-3.2-1b,nothing')).stderr).toContain(
-      "unknown model 'nothing'",
-    );
+    expect((await run('compare llama-3.2-1b,nothing')).stderr).toContain("unknown model 'nothing'");
   });
 });
