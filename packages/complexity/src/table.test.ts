@@ -30,6 +30,21 @@ describe('table', () => {
     expect(entry(mechanism, task).total.order).toBe(total);
   });
 
+  it('names what builds a model, and nothing where nothing does', () => {
+    const built = (task: string) =>
+      entries.filter((one) => one.task === task && one.construction).map(({ mechanism }) => mechanism);
+    expect(built('COPY')).toEqual(['softmax', 'linear attention', 'Mamba', 'Mamba-2']);
+    for (const task of ['arbitrary DP', 'm-local DP'])
+      expect(built(task)).toEqual(['softmax', 'sliding window', 'linear attention', 'Mamba']);
+  });
+
+  it('counts projections, which differ a thousandfold', () => {
+    for (const { total, totalWithProjections, params } of entries)
+      expect(totalWithProjections.value).toBe(total.value + 2 * 4096 * params.value);
+    const ratio = entry('Mamba', 'COPY').params.value / entry('softmax', 'COPY').params.value;
+    expect(ratio).toBeGreaterThan(1000);
+  });
+
   it('has numbers that grow as the orders say', () => {
     const doubled = table({ T: 8192, m: 64 });
     doubled.forEach((larger, i) => {

@@ -5,9 +5,10 @@
  *   v  width of a value                                r  look-ups a step (1 for COPY, K + J of a dynamic program)
  *   log T  bits of a position: a key is the bits of its position as +-1 (C4)      d  width of the model
  *
- * Costs are those of mixing alone, look-ups that run side by side: projections are the same for all. A pair of a query
- * and a key takes 2 (key width + v) + 3 FLOPs and one exp, a cell of a state 6 and one exp in a selective scan, 5 in SSD
- * (its decay is one a head) and 4 in linear attention.
+ * `perToken` and `total` are the cost of mixing alone, of look-ups that run side by side; projections come apart, as they
+ * are far from the same for all: a register needs rows of a projection, a token in a cache does not. A pair of a query and
+ * a key takes 2 (key width + v) + 3 FLOPs and one exp, a cell of a state 6 and one exp in a selective scan, 5 in SSD (its
+ * decay is one per head) and 4 in linear attention; a parameter of a projection takes 2 FLOPs per token.
  */
 import { checkOptions } from '@freelunch/errors';
 import { fail, whole } from './check.js';
@@ -58,6 +59,8 @@ export interface TableEntry {
   perToken: TableFigure;
   /** FLOPs of all T tokens. */
   total: TableFigure;
+  /** FLOPs of all T tokens, projections included. */
+  totalWithProjections: TableFigure;
   transcendentals: TableFigure;
   /** Floats of cache or state that all T tokens read and write. */
   moved: TableFigure;
@@ -65,6 +68,8 @@ export interface TableEntry {
   params: TableFigure;
   /** Claims of docs/results.md. */
   theorem: string;
+  /** What builds such a model, in @freelunch/constructions; absent where the row rests on the theorem alone. */
+  construction?: 'copyModel' | 'dpModel';
   remark: string;
 }
 
@@ -76,6 +81,7 @@ interface Cell {
   moved: Expression;
   params: Expression;
   theorem: string;
+  built?: boolean;
   remark: string;
 }
 
@@ -96,6 +102,7 @@ function attention(
   pairs: Size,
   theorem: string,
   remark: string,
+  built = true,
 ): Cell {
   const each = sum(product(2, sum(width, v)), 3);
   return {
@@ -106,13 +113,24 @@ function attention(
     moved: product(r, sum(pairs, T), sum(width, v)),
     params: product(2, r, d, sum(width, v)), // queries and keys, values and outputs
     theorem,
+    built,
     remark,
   };
 }
 
 /** A state of `slots` slots of width v for each look-up; `flops` and `exps` are those of a cell and step. */
-function state({ slots, flops, exps, keyWidth, params, theorem, remark }: StateCell): Cell {
-  const cells = product(r, slots, v);
+function state({
+  slots,
+  flops,
+  exps,
+  keyWidth,
+  params,
+  theorem,
+  built = true,
+  remark,
+  width = v,
+}: StateCell): Cell {
+  const cells = product(r, slots, width);
   return {
     size: sum(cells, keyWidth),
     perToken: product(flops, cells),
@@ -121,22 +139,26 @@ function state({ slots, flops, exps, keyWidth, params, theorem, remark }: StateC
     moved: product(2, cells, T),
     params,
     theorem,
+    built,
     remark,
   };
 }
 
 interface StateCell {
   slots: Expression;
+  /** Of a slot; v if absent. */
+  width?: Expression;
   flops: number;
   exps: Size;
   keyWidth: Size;
   params: Expression;
   theorem: string;
+  built?: boolean;
   remark: string;
 }
 
 /** Registers of a selective scan: a write erases, and an untouched one holds. */
-const registers = (slots: Expression, theorem: string, remark: string): Cell =>
+const registers = (slots: Expression, theorem: string, remark: string, built = true): Cell =>
   state({
     slots,
     flops: 6,
@@ -144,6 +166,7 @@ const registers = (slots: Expression, theorem: string, remark: string): Cell =>
     keyWidth: 1,
     params: product(3, r, d, slots, v), // inputs, gates, outputs
     theorem,
+    built,
     remark,
   });
 
@@ -168,7 +191,15 @@ function cellOf(mechanism: Mechanism, task: Task): Cell {
     case 'sliding window':
       return local
         ? attention(logM, m, m, windowPairs, 'D2, C4', 'a window of m')
-        : attention(logT, T, T, half, of('C5', 'D1', ''), 'the window must reach back to the first token');
+        : attention(
+            logT,
+            T,
+            T,
+            half,
+            of('C5', 'D1', ''),
+            'the window must reach back to the first token',
+            task !== 'COPY',
+          );
     case 'block-sparse':
       return local
         ? attention(
@@ -178,6 +209,7 @@ function cellOf(mechanism: Mechanism, task: Task): Cell {
             sum(windowPairs, product(1 / 2, T, T, m.inverse())),
             'D1, D2',
             'strided, stride m: the last m keys, and every m-th before',
+            false,
           )
         : attention(
             logT,
@@ -186,6 +218,7 @@ function cellOf(mechanism: Mechanism, task: Task): Cell {
             half,
             of('C5', 'D1', ''),
             'a target may lie anywhere: blocks must reach back to the first token',
+            false,
           );
     case 'linear attention':
       return state({
@@ -206,6 +239,17 @@ function cellOf(mechanism: Mechanism, task: Task): Cell {
         local ? 'registers for m tokens' : 'a register for each token',
       );
     case 'Mamba-2': {
+      if (task === 'COPY')
+        return state({
+          slots: T,
+          width: product(2, v),
+          flops: 5,
+          exps: r,
+          keyWidth: T,
+          params: product(r, d, sum(product(6, v), product(2, T), 1)),
+          theorem: 'C2 (a)',
+          remark: 'addresses in the state; a pair of channels per number, so that the norm is known',
+        });
       const slots = local ? m : T;
       return state({
         slots,
@@ -213,13 +257,14 @@ function cellOf(mechanism: Mechanism, task: Task): Cell {
         exps: product(r, slots),
         keyWidth: 1,
         params: product(r, d, slots, sum(product(3, v), 1)),
-        theorem: of('C2 (b)', 'D1, C2 (b)', 'D2'),
+        theorem: local ? 'D2' : 'D1, C2 (b)',
+        built: false,
         remark: 'a head is a register: one decay for its v channels',
       });
     }
     case 'hybrid':
       return local
-        ? registers(m, 'D2', 'its Mamba layers are enough')
+        ? registers(m, 'D2', 'its Mamba layers are enough', false)
         : attention(
             logT,
             T,
@@ -227,6 +272,7 @@ function cellOf(mechanism: Mechanism, task: Task): Cell {
             half,
             of('C4, C5', 'D1, C4', ''),
             'its softmax layer does the look-ups; Mamba layers stay of constant size',
+            false,
           );
   }
 }
@@ -276,10 +322,12 @@ export function table(options: TableOptions): TableEntry[] {
         sizeBytes: (size.value * precision) / 8,
         perToken: figure(cell.perToken),
         total: figure(cell.total),
+        totalWithProjections: figure(sum(cell.total, product(2, cell.params, T))),
         transcendentals: figure(cell.transcendentals),
         moved: figure(cell.moved),
         params: figure(cell.params),
         theorem: cell.theorem,
+        ...(cell.built && { construction: task === 'COPY' ? ('copyModel' as const) : ('dpModel' as const) }),
         remark: cell.remark,
       };
     }),

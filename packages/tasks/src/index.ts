@@ -6,7 +6,7 @@ export { Vocabulary } from './vocabulary.js';
 export type { Size } from './options.js';
 export { Task } from './task.js';
 export type { TaskDefinition } from './task.js';
-export type { Locality, Sample, Written } from './sample.js';
+export type { Locality, Sample, Sampler, Written } from './sample.js';
 export type { CheckMode, CheckResult, StepVerdict } from './check.js';
 export { BatchStream } from './batches.js';
 export type { Batch, BatchOptions, StreamState } from './batches.js';

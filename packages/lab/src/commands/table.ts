@@ -11,7 +11,9 @@ const tableHelp = `Usage: freelunch table [--T N] [--m N] [--precision BITS] [--
 
 What COPY, any dynamic program and an m-local one (no step of it looks back more
 than m tokens) need, mixer by mixer: size, cost of the last token and of all, as
-orders and as numbers, each with the statement it rests on.
+orders and as numbers, each with the statement it rests on. Costs are those of mixing
+alone; all FLOPs has the projections too. built: whether @freelunch/constructions has
+a model of the row; where it has none, the row rests on the statement alone.
 
   --T N             tokens to copy, or steps of the program (default 1024)
   --m N             how many tokens a step looks back at most (default 32)
@@ -39,11 +41,12 @@ export async function tableCommand(args: string[], terminal: Terminal): Promise<
     return terminal.json({
       T,
       m,
-      entries: entries.map(({ size, perToken, total, ...rest }) => ({
+      entries: entries.map(({ size, perToken, total, totalWithProjections, ...rest }) => ({
         ...rest,
         size: withText(size),
         perToken: withText(perToken),
         total: withText(total),
+        totalWithProjections: withText(totalWithProjections),
       })),
     });
   }
@@ -51,7 +54,7 @@ export async function tableCommand(args: string[], terminal: Terminal): Promise<
     terminal.say(`${task}, T = ${grouped(T)}${task === 'm-local DP' ? `, m = ${grouped(m)}` : ''}\n\n`);
     const rows = entries
       .filter((entry) => entry.task === task)
-      .map(({ mechanism, size, sizeBytes, perToken, total, theorem }) => [
+      .map(({ mechanism, size, sizeBytes, perToken, total, totalWithProjections, theorem, construction }) => [
         mechanism,
         size.order,
         `${scaled(sizeBytes)}B`,
@@ -59,9 +62,11 @@ export async function tableCommand(args: string[], terminal: Terminal): Promise<
         scaled(perToken.value),
         total.order,
         scaled(total.value),
+        scaled(totalWithProjections.value),
         theorem,
+        construction === undefined ? 'no' : 'yes',
       ]);
-    const header = ['', 'size', 'bytes', 'per token', 'FLOPs', 'total', 'FLOPs', 'by'];
+    const header = ['', 'size', 'bytes', 'per token', 'FLOPs', 'total', 'FLOPs', 'all FLOPs', 'by', 'built'];
     terminal.say(`${textTable(header, rows, terminal.columns)}\n`);
   }
 }

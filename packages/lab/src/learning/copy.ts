@@ -44,6 +44,8 @@ const quick: LearnCopyConfig = {
     nHeads: 2,
     expand: 1,
     mlp: 0,
+    dConv: 0,
+    embeddingStd: 0.02,
     batchSize: 16,
     steps: 3500,
     searchSteps: 1500,

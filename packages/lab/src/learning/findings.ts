@@ -130,14 +130,15 @@ export const shareCell = (rows: readonly Run[], of: 'exact' | 'tokens', test = 0
 /** How learners were trained, in a few sentences. */
 export function trainingText(training: Training): string {
   const { dModel, nLayers, nHeads, expand, mlp, batchSize, steps, searchSteps, learningRates } = training;
-  const { warmupSteps, weightDecay, seeds, testSamples } = training;
+  const { warmupSteps, weightDecay, seeds, testSamples, dConv, embeddingStd } = training;
   const search =
     learningRates.length > 1
       ? `Each learner chose its learning rate from ${learningRates.join(', ')} in runs of ${grouped(searchSteps)} steps with another seed.`
       : `The learning rate was ${learningRates[0]}.`;
   return (
-    `Every learner has ${nLayers} ${nLayers === 1 ? 'layer' : 'layers'} of width dModel = ${dModel}, ${nHeads} heads, expand ${expand}, ` +
-    `${mlp === 0 ? 'no MLP' : `an MLP of width ${mlp}`} and an untied output head. It was trained by AdamW with weight decay ${weightDecay}: ` +
+    `Every learner that does not say otherwise has ${nLayers} ${nLayers === 1 ? 'layer' : 'layers'}. All have width dModel = ${dModel}, ${nHeads} heads, expand ${expand}, ` +
+    `${mlp === 0 ? 'no MLP' : `an MLP of width ${mlp}`}, ${dConv > 0 ? `convolutions of width ${dConv} before linear attention and the delta rule, ` : ''}` +
+    `embeddings that start with a standard deviation of ${embeddingStd}, and an untied output head. Each was trained by AdamW with weight decay ${weightDecay}: ` +
     `${grouped(steps)} steps of ${batchSize} new samples each, ${grouped(warmupSteps)} of them warm-up, then half a cosine down to 0; ${seeds} ${seeds === 1 ? 'seed' : 'seeds'}. ` +
     `${search} Tests: ${grouped(testSamples)} samples of problems that training never draws, teacher-forced (each token is predicted ` +
     `from the right ones before it); a sample is right if all its scored tokens are, which is when greedy decoding would get it wholly right. ` +

@@ -2,6 +2,7 @@
 import type { PositionConfig } from '@freelunch/models';
 import type { Task } from '@freelunch/tasks';
 import type { Experiment, Findings, Piece, Row } from '../experiments/experiment.js';
+import { mixtureOf } from './mixture.js';
 import { learn, type Learned, testSide, trainingSide } from './learn.js';
 import { checkTraining, type Training } from './training.js';
 
@@ -25,8 +26,9 @@ export interface GridPoint<At> {
 
 /** What is learned at a point. */
 export interface Lesson {
-  task: Task;
-  /** All with the vocabulary of `task`; the task alone if absent. Each is tested on problems that are never trained on. */
+  /** Several, with one vocabulary, are mixed: each sample is drawn from any of them. */
+  task: Task | readonly Task[];
+  /** All with the same vocabulary; what is trained if absent. Each is tested on problems that are never trained on. */
   tests?: readonly Task[];
   /** Of learners that do not name their own. */
   position: PositionConfig;
@@ -83,8 +85,15 @@ export function learnExperiment<Config extends LearnConfig, At extends Row, Kept
     },
 
     async run({ learner, at, training, config }, context) {
-      const { task, tests = [task], position } = setup(at, config);
-      const given = { learner, position, task: trainingSide(task), tests: tests.map(testSide), training };
+      const { task, tests, position } = setup(at, config);
+      const tasks = 'definition' in task ? [task] : task;
+      const given = {
+        learner,
+        position,
+        task: mixtureOf(tasks.map(trainingSide)),
+        tests: (tests ?? tasks).map(testSide),
+        training,
+      };
       const learned = await learn(given, context);
       return learned.map((row) => ({ ...at, ...keep(row) }));
     },

@@ -9,8 +9,10 @@ import { learnCopy, raceConfig } from './copy.js';
 import { learn, testSide, trainingSide } from './learn.js';
 import { learnerLabel, learnerMixers } from './learners.js';
 import { lengthGeneralisation } from './length-generalisation.js';
+import { mixtureOf } from './mixture.js';
 import { learnMqar } from './mqar.js';
 import { learnDp } from './programs.js';
+import { fixedBatches } from './tests.js';
 import type { Training } from './training.js';
 
 const k = await loadKernels({ variant: 'simd' });
@@ -22,6 +24,8 @@ const tiny: Training = {
   nHeads: 2,
   expand: 1,
   mlp: 0,
+  dConv: 4,
+  embeddingStd: 0.5,
   batchSize: 4,
   steps: 6,
   searchSteps: 3,
@@ -133,18 +137,44 @@ describe('learn', () => {
   });
 });
 
-it.each(['mamba', 'mamba:0', 'mamba:x', 'softmax:2', 'rnn', 'softmax@learned', ''])(
-  'refuses %j',
-  (learner) => {
-    expect(() => learnerMixers(learner, tiny)).toThrow('a learner must be one of');
-  },
-);
+it.each([
+  'mamba',
+  'mamba:0',
+  'mamba:x',
+  'softmax:2',
+  'rnn',
+  'softmax@learned',
+  'softmax/0',
+  'softmax/x',
+  'softmax/2/2',
+  '',
+])('refuses %j', (learner) => {
+  expect(() => learnerMixers(learner, tiny)).toThrow('a learner must be one of');
+});
 
 it('makes a hybrid of Mamba with softmax attention last', () => {
   const mixers = learnerMixers('hybrid:3', { ...tiny, nLayers: 3 });
   expect(mixers.map(({ type }) => type)).toEqual(['mamba', 'mamba', 'softmax-attention']);
   expect(() => learnerMixers('hybrid:3', tiny)).toThrow('at least 2 layers');
   expect(learnerLabel('softmax@rope')).toBe('softmax attention, rotary');
+});
+
+it('gives a learner the layers that its name says', () => {
+  expect(learnerMixers('hybrid:3/2', tiny).map(({ type }) => type)).toEqual(['mamba', 'softmax-attention']);
+  expect(learnerMixers('mamba:3/1', { ...tiny, nLayers: 3 })).toHaveLength(1);
+  expect(learnerLabel('softmax@rope/2')).toBe('softmax attention, rotary, 2 layers');
+});
+
+it('trains on a mixture of tasks, and draws from all of them', () => {
+  const lengths = [2, 3, 4];
+  const mixed = mixtureOf(lengths.map((length) => trainingSide(copy({ vocabSize: 5, length }))));
+  const seen = fixedBatches(mixed, 300, 1).flatMap(({ samples }) =>
+    samples.map(({ answer }) => answer.length),
+  );
+  for (const length of lengths) {
+    const share = seen.filter((one) => one === length).length / seen.length;
+    expect(Math.abs(share - 1 / 3)).toBeLessThan(0.1);
+  }
 });
 
 /** An experiment with its smallest configuration: rows and findings; the last piece runs twice. */
@@ -173,14 +203,13 @@ const smallest = [
   {
     experiment: learnMqar,
     config: {
-      learners: ['softmax@rope', 'mamba:1', 'mamba:2', 'hybrid:1'],
-      layers: [1, 2],
+      learners: ['softmax@rope/2', 'mamba:1', 'mamba:2', 'delta', 'hybrid:1/2'],
       pairs: [1, 2],
       seqLen: 8,
       vocabSize: 12,
       training: tiny,
     },
-    rows: 2 * (3 + 4) * 2,
+    rows: 5 * 2,
     claims: ['L2', 'L2', 'L2'],
   },
   {

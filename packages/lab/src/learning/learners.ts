@@ -11,6 +11,8 @@ export interface LearnerSizes {
   /** dInner = expand * dModel, of Mamba and of Mamba-2. */
   expand: number;
   dModel: number;
+  /** Width of the convolutions of linear attention and of the delta rule; 0 for none. Mamba has its own. */
+  dConv: number;
 }
 
 interface Kind {
@@ -32,13 +34,16 @@ const kinds: Readonly<Record<string, Kind>> = {
   },
   linear: {
     mixer: 'linear-attention',
-    layer: (_, { nHeads }) => ({ type: 'linear-attention', nHeads }),
+    layer: (_, { nHeads, dConv }) => ({ type: 'linear-attention', nHeads, dConv }),
   },
   'gated-linear': {
     mixer: 'gated-linear-attention',
-    layer: (_, { nHeads }) => ({ type: 'linear-attention', nHeads, forget: 'token' }),
+    layer: (_, { nHeads, dConv }) => ({ type: 'linear-attention', nHeads, dConv, forget: 'token' }),
   },
-  delta: { mixer: 'delta-rule', layer: (_, { nHeads }) => ({ type: 'delta-rule', nHeads }) },
+  delta: {
+    mixer: 'delta-rule',
+    layer: (_, { nHeads, dConv }) => ({ type: 'delta-rule', nHeads, dConv }),
+  },
   mamba: { mixer: 'mamba', size: 'N', layer: mamba },
   mamba2: {
     mixer: 'mamba2',
@@ -61,17 +66,21 @@ export const learnerNames = Object.entries(kinds).map(([name, { size }]) =>
 );
 
 const LARGEST_SIZE = 4096;
+const MOST_LAYERS = 64;
 
 interface Learner {
   name: string;
   kind: Kind;
   size: number;
   position?: keyof typeof positions;
+  layers?: number;
 }
 
 /** @throws InputError unless it is one of the names, with a size where it takes one */
 function parse(learner: string): Learner {
-  const [text, position] = learner.split('@');
+  const [inner, layersText, ...others] = learner.split('/');
+  const layers = layersText === undefined ? undefined : /^\d+$/.test(layersText) ? Number(layersText) : NaN;
+  const [text, position] = inner.split('@');
   const [name, sizeText, ...more] = text.split(':');
   const kind = Object.hasOwn(kinds, name) ? kinds[name] : undefined;
   const size = /^\d+$/.test(sizeText ?? '') ? Number(sizeText) : NaN;
@@ -79,23 +88,26 @@ function parse(learner: string): Learner {
   if (
     kind === undefined ||
     more.length > 0 ||
-    learner.split('@').length > 2 ||
+    inner.split('@').length > 2 ||
+    others.length > 0 ||
+    (layers !== undefined && !(layers >= 1 && layers <= MOST_LAYERS)) ||
     (kind.size === undefined ? sizeText !== undefined : !sized) ||
     (position !== undefined && !Object.hasOwn(positions, position))
   )
     throw new InputError(
-      `a learner must be one of ${learnerNames.join(', ')}, with sizes up to ${LARGEST_SIZE}, with or without @none, @rope or @alibi, got '${learner}'`,
+      `a learner must be one of ${learnerNames.join(', ')}, with sizes up to ${LARGEST_SIZE}, with or without @none, @rope or @alibi, then /layers up to ${MOST_LAYERS}, got '${learner}'`,
     );
-  return { name, kind, size, position: position as Learner['position'] };
+  return { name, kind, size, position: position as Learner['position'], layers };
 }
 
-/** `mamba:16` as `Mamba, N = 16`. */
+/** `mamba:16` as `Mamba, N = 16`, `softmax@rope/2` as `softmax attention, rotary, 2 layers`. */
 export function learnerLabel(learner: string): string {
-  const { kind, size, position } = parse(learner);
+  const { kind, size, position, layers } = parse(learner);
   return [
     mixers[kind.mixer].name,
     ...(kind.size === undefined ? [] : [`${kind.size} = ${size}`]),
     ...(position === undefined ? [] : [positions[position]]),
+    ...(layers === undefined ? [] : [layers === 1 ? '1 layer' : `${layers} layers`]),
   ].join(', ');
 }
 
@@ -103,15 +115,15 @@ export function learnerLabel(learner: string): string {
  * The mixers of a learner, one per layer.
  *
  * @param learner  `softmax`, `window:W` (W keys in sight), `linear`, `gated-linear`, `delta`, `mamba:N`, `mamba2:N` (N is
- *   dState), or `hybrid:N`: Mamba, in the last layer softmax attention. `@rope`, `@alibi` or `@none` may follow
+ *   dState), or `hybrid:N`: Mamba, in the last layer softmax attention. `@rope`, `@alibi` or `@none` may follow, then a
+ *   number of layers that is not that of the sizes: `softmax@rope/2`
  * @throws InputError if it is none of these
  */
 export function learnerMixers(learner: string, sizes: LearnerSizes): MixerConfig[] {
-  const { name, kind, size } = parse(learner);
-  const layers = Array.from({ length: sizes.nLayers }, () => kind.layer(size, sizes));
+  const { name, kind, size, layers: nLayers = sizes.nLayers } = parse(learner);
+  const layers = Array.from({ length: nLayers }, () => kind.layer(size, sizes));
   if (name !== 'hybrid') return layers;
-  if (sizes.nLayers < 2)
-    throw new InputError(`${learner} needs at least 2 layers, got nLayers = ${sizes.nLayers}`);
+  if (nLayers < 2) throw new InputError(`${learner} needs at least 2 layers, got nLayers = ${nLayers}`);
   return [...layers.slice(1), softmax(sizes)];
 }
 

@@ -70,6 +70,8 @@ const quick: LengthGeneralisationConfig = {
     nHeads: 2,
     expand: 1,
     mlp: 0,
+    dConv: 0,
+    embeddingStd: 0.02,
     batchSize: 16,
     steps: 2000,
     searchSteps: 800,

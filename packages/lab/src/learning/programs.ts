@@ -97,6 +97,8 @@ const quick: LearnDpConfig = {
     nHeads: 2,
     expand: 1,
     mlp: 64,
+    dConv: 0,
+    embeddingStd: 0.02,
     batchSize: 16,
     steps: 800,
     searchSteps: 300,

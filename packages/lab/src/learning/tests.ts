@@ -1,6 +1,6 @@
 /** Tests of a model, teacher-forced: each token is predicted from the right ones before it. */
 import type { LanguageModel } from '@freelunch/models';
-import type { Batch, Task } from '@freelunch/tasks';
+import { type Batch, BatchStream, type Sampler, type Task } from '@freelunch/tasks';
 
 /** Each token is right if it is the likeliest. */
 export interface TestResult {
@@ -21,12 +21,12 @@ export interface PlaceResult {
 const TEST_BATCH = 32;
 
 /** `count` samples of a task, the same ones at every call. */
-export function fixedBatches(task: Task, count: number, seed: number): Batch[] {
+export function fixedBatches(task: Sampler, count: number, seed: number): Batch[] {
   const batches: Batch[] = [];
-  let stream = task.batches({ batchSize: Math.min(TEST_BATCH, count), seed });
+  let stream = new BatchStream(task, { batchSize: Math.min(TEST_BATCH, count), seed });
   for (let left = count; left > 0; left -= TEST_BATCH) {
     if (left < TEST_BATCH && batches.length > 0)
-      stream = task.batches({ batchSize: left, state: stream.state });
+      stream = new BatchStream(task, { batchSize: left, state: stream.state });
     batches.push(stream.next().value);
   }
   return batches;

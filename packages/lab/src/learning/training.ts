@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { cosine } from '@freelunch/autograd';
 import type { Kernels } from '@freelunch/kernels';
 import { createModel, type LanguageModel, type PositionConfig, train } from '@freelunch/models';
-import type { Batch, StreamState, Task } from '@freelunch/tasks';
+import { type Batch, BatchStream, type Sampler, type StreamState, type Task } from '@freelunch/tasks';
 import { checksOf } from '../experiments/check.js';
 import type { ExperimentContext } from '../experiments/experiment.js';
 import { writeFiles } from '../files/write.js';
@@ -22,6 +22,10 @@ export interface Training {
   expand: number;
   /** Width of the MLP after each mixer; 0 for none. */
   mlp: number;
+  /** Width of the convolutions of linear attention and of the delta rule; 0 for none. */
+  dConv: number;
+  /** Standard deviation of initial embeddings: small ones run together where the learning rate is large beside them. */
+  embeddingStd: number;
   batchSize: number;
   steps: number;
   /** Steps of each run of the search. */
@@ -60,6 +64,8 @@ export function checkTraining(experiment: string, learners: readonly string[], t
   const { learningRates, weightDecay, warmupSteps, steps, searchSteps, evaluations, dModel, nHeads } =
     training;
   whole(field('mlp'), training.mlp, 0, 65536);
+  whole(field('dConv'), training.dConv, 0, 64);
+  each(field('embeddingStd'), [training.embeddingStd], (std) => std > 0 && std < Infinity, 'above 0');
   each(field('evaluations'), [evaluations], (count) => count <= steps, `at most the steps, ${steps}`);
   each(field('learningRates'), learningRates, (rate) => rate > 0 && rate < Infinity, 'above 0');
   const shortest = learningRates.length > 1 ? Math.min(steps, searchSteps) : steps;
@@ -83,7 +89,7 @@ export interface Setup {
   learner: string;
   /** Unless the learner names its own. */
   position: PositionConfig;
-  task: Task;
+  task: Sampler;
   /** All with the vocabulary of `task`. */
   tests: readonly Task[];
   training: Training;
@@ -102,17 +108,19 @@ export function modelOf(
   { learner, position, task, training }: Setup,
   seed: number,
 ): LanguageModel {
-  const { dModel, nLayers, mlp } = training;
+  const { dModel, mlp, embeddingStd } = training;
+  const mixer = learnerMixers(learner, training);
   return createModel(k, {
     vocabSize: task.vocabulary.size,
     dModel,
-    nLayers,
-    mixer: learnerMixers(learner, training),
+    nLayers: mixer.length,
+    mixer,
     mlp: mlp === 0 ? 'none' : { type: 'gelu', dHidden: mlp },
     position: ownPosition(learner) ?? position,
     // A head tied to the embedding hears each token's own embedding in the residual stream before anything else; untied,
     // Mamba began to copy earlier in the runs that were compared (few, one seed).
     tieEmbeddings: false,
+    embeddingStd,
     seed,
   });
 }
@@ -176,8 +184,8 @@ export async function trainOne(
       checkpointFolder === undefined ? undefined : { every, folder: checkpointFolder, keep: 1 };
     const stream = (state?: StreamState) =>
       state === undefined
-        ? task.batches({ batchSize: training.batchSize, seed })
-        : task.batches({ batchSize: training.batchSize, state });
+        ? new BatchStream(task, { batchSize: training.batchSize, seed })
+        : new BatchStream(task, { batchSize: training.batchSize, state });
     const evaluate = {
       every,
       // Before the checkpoint of this step is written, so that no point is lost; one that is met again is the same.
