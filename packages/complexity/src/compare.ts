@@ -153,10 +153,12 @@ export function crossover(first: ModelConfig, second: ModelConfig, options: Cros
 export function crossing(
   first: (x: number) => number,
   second: (x: number) => number,
-  { from = 1, to = 2 ** 40 }: { from?: number; to?: number } = {},
+  options: { from?: number; to?: number } = {},
 ): Crossover {
-  whole('crossover', 'from', from, 0, 2 ** 40);
-  whole('crossover', 'to', to, from, 2 ** 40);
+  checkOptions('crossing', options, ['from', 'to']);
+  const { from = 1, to = 2 ** 40 } = options;
+  whole('crossing', 'from', from, 0, 2 ** 40);
+  whole('crossing', 'to', to, from, 2 ** 40);
   const cheaperAt = (x: number): Crossover['cheaper'] => {
     const difference = first(x) - second(x);
     return difference < 0 ? 'first' : difference > 0 ? 'second' : 'equal';
@@ -195,6 +197,12 @@ export interface Machine {
   perOp?: number;
 }
 
+const machineFields = ['flops', 'bytes', 'transcendentals', 'perOp'];
+
+/** @throws ArgumentError for a field that machines do not have */
+export const checkMachine = (where: string, machine: Machine): void =>
+  checkOptions(`${where}: machine`, machine, machineFields);
+
 export interface Roofline {
   name: string;
   seconds: number;
@@ -205,7 +213,12 @@ export interface Roofline {
 
 /** The least time that a machine needs: of each op the longer of its arithmetic and its traffic with memory. */
 export function roofline(tree: Cost, machine: Machine): Roofline {
-  const children = tree.children.map((child) => roofline(child, machine));
+  checkMachine('roofline', machine);
+  return rooflineOf(tree, machine);
+}
+
+function rooflineOf(tree: Cost, machine: Machine): Roofline {
+  const children = tree.children.map((child) => rooflineOf(child, machine));
   const compute =
     tree.flops / machine.flops + tree.transcendentals / (machine.transcendentals ?? machine.flops);
   const memory = (tree.bytesRead + tree.bytesWritten) / machine.bytes;

@@ -1,5 +1,5 @@
 import { fail } from './check.js';
-import type { Machine } from './compare.js';
+import { checkMachine, type Machine } from './compare.js';
 import type { Cost } from './cost.js';
 
 /** What a run did and how long it took. */
@@ -62,6 +62,7 @@ export function fitMachines<S extends Sample>(
  * @param machine one for all ops, or for each its own: see {@link fitMachines}
  */
 export function predict(tree: Cost, machine: Machine | ((op: Cost) => Machine)): number {
+  if (typeof machine !== 'function') checkMachine('predict', machine);
   if (tree.children.length > 0)
     return tree.children.reduce((total, child) => total + predict(child, machine), 0);
   const {

@@ -24,7 +24,8 @@ export type {
 } from '@freelunch/config';
 export { ceil, Expression, maximum, minimum, product, sum, variable } from './expression.js';
 export type { Size, Values } from './expression.js';
-export * as ops from './ops/index.js';
+export { ops } from './ops/checked.js';
+export type { Ops } from './ops/checked.js';
 export { algorithmGrain } from './ops/op.js';
 export { kernelGrain } from './ops/kernel/grain.js';
 export type { Elements, Grain, Op } from './ops/op.js';

@@ -3,7 +3,7 @@ import { type CheckMode, type CheckResult, judgeContinuation, judgePredictions }
 import { describe } from './describe.js';
 import { refuse, TaskError } from './errors.js';
 import { Metrics } from './metrics.js';
-import { checkChoice, checkInteger, checkNumber } from './options.js';
+import { checkChoice, checkInteger, checkNumber, takeOptions } from './options.js';
 import { random, type Random } from '@freelunch/random';
 import type { Locality, Sample, Written } from './sample.js';
 import type { Vocabulary } from './vocabulary.js';
@@ -133,11 +133,9 @@ export class Task<Problem = unknown> {
    * @param options.seed another seed parts them otherwise
    * @throws TaskError if one part seems to be empty
    */
-  split({ test = 0.1, seed = 0 }: { test?: number; seed?: number } = {}): {
-    train: Task<Problem>;
-    test: Task<Problem>;
-  } {
+  split(options: { test?: number; seed?: number } = {}): { train: Task<Problem>; test: Task<Problem> } {
     const where = `${this.name}: split`;
+    const { test, seed } = takeOptions(where, options, { test: 0.1, seed: 0 });
     checkNumber(where, 'test', test, MIN_SHARE, 1 - MIN_SHARE);
     checkInteger(where, 'seed', seed, 0, 2 ** 32 - 1);
     if (this.#part) throw new TaskError(`${where}: this task is a part already`);
@@ -166,9 +164,11 @@ export class Task<Problem = unknown> {
   check(
     sample: Sample<Problem>,
     output: ArrayLike<number>,
-    { mode = this.alignment === 'same' ? 'teacher-forced' : 'free-running' }: { mode?: CheckMode } = {},
+    options: { mode?: CheckMode } = {},
   ): CheckResult {
     const where = `${this.name}: check`;
+    const usual: CheckMode = this.alignment === 'same' ? 'teacher-forced' : 'free-running';
+    const { mode } = takeOptions(where, options, { mode: usual });
     checkChoice(where, 'mode', mode, ['free-running', 'teacher-forced']);
     if (output === null || typeof output !== 'object' || typeof output.length !== 'number') {
       refuse(where, 'output', 'a list of token ids', output);

@@ -1,3 +1,4 @@
+import { checkOptions } from '@freelunch/errors';
 import { refuse, show, TaskError } from './errors.js';
 
 /** The tokens of a task: an id is the place of its text in the list. */
@@ -15,6 +16,7 @@ export class Vocabulary {
    * @param special `pad` and `end`: their texts; `joiner`: what stands between tokens, '' if each is one character
    */
   constructor(tokens: readonly string[], special: { pad: string; end?: string; joiner?: string }) {
+    checkOptions('Vocabulary', special, ['pad', 'end', 'joiner'], TaskError);
     this.tokens = tokens;
     this.#joiner = special.joiner ?? ' ';
     for (let id = 0; id < tokens.length; id++) {

@@ -12,6 +12,7 @@
  * Mamba keeps a value in a register from where it is written to where it was read for the last time, then uses the
  * register again: as many as there are values in use at once, O(m) where the problem is m-local, O(T) in general.
  */
+import { checkOptions } from '@freelunch/errors';
 import { ArgumentError, type Kernels, UnsupportedError } from '@freelunch/kernels';
 import type { LanguageModel } from '@freelunch/models';
 import type { DpTask, Task } from '@freelunch/tasks';
@@ -31,9 +32,19 @@ export function dpModelPlan<Problem, State extends string | number>(
   task: DpTask<Problem, number, State>,
   options: DpModelOptions<Problem, State>,
 ): DpPlan {
+  checkOptions('dpModel', options, [
+    'mixer',
+    'size',
+    'problem',
+    'window',
+    'registers',
+    'keys',
+    'anyway',
+    'transition',
+  ]);
   const { mixer: asked, size, problem, anyway = false } = options;
   const mixer = asked === 'sliding-window' ? 'softmax-attention' : asked;
-  checkOptions(asked, options);
+  checkSizes(asked, options);
   if (task.form !== 'cot')
     throw new UnsupportedError(`dpModel: ${task.name}: form must be 'cot', got '${task.form}'`);
   if (task.dp.multiToken)
@@ -74,7 +85,7 @@ export function dpModel<Problem, State extends string | number>(
   return dpModelPlan(task, options).build(k);
 }
 
-function checkOptions(
+function checkSizes(
   asked: string,
   options: Pick<DpModelOptions, 'size' | 'window' | 'registers' | 'keys'>,
 ): void {

@@ -8,6 +8,7 @@
  * All values are written before the first read. The reads see nothing but what the mixer keeps: its last state, or
  * its cache of keys and values. Everything is computed by the kernels; here only their inputs are made.
  */
+import { checkOptions } from '@freelunch/errors';
 import { ArgumentError, DTypeError, type Kernels, ShapeError, Tensor } from '@freelunch/kernels';
 
 /** What is stored and what is asked for. */
@@ -38,7 +39,10 @@ interface Sizes {
   reads: Int32Array;
 }
 
-function checkCopy(where: string, { values, reads }: CopyArgs): Sizes {
+/** @param own  arguments of this function beside `values` and `reads` */
+function checkCopy(where: string, args: CopyArgs, own: readonly string[]): Sizes {
+  checkOptions(where, args, ['values', 'reads', ...own]);
+  const { values, reads } = args;
   checkMatrix(where, 'values', values);
   const [seqLen, dValue] = values.shape;
   if (reads === undefined) return { seqLen, dValue, reads: Int32Array.from({ length: seqLen }, (_, t) => t) };
@@ -135,7 +139,7 @@ function filled(k: Kernels, shape: number[], value: number): Tensor<'float32'> {
  */
 export function copyLinearAttention(k: Kernels, args: KeyedCopyArgs): Tensor<'float32'> {
   const { values, keys } = args;
-  const { seqLen, dValue, reads } = checkCopy('copyLinearAttention', args);
+  const { seqLen, dValue, reads } = checkCopy('copyLinearAttention', args, ['keys']);
   const dKey = checkKeys('copyLinearAttention', keys, seqLen);
   return k.scope(() => {
     const o = k.empty([reads.length, dValue]);
@@ -219,7 +223,7 @@ function copyByScan(
  */
 export function copySelectiveScan(k: Kernels, args: KeyedCopyArgs & { rate?: number }): Tensor<'float32'> {
   const { values, keys, rate = NO_DECAY } = args;
-  const sizes = checkCopy('copySelectiveScan', args);
+  const sizes = checkCopy('copySelectiveScan', args, ['keys', 'rate']);
   const dState = checkKeys('copySelectiveScan', keys, sizes.seqLen);
   if (!Number.isFinite(rate) || rate < 0)
     throw new ArgumentError(`copySelectiveScan: rate must be a finite number from 0 up, got ${rate}`);
@@ -243,7 +247,7 @@ export function copySelectiveScan(k: Kernels, args: KeyedCopyArgs & { rate?: num
  */
 export function copyAddressed(k: Kernels, args: CopyArgs & { dState: number }): Tensor<'float32'> {
   const { values, dState } = args;
-  const sizes = checkCopy('copyAddressed', args);
+  const sizes = checkCopy('copyAddressed', args, ['dState']);
   checkSize('copyAddressed', 'dState', dState);
   return copyByScan(k, { values, sizes, dState, rate: NO_DECAY }, (t, out) => {
     if (t < dState) out[t] = 1;
@@ -273,7 +277,7 @@ export function copyAddressed(k: Kernels, args: CopyArgs & { dState: number }): 
  */
 export function copyRegisterFile(k: Kernels, args: CopyArgs & { slots: number }): Tensor<'float32'> {
   const { values, slots } = args;
-  const { seqLen, dValue, reads } = checkCopy('copyRegisterFile', args);
+  const { seqLen, dValue, reads } = checkCopy('copyRegisterFile', args, ['slots']);
   checkSize('copyRegisterFile', 'slots', slots);
   const dInner = slots * dValue;
   return k.scope(() => {
@@ -355,7 +359,7 @@ export function positionBits(seqLen: number): number {
  */
 export function copySoftmaxAttention(k: Kernels, args: CopyArgs & { beta?: number }): Tensor<'float32'> {
   const { values, beta = 12 } = args;
-  const { seqLen, dValue, reads } = checkCopy('copySoftmaxAttention', args);
+  const { seqLen, dValue, reads } = checkCopy('copySoftmaxAttention', args, ['beta']);
   if (!Number.isFinite(beta))
     throw new ArgumentError(`copySoftmaxAttention: beta must be a finite number, got ${beta}`);
   const headDim = positionBits(seqLen);

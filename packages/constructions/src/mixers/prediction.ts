@@ -1,4 +1,5 @@
 /** What theory says of the constructions in copy.ts, computed without running them. */
+import { checkOptions } from '@freelunch/errors';
 import { ArgumentError } from '@freelunch/kernels';
 import { random } from '@freelunch/random';
 
@@ -36,7 +37,9 @@ export interface PredictAccuracyArgs {
  * @returns N -> probability
  * @see Deak 1980, https://doi.org/10.1007/BF01399021 (normal probabilities by directions)
  */
-export function predictAccuracy({ codebook, dValue, tokens }: PredictAccuracyArgs): (dKey: number) => number {
+export function predictAccuracy(args: PredictAccuracyArgs): (dKey: number) => number {
+  checkOptions('predictAccuracy', args, ['codebook', 'dValue', 'tokens']);
+  const { codebook, dValue, tokens } = args;
   const vocabSize = codebook.length / dValue;
   const counts = new Float64Array(vocabSize);
   for (let t = 0; t < tokens.length; t++) counts[tokens[t]]++;
@@ -188,28 +191,16 @@ export function informationBits(seqLen: number, vocabSize: number): number {
  * C3: the error of a copy whose value was scaled by e^(-rate delta distance) on the way, for values up to 1:
  * 1 - e^(-rate delta distance).
  */
-export function decayError({
-  rate,
-  delta = 1,
-  distance,
-}: {
-  rate: number;
-  delta?: number;
-  distance: number;
-}): number {
+export function decayError(args: { rate: number; delta?: number; distance: number }): number {
+  checkOptions('decayError', args, ['rate', 'delta', 'distance']);
+  const { rate, delta = 1, distance } = args;
   return -Math.expm1(-rate * delta * distance);
 }
 
 /** C3: the greatest distance at which {@link decayError} is at most `error`. */
-export function decayReach({
-  rate,
-  delta = 1,
-  error,
-}: {
-  rate: number;
-  delta?: number;
-  error: number;
-}): number {
+export function decayReach(args: { rate: number; delta?: number; error: number }): number {
+  checkOptions('decayReach', args, ['rate', 'delta', 'error']);
+  const { rate, delta = 1, error } = args;
   if (!(error >= 0 && error < 1))
     throw new ArgumentError(`decayReach: error must be from 0 up and below 1, got ${error}`);
   return rate * delta === 0 ? Infinity : Math.floor(-Math.log1p(-error) / (rate * delta));

@@ -1,4 +1,5 @@
 /** C5: what storing and reading a sequence costs, by formula. */
+import { checkOptions } from '@freelunch/errors';
 import { positionBits } from './copy.js';
 
 /** Ways to copy, by the function that does it. */
@@ -44,7 +45,9 @@ export const copyPriceFormulas: Record<CopyMixer, { floats: string; flops: strin
  *
  * A recurrent step costs the same whether it writes or reads. Softmax attention pays for reads only.
  */
-export function copyPrice({ mixer, seqLen: T, reads: R, dValue: v, slots: N }: CopyPriceArgs): CopyPrice {
+export function copyPrice(args: CopyPriceArgs): CopyPrice {
+  checkOptions('copyPrice', args, ['mixer', 'seqLen', 'reads', 'dValue', 'slots']);
+  const { mixer, seqLen: T, reads: R, dValue: v, slots: N } = args;
   const b = positionBits(T);
   switch (mixer) {
     case 'linearAttention':

@@ -24,6 +24,7 @@
  *
  * @see docs/results.md, D1 to D3; Feng et al. 2023, https://arxiv.org/abs/2305.15408
  */
+import { checkOptions } from '@freelunch/errors';
 import { ArgumentError, type Kernels } from '@freelunch/kernels';
 import type { LanguageModel } from '@freelunch/models';
 import type { ArithmeticOptions, ArithmeticProblem, DpTask, Token } from '@freelunch/tasks';
@@ -50,6 +51,7 @@ const longestExpression = (operators: number) => 4 * operators - 1;
 
 /** What a model for arithmetic will be, before it is made. @throws ArgumentError as `arithmeticModel` does */
 export function arithmeticModelPlan(task: ArithmeticTask, options: ArithmeticModelOptions): Plan {
+  checkOptions('arithmeticModel', options, ['mixer', 'size', 'window']);
   const { mixer, size, window = false } = options;
   if (window && mixer !== 'softmax-attention')
     throw new ArgumentError(`arithmeticModel: window must be false for ${mixer}, got ${window}`);

@@ -8,6 +8,7 @@
  * log T small blocks; the second look-up copies it. Where that place is p, the text is complete and `.` follows: `|` is
  * stored as `.`.
  */
+import { checkOptions } from '@freelunch/errors';
 import { ArgumentError, type Kernels } from '@freelunch/kernels';
 import type { LanguageModel } from '@freelunch/models';
 import { compile, NUMBERED, type Plan } from '../program/compile.js';
@@ -39,6 +40,16 @@ export interface CopyModelOptions {
 
 /** What a copying model will be, before it is made. @throws ArgumentError if an option is out of range */
 export function copyModelPlan(options: CopyModelOptions): Plan {
+  checkOptions('copyModel', options, [
+    'mixer',
+    'length',
+    'vocabSize',
+    'window',
+    'dState',
+    'dValue',
+    'rate',
+    'seed',
+  ]);
   const { mixer, length, vocabSize, window, dState } = options;
   for (const [name, value] of Object.entries({ length, vocabSize })) {
     if (!Number.isSafeInteger(value) || value < 1)

@@ -17,6 +17,7 @@
  *
  * Channels of Mamba hold silu(+-128), 128 or 0; two of them, one always 128, make a sign.
  */
+import { checkOptions } from '@freelunch/errors';
 import { ArgumentError, type Kernels } from '@freelunch/kernels';
 import type { ModelConfig } from '@freelunch/models';
 import { ln, random } from '@freelunch/random';
@@ -52,11 +53,12 @@ const STORED = 1; // 1 where the token is of the string, else -1
 const END = 2; // 1 at the last position, else 0
 
 /** The vectors of the letters in a copying model with `dState`, `[vocabSize, dValue]`, as {@link predictAccuracy} takes them. */
-export function copyCodebook({
-  vocabSize,
-  dValue = Math.max(8, 2 * codeBits(vocabSize)),
-  seed = 0,
-}: Pick<KeyedCopyOptions, 'vocabSize' | 'dValue' | 'seed'>): { codebook: Float32Array; dValue: number } {
+export function copyCodebook(options: Pick<KeyedCopyOptions, 'vocabSize' | 'dValue' | 'seed'>): {
+  codebook: Float32Array;
+  dValue: number;
+} {
+  checkOptions('copyCodebook', options, ['vocabSize', 'dValue', 'seed']);
+  const { vocabSize, dValue = Math.max(8, 2 * codeBits(vocabSize)), seed = 0 } = options;
   return { codebook: signCodebook(random(seed).split('codebook'), vocabSize, dValue), dValue };
 }
 
@@ -71,7 +73,7 @@ export function keyedCopyPlan(options: KeyedCopyOptions): Plan {
     throw new ArgumentError(`copyModel: rate must be a finite number from 0 up, got ${rate}`);
   if (rate > 0 && mixer !== 'mamba')
     throw new ArgumentError(`copyModel: rate must be absent for ${mixer}, got ${rate}`);
-  const { codebook, dValue } = copyCodebook(options);
+  const { codebook, dValue } = copyCodebook({ vocabSize, dValue: options.dValue, seed });
   const orthogonal = dState >= length;
   const value = 3;
   const key = value + dValue;

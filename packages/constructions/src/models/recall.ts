@@ -16,6 +16,7 @@
  * @see Olsson et al. 2022, https://arxiv.org/abs/2209.11895 (induction heads); Arora et al. 2023, Zoology,
  *   https://arxiv.org/abs/2312.04927
  */
+import { checkOptions } from '@freelunch/errors';
 import { ArgumentError, type Kernels } from '@freelunch/kernels';
 import type { LanguageModel } from '@freelunch/models';
 import { compile, type Plan } from '../program/compile.js';
@@ -33,7 +34,9 @@ export interface RecallModelOptions {
 }
 
 /** What a recalling model will be, before it is made. @throws ArgumentError if an option is out of range */
-export function recallModelPlan({ mixer, length, vocabSize, keys }: RecallModelOptions): Plan {
+export function recallModelPlan(options: RecallModelOptions): Plan {
+  checkOptions('recallModel', options, ['mixer', 'length', 'vocabSize', 'keys']);
+  const { mixer, length, vocabSize, keys } = options;
   for (const [name, value] of Object.entries({ length, vocabSize })) {
     if (!Number.isSafeInteger(value) || value < 1)
       throw new ArgumentError(`recallModel: ${name} must be a whole number from 1 up, got ${value}`);

@@ -2,6 +2,7 @@
  * A {@link Program} as an ordinary model of @freelunch/models: the config, then the weights.
  *
  */
+import { checkOptions } from '@freelunch/errors';
 import { ArgumentError, type Kernels } from '@freelunch/kernels';
 import { createModel, type LanguageModel, type MlpConfig, type ModelConfig } from '@freelunch/models';
 import { type LookUpMixer, type LookUpOptions, type MixerPlan, planners } from './look-ups.js';
@@ -42,6 +43,7 @@ const nothing: MixerPlan = {
 
 /** Plans the model of a program. @throws ArgumentError if an option does not fit */
 export function compile(program: Program, options: CompileOptions): Plan {
+  checkOptions('compile', options, ['mixer', 'output', 'window', 'beta']);
   const { output, mixer, window, beta } = options;
   if (!Object.hasOwn(planners, mixer))
     throw new ArgumentError(

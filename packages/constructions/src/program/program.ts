@@ -11,6 +11,7 @@
  * Everything stands in blocks, a mixer and then an MLP, as soon as what it needs is there: {@link Program.blocks}. The
  * last Expr, {@link ProgramOutput}, is the id of the next token; the head picks the nearest.
  */
+import { checkOptions } from '@freelunch/errors';
 import { ArgumentError } from '@freelunch/kernels';
 
 /** An affine combination of channels: sum of weight * channel, plus bias. */
@@ -135,7 +136,9 @@ export class Program {
   readonly #columns = new Map<string, Expr>();
 
   /** @param length positions that the table has rows for */
-  constructor({ vocabSize, length }: { vocabSize: number; length: number }) {
+  constructor(sizes: { vocabSize: number; length: number }) {
+    checkOptions('Program', sizes, ['vocabSize', 'length']);
+    const { vocabSize, length } = sizes;
     for (const [name, value] of Object.entries({ vocabSize, length })) {
       if (!Number.isSafeInteger(value) || value < 1)
         throw new ArgumentError(`Program: ${name} must be a whole number from 1 up, got ${value}`);

@@ -1,4 +1,5 @@
 /** Runs experiments in this thread and keeps nothing: in Node and in browsers alike. */
+import { checkOptions } from '@freelunch/errors';
 import type { Kernels } from '@freelunch/kernels';
 import { completeConfig } from '../running/config.js';
 import type { AnyExperiment, Experiment, Findings, Piece, Row } from './experiment.js';
@@ -22,8 +23,10 @@ export async function runInMemory<Config extends object, P extends Piece, R exte
   experiment: Experiment<Config, P, R>,
   k: Kernels,
   config: Partial<Config>,
-  { signal = new AbortController().signal, onProgress = () => {} }: InMemoryOptions = {},
+  options: InMemoryOptions = {},
 ): Promise<{ config: Config; rows: R[]; findings: Findings }> {
+  checkOptions('runInMemory', options, ['signal', 'onProgress']);
+  const { signal = new AbortController().signal, onProgress = () => {} } = options;
   const whole = completeConfig(experiment as unknown as AnyExperiment, 'quick', config) as Config;
   const pieces = experiment.pieces(whole);
   const rows: R[] = [];

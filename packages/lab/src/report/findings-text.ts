@@ -1,4 +1,5 @@
 /** What an experiment found, for a terminal of any width. */
+import { checkOptions } from '@freelunch/errors';
 import {
   claims,
   type Experiment,
@@ -23,8 +24,10 @@ export const agreement = (agrees: Verdict['agrees']): 'agrees' | 'partly' | 'dif
 export function findingsText(
   { name, summary }: Pick<Experiment, 'name' | 'summary'>,
   { text, tables, verdicts, excerpts = [] }: Findings,
-  { columns, colour }: FindingsTextOptions,
+  options: FindingsTextOptions,
 ): string {
+  checkOptions('findingsText', options, ['columns', 'colour']);
+  const { columns, colour } = options;
   const width = Math.max(30, Math.min(columns, 110));
   const paint = (code: string, line: string) => (colour ? `\x1b[${code}m${line}\x1b[0m` : line);
   const title = (words: string) => wrap(words, width).map((line) => paint('1', line));

@@ -3,6 +3,7 @@ import { mkdir, rm } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
+import { checkOptions } from '@freelunch/errors';
 import { type Kernels, loadKernels } from '@freelunch/kernels';
 import { InputError } from '../errors.js';
 import type { Experiment, Findings, Piece, Row } from '../experiments/experiment.js';
@@ -39,6 +40,18 @@ export interface RunOptions {
   k?: Kernels;
 }
 
+const runOptions = Object.keys({
+  folder: true,
+  workers: true,
+  threads: true,
+  ownThread: true,
+  restart: true,
+  signal: true,
+  onStart: true,
+  onProgress: true,
+  k: true,
+} satisfies Record<keyof RunOptions, true>);
+
 /** A piece to run under a key that is its own among all of a run. */
 export interface Job {
   key: string;
@@ -65,6 +78,7 @@ export async function runExperiment<Config extends object, P extends Piece, R ex
   config: Partial<Config>,
   options: RunOptions = {},
 ): Promise<{ config: Config; rows: R[]; findings: Findings }> {
+  checkOptions('runExperiment', options, runOptions);
   const any = experiment as unknown as AnyExperiment;
   const whole = completeConfig(any, 'quick', config);
   const jobs = any.pieces(whole).map((piece) => ({ key: piece.key, piece }));

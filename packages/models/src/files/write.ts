@@ -2,7 +2,7 @@
  * Files that are either complete or not there, also after a power cut: what is written goes into a new file beside the
  * old one and is flushed to the disk, then takes the old one's name, and the folder that holds the name is flushed.
  */
-import { ArgumentError, FileError, show } from '@freelunch/errors';
+import { ArgumentError, checkOptions, FileError, show } from '@freelunch/errors';
 import { codeOf, fileError, nodeModules } from './node.js';
 
 /** Text or bytes, whole or in pieces. */
@@ -113,8 +113,10 @@ async function targetOf(path: string): Promise<{ target: string; mode: number | 
 export async function stageFile(
   path: string,
   data: FileData,
-  { signal }: WriteOptions = {},
+  options: WriteOptions = {},
 ): Promise<StagedFile> {
+  checkOptions('writeDurably', options, ['signal']);
+  const { signal } = options;
   if (typeof path !== 'string' || path === '' || path.includes('\0'))
     throw new ArgumentError(`writeDurably: path must be the name of a file, got ${show(path)}`);
   const parts = pieces(data);

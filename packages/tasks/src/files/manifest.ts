@@ -1,6 +1,7 @@
 /**
  * What a file of samples was made of: enough to make it again, byte for byte.
  */
+import { checkOptions } from '@freelunch/errors';
 import { arithmetic } from '../programs/arithmetic.js';
 import { associativeRecall } from '../recall/associative-recall.js';
 import { circuit } from '../recall/circuits.js';
@@ -142,12 +143,15 @@ export interface ExportOptions {
   start?: number;
 }
 
+/** @param more  options that a format has beside these */
 export function manifestOf(
   task: Task,
   format: Manifest['format'],
   where: string,
   given: ExportOptions,
+  more: readonly string[] = [],
 ): Manifest {
+  checkOptions(where, given, ['count', 'seed', 'start', ...more], TaskError);
   const { count, seed = 0, start = 0 } = given;
   checkInteger(where, 'count', count, 0, Number.MAX_SAFE_INTEGER);
   checkInteger(where, 'seed', seed, 0, Number.MAX_SAFE_INTEGER);

@@ -53,7 +53,7 @@ const MAX_HEADER_BYTES = 100e6;
  */
 export function writeSafetensors(task: Task, options: SafetensorsOptions): Generator<Uint8Array> {
   const where = 'writeSafetensors';
-  const manifest = manifestOf(task, 'safetensors', where, options);
+  const manifest = manifestOf(task, 'safetensors', where, options, ['seqLen', 'padding', 'padToken']);
   const { padding = 'right', padToken = task.vocabulary.pad } = options;
   const seqLen = options.seqLen ?? longestRow(task, manifest);
   checkInteger(where, 'seqLen', seqLen, 1);
