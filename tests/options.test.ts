@@ -61,8 +61,8 @@ const takers: Record<string, Record<string, Entry>> = {
   kernels: { loadKernels: [{}, (o) => kernels.loadKernels(o)] },
   inline: { loadKernels: [{}, (o) => inline.loadKernels(o)] },
   autograd: {
-    adamW: [{}, (o) => autograd.adamW(k, [{ parameters: [weight] }], o)],
-    sgd: [{}, (o) => autograd.sgd(k, [{ parameters: [weight] }], o)],
+    adamW: [{}, (o) => autograd.adamW(k, [{ parameters: new Map([['w', weight]]) }], o)],
+    sgd: [{}, (o) => autograd.sgd(k, [{ parameters: new Map([['w', weight]]) }], o)],
     cosine: [{ peak: 1, totalSteps: 10 }, (o) => autograd.cosine(o)],
   },
   tape: Object.fromEntries(
