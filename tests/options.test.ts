@@ -38,10 +38,9 @@ afterAll(() => {
 const notGenerators =
   'BatchStream DpTask Metrics Random Task TaskError Vocabulary createTask defineDp exp ln random readJsonLines ' +
   'readSafetensors rewriteJsonLines rewriteSafetensors taskOf writeJsonLines writeSafetensors';
-const generators = Object.keys(tasks).filter(
-  (name) =>
-    typeof tasks[name as keyof typeof tasks] === 'function' && !notGenerators.split(' ').includes(name),
-);
+const generators = Object.entries(tasks).filter(
+  ([name, value]) => typeof value === 'function' && !notGenerators.split(' ').includes(name),
+) as [string, (options: never) => unknown][];
 
 /** One object of options: what is good, and the function that takes it. */
 type Entry = [good: object, call: (options: never) => unknown];
@@ -192,12 +191,7 @@ const takers: Record<string, Record<string, Entry>> = {
     writeJsonLines: [{ count: 1, seed: 1 }, (o) => tasks.writeJsonLines(task, o).next()],
     writeSafetensors: [{ count: 1, seed: 1 }, (o) => tasks.writeSafetensors(task, o).next()],
   },
-  tasks: Object.fromEntries(
-    generators.map((name): [string, Entry] => [
-      name,
-      [{}, (o) => (tasks as unknown as Record<string, (options: never) => unknown>)[name](o)],
-    ]),
-  ),
+  tasks: Object.fromEntries(generators.map(([name, make]): [string, Entry] => [name, [{}, (o) => make(o)]])),
   lab: {
     runInMemory: [{}, (o) => lab.runInMemory(experiment, k, {}, o)],
     findingsText: [{ columns: 80, colour: false }, (o) => lab.findingsText(experiment, findings as never, o)],

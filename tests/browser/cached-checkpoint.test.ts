@@ -158,3 +158,9 @@ it('a token is not sent on by Chromium to another host', async () => {
   expect(other.host).toBe('other');
   expect(other.authorization).toBeUndefined();
 });
+
+it('reads a path from the server of the page, in Chromium', async () => {
+  await expect(loadPretrained(k, '/no/such/model/', { retries: 0 })).rejects.toThrow(
+    `${location.origin}/no/such/model/: must hold config.json, got HTTP status 404`,
+  );
+});

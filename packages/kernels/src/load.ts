@@ -1,14 +1,7 @@
 import { instantiate } from '@assemblyscript/loader';
+import { bytesOf, compile, doesNotStart, notABinary, readBinary, type WasmSource } from './binary.js';
 import type { Variant } from './context.js';
-import {
-  ArgumentError,
-  checkOptions,
-  FormatError,
-  FreelunchError,
-  OutOfMemoryError,
-  show,
-  UnsupportedError,
-} from '@freelunch/errors';
+import { ArgumentError, checkOptions, OutOfMemoryError, show, UnsupportedError } from '@freelunch/errors';
 import { createKernels, type Kernels } from './kernels.js';
 import { Allocator, PAGE_BYTES } from './memory.js';
 import { Pool } from './threads/pool.js';
@@ -16,8 +9,7 @@ import { MOST_SHARED_PAGES, withSharedMemory } from './threads/shared-memory.js'
 import { countCores, whyNoThreads } from './threads/spawn.js';
 import type { WasmExports } from './wasm-exports.js';
 
-/** A compiled binary, in any form that a runtime can give it in. */
-export type WasmSource = WebAssembly.Module | Response | ArrayBuffer | Uint8Array;
+export type { WasmSource } from './binary.js';
 
 export interface LoadOptions {
   /**
@@ -189,14 +181,6 @@ export async function instantiateKernels(
   return createKernels(exports, allocator, variant, pool);
 }
 
-const notABinary = (why: string, cause?: unknown) =>
-  new FormatError(`loadKernels: source must be a binary of these kernels, got ${why}`, { cause });
-
-const doesNotStart = (cause: unknown) =>
-  cause instanceof FreelunchError
-    ? cause
-    : notABinary(`one that does not start: ${(cause as Error).message}`, cause);
-
 async function take(source: WasmSource | Promise<WasmSource>): Promise<WasmSource> {
   try {
     return await source;
@@ -220,50 +204,11 @@ async function start(
   return { module, exports };
 }
 
-/** @throws FormatError if it is no binary */
-async function compile(source: WasmSource): Promise<WebAssembly.Module> {
-  if (source instanceof WebAssembly.Module) return source;
-  try {
-    // Streaming compiles while it downloads, but wants the right content type.
-    if (isResponse(source) && streams(source))
-      return await WebAssembly.compileStreaming(checkResponse(source));
-    return await WebAssembly.compile(await bytesOf(source));
-  } catch (cause) {
-    throw doesNotStart(cause);
-  }
-}
-
-const isResponse = (source: WasmSource): source is Response =>
-  typeof Response !== 'undefined' && source instanceof Response;
-
-const streams = (response: Response): boolean =>
-  typeof WebAssembly.compileStreaming === 'function' &&
-  response.headers.get('content-type') === 'application/wasm';
-
-function checkResponse(response: Response): Response {
-  if (response.ok) return response;
-  throw new FormatError(`loadKernels: ${response.url} must be a binary, got HTTP status ${response.status}`);
-}
-
-/** No copy. @throws UnsupportedError for a module, whose bytes can't be had any more, FormatError for what is no binary */
-async function bytesOf(source: WasmSource): Promise<Uint8Array<ArrayBuffer>> {
-  if (source instanceof WebAssembly.Module) {
-    throw new UnsupportedError(
-      'loadKernels: with threads, source must be the bytes of a binary, got a module',
-    );
-  }
-  if (isResponse(source)) return new Uint8Array(await checkResponse(source).arrayBuffer());
-  if (ArrayBuffer.isView(source)) {
-    return new Uint8Array(source.buffer as ArrayBuffer, source.byteOffset, source.byteLength);
-  }
-  if (Object.prototype.toString.call(source) === '[object ArrayBuffer]') return new Uint8Array(source);
-  throw notABinary(show(source));
-}
-
 /**
  * Loads the compiled kernels: by fetch where there is a network address, from the file system in Node, Deno and Bun.
  *
- * @throws UnsupportedError if the runtime cannot run the variant or has no threads, FormatError if the binary is not one
+ * @throws UnsupportedError if the runtime cannot run the variant, allows no compiling or has no threads, FileError if the
+ *   binary cannot be had, FormatError if it is not one: each names the address and a remedy
  */
 export async function loadKernels(given: LoadOptions = {}): Promise<Kernels> {
   const options = takeOptions(given, [...sharedOptions, 'source', 'baseUrl']);
@@ -274,43 +219,8 @@ export async function loadKernels(given: LoadOptions = {}): Promise<Kernels> {
   }
   const variant = chooseVariant(options.variant);
   return instantiateKernels(
-    options.source === undefined ? read(variant, options.baseUrl) : options.source,
+    options.source === undefined ? readBinary(variant, options.baseUrl) : options.source,
     variant,
     options,
   );
-}
-
-/** Both addresses are written out: bundlers find files by this very form. */
-function binaryUrl(variant: Variant, baseUrl?: string | URL): URL {
-  if (baseUrl !== undefined) {
-    try {
-      return new URL(`${variant}.wasm`, baseUrl);
-    } catch (cause) {
-      throw new ArgumentError(`loadKernels: baseUrl must be the URL of a folder, got ${show(baseUrl)}`, {
-        cause,
-      });
-    }
-  }
-  return variant === 'simd'
-    ? new URL('./simd.wasm', import.meta.url)
-    : new URL('./relaxed-simd.wasm', import.meta.url);
-}
-
-async function read(variant: Variant, baseUrl?: string | URL): Promise<WasmSource> {
-  const url = binaryUrl(variant, baseUrl);
-  try {
-    return await readFrom(url);
-  } catch (cause) {
-    throw new FormatError(`loadKernels: ${url.href} cannot be read: ${(cause as Error).message}`, { cause });
-  }
-}
-
-async function readFrom(url: URL): Promise<WasmSource> {
-  if (url.protocol !== 'file:') return fetch(url);
-  // Named at run time: bundlers for browsers must not follow it.
-  const fileSystem = 'node:fs/promises';
-  const { readFile } = (await import(
-    /* @vite-ignore */ /* webpackIgnore: true */ fileSystem
-  )) as typeof import('node:fs/promises');
-  return readFile(url);
 }

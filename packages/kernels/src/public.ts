@@ -4,6 +4,7 @@ export {
   ArgumentError,
   DisposedError,
   DTypeError,
+  FileError,
   FormatError,
   FreelunchError,
   OutOfMemoryError,

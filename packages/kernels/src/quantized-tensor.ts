@@ -1,6 +1,6 @@
 import { ArgumentError, DisposedError, ShapeError, show } from '@freelunch/errors';
 import type { Allocator } from './memory.js';
-import { type CheckedShape, checkShape, disposeSymbol } from './tensor.js';
+import { type CheckedShape, checkShape, disposeSymbol, uncloneable } from './tensor.js';
 import type { WasmExports } from './wasm-exports.js';
 
 /** Element types of weights that take less room than float32: see {@link QuantizedTensor}. */
@@ -61,6 +61,7 @@ export class QuantizedTensor implements Disposable {
   readonly #dtype: WeightDType;
   #address: number | undefined;
   #wide = false;
+  protected readonly elements = uncloneable;
 
   private constructor(
     key: symbol,

@@ -76,6 +76,9 @@ export function checkShape(where: string, shape: readonly number[]): CheckedShap
   return { shape: Object.freeze(sizes), size };
 }
 
+/** A value that `structuredClone` and `postMessage` refuse, with this as the reason. */
+export const uncloneable = Symbol('the elements of a tensor, which lie in WASM memory: pass what toArray or toBytes gives: it');
+
 let make: <D extends DType>(owner: TensorOwner, block: Block, checked: CheckedShape, dtype: D) => Tensor<D>;
 let hasBlock: (value: object) => boolean;
 
@@ -92,6 +95,8 @@ export class Tensor<D extends DType = DType> implements Disposable {
   readonly #size: number;
   #block: Block | undefined;
   #view: TypedArrays[D] | undefined;
+  /** Private fields are not cloned: a copy in another thread would be an object without anything in it. */
+  protected readonly elements = uncloneable;
 
   private constructor(key: symbol, owner: TensorOwner, block: Block, checked: CheckedShape, dtype: D) {
     if (key !== KEY || new.target !== Tensor) {

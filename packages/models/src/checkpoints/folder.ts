@@ -15,8 +15,8 @@ import { checkSourceOptions, parseHttpUrl, printUrl, type SourceOptions } from '
 import { opener } from './url-source.js';
 
 /**
- * Where a checkpoint's files lie: a directory (Node, Deno, Bun), a URL that they are under, a repository of Hugging Face
- * as `hf:owner/name` or `hf:owner/name@revision`, or the files themselves.
+ * Where a checkpoint's files lie: a directory (Node, Deno, Bun), a URL that they are under, in a page also one relative to
+ * it such as `/models/mine/`, a repository of Hugging Face as `hf:owner/name` or `hf:owner/name@revision`, or the files themselves.
  */
 export type FolderSource = string | URL | Iterable<File> | ArrayLike<File>;
 
@@ -49,6 +49,8 @@ export function openFolder(where: string, source: FolderSource, options: SourceO
       }
     });
   }
+  const page = hasFiles() || typeof source !== 'string' || source === '' ? undefined : inPage(source);
+  if (page !== undefined) return urlFolder(parseHttpUrl(where, 'source', page), options);
   if (typeof source === 'string' && source !== '') return directory(where, source, async () => source);
   if (typeof source === 'object' && source !== null && (Symbol.iterator in source || 'length' in source)) {
     const files = Array.from(source as Iterable<File>);
@@ -58,6 +60,15 @@ export function openFolder(where: string, source: FolderSource, options: SourceO
   throw new ArgumentError(
     `${where}: source must be a directory's path, a URL, 'hf:owner/name' or Files, got ${show(source)}`,
   );
+}
+
+/** A relative URL as pages and their workers read it; undefined where there is no address that it is relative to. */
+function inPage(source: string): string | undefined {
+  const { document, location } = globalThis as { document?: { baseURI: string }; location?: { href: string } };
+  const from = document?.baseURI ?? location?.href;
+  return from !== undefined && /^https?:/.test(from) && URL.canParse(source, from)
+    ? new URL(source, from).href
+    : undefined;
 }
 
 function urlFolder(base: URL, options: SourceOptions): Folder {
