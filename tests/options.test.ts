@@ -167,6 +167,7 @@ const takers: Record<string, Record<string, Entry>> = {
     evaluate: [{ contextLength: 4 }, (o) => models.evaluate(model, [1, 2, 3], o)],
     quantizeModel: [{ dtype: 'int8' }, (o) => models.quantizeModel(model, o)],
     loadPretrained: [{}, (o) => models.loadPretrained(k, nowhere, o)],
+    inspectPretrained: [{}, (o) => models.inspectPretrained(nowhere, o)],
     savePretrained: [{}, (o) => models.savePretrained(nowhere, model, o)],
     saveSafetensors: [{}, (o) => models.saveSafetensors(nowhere, model.parameters(), o)],
     encodeSafetensors: [{}, (o) => models.encodeSafetensors(model.parameters(), o)],
@@ -220,7 +221,7 @@ describe('functions without options', () => {
   /** All else that packages export: what takes no object, or data, or a config that its own tests check. */
   const without: Record<keyof typeof packages, string> = {
     kernels:
-      'supportedVariants ArgumentError DisposedError DTypeError FormatError FreelunchError OutOfMemoryError ShapeError ' +
+      'supportedVariants ArgumentError DisposedError DTypeError FileError FormatError FreelunchError OutOfMemoryError ShapeError ' +
       'UnsupportedError QuantizedTensor Tensor',
     autograd: 'createTape constant linearWarmup',
     complexity:
