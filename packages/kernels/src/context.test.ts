@@ -306,7 +306,9 @@ describe('loadKernels', () => {
 it('tensors refuse to be cloned into another thread, where they would be empty', () => {
   const x = k.tensor(new Float32Array(32), [1, 32]);
   for (const tensor of [x, k.quantize({ x, dtype: 'int8' })]) {
-    expect(() => structuredClone({ tensor })).toThrow(/which lie in WASM memory: pass what toArray or toBytes gives/);
+    expect(() => structuredClone({ tensor })).toThrow(
+      /which lie in WASM memory: pass what toArray or toBytes gives/,
+    );
     expect(JSON.stringify(tensor)).toBe('{}');
   }
 });

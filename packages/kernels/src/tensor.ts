@@ -77,7 +77,9 @@ export function checkShape(where: string, shape: readonly number[]): CheckedShap
 }
 
 /** A value that `structuredClone` and `postMessage` refuse, with this as the reason. */
-export const uncloneable = Symbol('the elements of a tensor, which lie in WASM memory: pass what toArray or toBytes gives: it');
+export const uncloneable = Symbol(
+  'the elements of a tensor, which lie in WASM memory: pass what toArray or toBytes gives: it',
+);
 
 let make: <D extends DType>(owner: TensorOwner, block: Block, checked: CheckedShape, dtype: D) => Tensor<D>;
 let hasBlock: (value: object) => boolean;

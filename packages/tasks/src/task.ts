@@ -161,11 +161,7 @@ export class Task<Problem = unknown> {
    * - `teacher-forced` (the rule where alignment is `same`): `output` holds a prediction for each scored token, in their
    *   order, or one for each position of the model's input.
    */
-  check(
-    sample: Sample<Problem>,
-    output: ArrayLike<number>,
-    options: { mode?: CheckMode } = {},
-  ): CheckResult {
+  check(sample: Sample<Problem>, output: ArrayLike<number>, options: { mode?: CheckMode } = {}): CheckResult {
     const where = `${this.name}: check`;
     const usual: CheckMode = this.alignment === 'same' ? 'teacher-forced' : 'free-running';
     const { mode } = takeOptions(where, options, { mode: usual });

@@ -64,7 +64,10 @@ export function openFolder(where: string, source: FolderSource, options: SourceO
 
 /** A relative URL as pages and their workers read it; undefined where there is no address that it is relative to. */
 function inPage(source: string): string | undefined {
-  const { document, location } = globalThis as { document?: { baseURI: string }; location?: { href: string } };
+  const { document, location } = globalThis as {
+    document?: { baseURI: string };
+    location?: { href: string };
+  };
   const from = document?.baseURI ?? location?.href;
   return from !== undefined && /^https?:/.test(from) && URL.canParse(source, from)
     ? new URL(source, from).href
