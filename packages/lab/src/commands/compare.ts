@@ -1,6 +1,6 @@
 /** `freelunch compare` and `freelunch crossover`: what models cost next to each other, by formula. */
 import { join } from 'node:path';
-import { compare, type Comparison, crossover } from '@freelunch/complexity';
+import { compare, type Comparison, crossover, transformerLike } from '@freelunch/complexity';
 import { show } from '@freelunch/errors';
 import { InputError } from '../errors.js';
 import { csv } from '../files/csv.js';
@@ -40,9 +40,14 @@ ${curveHelp}
                     earlier comparison
 ${costEnd}`;
 
-const crossoverHelp = `Usage: freelunch crossover CONFIG CONFIG [options]
+const crossoverHelp = `Usage: freelunch crossover CONFIG [CONFIG] [options]
 
-From which length on one of two models is cheaper, or that one always is.
+From which length on one of two models is cheaper, or that one always is. One model
+is compared with a Transformer of its size: the same vocabulary, width and tied or
+separate head, a layer for each pair of a mixer and an MLP, in each layer softmax
+attention with the heads of the model's own attention (without any, heads of 64
+channels, four of which share keys and values), and a SwiGLU MLP so wide that both
+have as many parameters.
 
 ${situationHelp}
 ${curveHelp}
@@ -112,7 +117,11 @@ export async function crossoverCommand(args: string[], terminal: Terminal): Prom
   if (values.help) return terminal.help(crossoverHelp);
   const figure = figureOf(values.figure);
   const options = { ...costOptions(values), figure, along: values.along };
-  const [first, second] = await readConfigs(positionals, terminal.signal, 2, 2);
+  const [first, given] = await readConfigs(positionals, terminal.signal, 1, 2);
+  const second = given ?? {
+    name: 'a Transformer of its size',
+    config: checked(() => transformerLike(first.config)),
+  };
   checkAlong(options, [first, second]);
   const result = checked(() => crossover(first.config, second.config, options));
   const { along } = checked(() => compare({ a: first.config }, [], options));

@@ -40,7 +40,8 @@ describe('bad input', () => {
       'along must be seqLen or batch to count what kernels execute',
     ],
     ['cost gpt2 --kind kernel --mode generate --new 65537', '--new must be a whole number from 0 to 65536'],
-    ['crossover gpt2', 'takes 2 configs, got 1'],
+    ['crossover', 'takes 1 to 2 configs, got 0'],
+    ['crossover gpt2 gpt2 gpt2', 'takes 1 to 2 configs, got 3'],
     ['table --T 10 --m 11', '--m must be a whole number from 1 to 10'],
     ['measure gpt2', 'takes no config, or 2 or more'],
     ['measure --lengths 1,2,3', '--lengths must be four different ones'],
@@ -131,6 +132,9 @@ it('compares, and finds where one becomes cheaper', async () => {
   const { rows } = JSON.parse(readFileSync(join(folder, 'page/compare.json'), 'utf8'));
   expect(rows.map(({ order }: { order: string }) => order)).toEqual(['O(1)', 'O(position)']);
   expect(await json('crossover mamba-130m gpt2 --mode decode')).toMatchObject({ at: 356, cheaper: 'first' });
+  const own = 'crossover mamba-130m --mode decode --figure stateBytes';
+  expect(await json(own)).toMatchObject({ second: 'a Transformer of its size', at: 152, cheaper: 'first' });
+  expect((await run(own)).stdout).toBe('stateBytes, decode: mamba-130m is cheaper from position 152 on\n');
 });
 
 it('prints the table with what each entry rests on', async () => {

@@ -17,10 +17,10 @@ state must be for it, and what that costs.
   freelunch generate MODEL continue a prompt with a checkpoint's model
   freelunch inspect MODEL  what a checkpoint holds, and what its model costs
   freelunch tasks          list, show, export and verify synthetic tasks
-  freelunch models         published models by name; their crossovers
+  freelunch models         published models by name
   freelunch cost CONFIG    what a model costs, per layer and per op
   freelunch compare A B    costs of several models at several lengths
-  freelunch crossover A B  from which length on one of two models is cheaper
+  freelunch crossover A [B] from which length on one of two models is cheaper
   freelunch table          what COPY and dynamic programs need, per mixer
   freelunch measure        time models and compare with predicted times
 

@@ -1,5 +1,4 @@
-import { cost, crossover, transformerLike } from '@freelunch/complexity';
-import { fromHuggingFace, publishedModels } from '@freelunch/config';
+import { publishedModels } from '@freelunch/config';
 import { describe, expect, it } from 'vitest';
 import { freelunch } from '../testing/cli.js';
 
@@ -18,43 +17,15 @@ describe('freelunch models', () => {
     );
   });
 
-  it('finds from which length on each is cheaper than a Transformer of its size', async () => {
-    const { models } = await json('models mamba-130m --crossovers --at 1000');
-    const config = fromHuggingFace(publishedModels['mamba-130m'].config);
-    const like = transformerLike(config);
-    const stateAt = (model: typeof config) => cost(model, { mode: 'decode', promptLength: 1000 }).stateBytes;
-    expect(models).toEqual([
-      {
-        name: 'mamba-130m',
-        params: 129135360,
-        transformerParams: cost(like, { mode: 'decode', promptLength: 1 }).params,
-        transformer: like,
-        stateBytes: crossover(config, like, { mode: 'decode', figure: 'stateBytes' }),
-        tokenFlops: crossover(config, like, { mode: 'decode', figure: 'flops' }),
-        promptFlops: crossover(config, like, { mode: 'prefill', figure: 'flops' }),
-        stateRatio: stateAt(like) / stateAt(config),
-      },
-    ]);
-    expect(models[0].stateBytes.cheaper).toBe('first');
-    // Until there the cache is the smaller one, from there on it is not.
-    const { at } = models[0].stateBytes;
-    const caches = [at - 1, at].map(
-      (promptLength) => cost(like, { mode: 'decode', promptLength }).stateBytes,
-    );
-    expect(caches.map((bytes) => bytes > cost(config, { mode: 'decode', promptLength: 1 }).stateBytes)).toEqual([false, true]); // prettier-ignore
-  });
-
   it.each([40, 80])('fits a terminal of %i columns', async (columns) => {
-    for (const args of ['models', 'models mamba-130m --crossovers']) {
-      const { stdout, status } = await run(args, columns);
-      expect(status).toBe(0);
-      expect(Math.max(...stdout.split('\n').map(({ length }) => length))).toBeLessThanOrEqual(columns);
-    }
+    const { stdout, status } = await run('models', columns);
+    expect(status).toBe(0);
+    expect(Math.max(...stdout.split('\n').map(({ length }) => length))).toBeLessThanOrEqual(columns);
   });
 
   it.each([
     ['models mamba-131m', "unknown model 'mamba-131m'; did you mean 'mamba-130m'?"],
-    ['models --at 0', '--at must be a whole number from 1'],
+    ['models --all', "unknown option '--all'"],
   ])('refuses %s in one line', async (args, message) => {
     const { status, stdout, stderr } = await run(args);
     expect(stderr).toContain(message);

@@ -125,7 +125,6 @@ const subjects: Subject[] = [
     },
   },
   { args: ['inspect', 'missing'], options: { '--lengths': [], '--token': names } },
-  { args: ['models', 'mamba-small'], options: { '--at': [] } },
   { args: ['cost', 'mamba-small'], options: situation },
   {
     args: ['compare', 'mamba-small', 'softmax-small'],
@@ -187,7 +186,7 @@ describe.each(commandNames)('freelunch %s', (command) => {
     const subjectsOf = subjects.filter(({ args }) => args[0] === command);
     const known = new Set(subjectsOf.flatMap(({ options }) => Object.keys(options)));
     expect(told.filter((option) => !known.has(option))).toEqual([]);
-    expect(told.length).toBeGreaterThan(0);
+    expect(told.length > 0 || command === 'models').toBe(true); // which has flags alone
     expect(Math.max(...stdout.split('\n').map((text) => text.length))).toBeLessThanOrEqual(80);
   });
 });

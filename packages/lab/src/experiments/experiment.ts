@@ -3,7 +3,8 @@ import type { Kernels } from '@freelunch/kernels';
 import type { Plot } from '../report/plot.js';
 
 /**
- * The claims of the theory, in the order of reports: C on COPY, D on dynamic programs with chain of thought, L on learning.
+ * The claims of the theory, in the order of reports: C on COPY, D on dynamic programs with chain of thought, L on learning,
+ * M on published models.
  */
 export const claims = {
   C1: 'A state of constant size limits COPY: the share copied right depends on N / T, slots per token',
@@ -19,6 +20,7 @@ export const claims = {
   L2: 'Learning to recall values by their keys (MQAR): accuracy grows with the state and falls with the number of pairs',
   L3: 'Programs are learned with a chain of thought where direct answers fail',
   L4: 'Beyond the trained length every mixer fails somewhere: at which position and distance first',
+  M1: 'Published models with recurrent layers keep less than a Transformer of their size from some length on, by what their layers of attention leave',
 } as const;
 
 /** Words that reports use. */

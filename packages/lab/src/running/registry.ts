@@ -12,6 +12,7 @@ import { learnCopy } from '../learning/copy.js';
 import { learnDp } from '../learning/programs.js';
 import { learnMqar } from '../learning/mqar.js';
 import { lengthGeneralisation } from '../learning/length-generalisation.js';
+import { modelCrossovers } from '../published/crossovers.js';
 import type { AnyExperiment, Experiment, Piece, Row } from '../experiments/experiment.js';
 
 export type { AnyExperiment } from '../experiments/experiment.js';
@@ -37,6 +38,7 @@ const all: readonly AnyExperiment[] = [
   anyOf(learnMqar),
   anyOf(learnDp),
   anyOf(lengthGeneralisation),
+  anyOf(modelCrossovers),
 ];
 
 export const experiments: Readonly<Record<string, AnyExperiment>> = Object.fromEntries(
