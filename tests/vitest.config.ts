@@ -9,6 +9,7 @@ const everywhere = [
   'memory.test.ts',
   'golden/*.test.ts',
   'golden-models/*.test.ts',
+  'golden-family/family.test.ts',
 ];
 
 export default defineConfig({

@@ -10,7 +10,13 @@ export interface GoldenCase {
   tolerance: Record<string, number>;
   tensors: Record<string, { shape: number[]; data: Float32Array | Int32Array | Float64Array }>;
   /** Of cases of whole models: config.json and model.safetensors. */
-  checkpoint?: { config: string; weightBytes: number; weights: Uint8Array<ArrayBuffer> };
+  checkpoint?: {
+    config: string;
+    /** The same as release 5 of Transformers writes it. */
+    configOfRelease5?: string;
+    weightBytes: number;
+    weights: Uint8Array<ArrayBuffer>;
+  };
   /** Elements [from, to) of a tensor that are rounding noise alone. */
   skipRanges?: Record<string, [number, number]>;
 }
@@ -20,16 +26,18 @@ export type GoldenRunner = (k: Kernels, golden: GoldenCase) => Record<string, Ar
 
 const widths = { F32: 4, I32: 4, F64: 8 };
 
-async function readBytes(op: string): Promise<Uint8Array<ArrayBuffer>> {
+async function readBytes(op: string, folder: string): Promise<Uint8Array<ArrayBuffer>> {
   if (typeof window !== 'undefined')
-    return new Uint8Array(await (await fetch(`/golden/data/${op}.bin`)).arrayBuffer());
+    return new Uint8Array(await (await fetch(`/${folder}/data/${op}.bin`)).arrayBuffer());
   const { readFile } = await import('node:fs/promises');
-  return Uint8Array.from(await readFile(new URL(`./data/${op}.bin`, import.meta.url)));
+  return Uint8Array.from(await readFile(new URL(`../${folder}/data/${op}.bin`, import.meta.url)));
 }
 
-/** All golden cases of an op. */
-export async function readGolden(op: string): Promise<GoldenCase[]> {
-  const unzipped = new Blob([await readBytes(op)]).stream().pipeThrough(new DecompressionStream('gzip'));
+/** All golden cases in a file: of an op, or of a model. */
+export async function readGolden(op: string, folder = 'golden'): Promise<GoldenCase[]> {
+  const unzipped = new Blob([await readBytes(op, folder)])
+    .stream()
+    .pipeThrough(new DecompressionStream('gzip'));
   const bytes = new Uint8Array(await new Response(unzipped).arrayBuffer());
   const headerBytes = new DataView(bytes.buffer).getUint32(0, true);
   const header = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + headerBytes)));

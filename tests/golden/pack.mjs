@@ -1,16 +1,18 @@
 /**
- * Packs the golden vectors, one file an op, into data/: `node pack.mjs DIR`, DIR holding index.json and one
- * safetensors file a case. All tensors of an op lie behind one another, split into byte planes (all first bytes, all
+ * Packs the golden vectors into data/, one file per op: `node pack.mjs DIR`, DIR holding index.json and one safetensors
+ * file per case; `node pack.mjs DIR TARGET` packs the models into TARGET, one file per case. All tensors of an op lie behind one another, split into byte planes (all first bytes, all
  * second bytes ...), which gzip likes better than floats: 4.5 MB become 3.4.
  *
- * Cases of whole models have a checkpoint too. Its weights come behind the tensors of the case.
+ * Cases of whole models have a checkpoint too. Its weights come behind the tensors of the case. Its config may be there
+ * twice, as release 5 of Transformers writes it too.
  */
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 
 const source = process.argv[2];
-const target = join(import.meta.dirname, 'data');
+const models = process.argv[3];
+const target = models ?? join(import.meta.dirname, 'data');
 const { cases } = JSON.parse(await readFile(join(source, 'index.json'), 'utf8'));
 const widths = { F32: 4, I32: 4, F64: 8 };
 
@@ -26,11 +28,13 @@ function planesOf(bytes, width) {
 const ops = new Map();
 for (const entry of cases) {
   const { name, op, config, tolerance } = entry;
+  if (models !== undefined && op !== 'model') continue;
+  const key = models === undefined ? op : name;
   const file = await readFile(join(source, entry.file));
   const headerBytes = Number(file.readBigUInt64LE(0));
   const header = JSON.parse(file.subarray(8, 8 + headerBytes).toString());
   const tensors = {};
-  const packed = ops.get(op) ?? { cases: [], chunks: [] };
+  const packed = ops.get(key) ?? { cases: [], chunks: [] };
   for (const [tensor, { dtype, shape, data_offsets }] of Object.entries(header)) {
     if (tensor === '__metadata__') continue;
     const width = widths[dtype];
@@ -46,10 +50,12 @@ for (const entry of cases) {
       config: await readFile(join(source, entry.config_file), 'utf8'),
       weightBytes: weights.length,
     };
+    if (entry.config_file_v5 !== undefined)
+      packedCase.checkpoint.configOfRelease5 = await readFile(join(source, entry.config_file_v5), 'utf8');
     packedCase.skipRanges = entry.skip_ranges ?? {};
   }
   packed.cases.push(packedCase);
-  ops.set(op, packed);
+  ops.set(key, packed);
 }
 
 await mkdir(target, { recursive: true });

@@ -186,7 +186,7 @@ class Layer {
   }
 
   /** The causal convolution with SiLU, or SiLU alone. */
-  convolve(channels: Expression, width: number, bias: boolean, name = 'conv1d'): void {
+  convolve(channels: Expression, width: number, bias: boolean, name = 'conv1d', silu = true): void {
     const { grain, batch, seqLen, phase } = this.situation;
     const size = product(this.rows, channels);
     if (width === 0) {
@@ -199,7 +199,7 @@ class Layer {
       channels,
       width,
       bias,
-      silu: true,
+      silu,
       initialState: phase === 'prefill' && width > 1,
     };
     this.add(name, phase === 'decode' ? causalConv1dStep(grain, shape) : causalConv1d(grain, shape), {
@@ -292,18 +292,24 @@ function addMixer(
         outputs: sum(product(rows, dInner), step ? 0 : state),
         state,
       });
-      const norm = {
-        rows,
-        groups: nGroups,
-        dim: config.nGroups === 1 ? dInner : sizes.size('groupWidth', config.dInner / config.nGroups),
-        normBeforeGate: config.normBeforeGate,
-      };
-      layer.add('norm', gatedRmsNorm(grain, norm), {
-        tensors: [dInner],
-        backward: () => gatedRmsNormBackward(grain, norm),
-        outputs: product(rows, dInner),
-      });
-      layer.linear('out_proj', dModel, dInner, bias);
+      if (config.gatedNorm) {
+        const groups = config.normGroups;
+        const norm = {
+          rows,
+          groups: groups === config.nGroups ? nGroups : sizes.size('normGroups', groups),
+          dim: groups === 1 ? dInner : sizes.size('groupWidth', config.dInner / groups),
+          normBeforeGate: config.normBeforeGate,
+        };
+        layer.add('norm', gatedRmsNorm(grain, norm), {
+          tensors: [dInner],
+          backward: () => gatedRmsNormBackward(grain, norm),
+          outputs: product(rows, dInner),
+        });
+      } else {
+        layer.pointwise('silu', 'silu', product(rows, dInner));
+        layer.pointwise('gate', 'multiply', product(rows, dInner));
+      }
+      layer.linear('out_proj', dModel, dInner, config.outBias);
       return 1;
     }
     case 'linear-attention': {
@@ -396,8 +402,16 @@ function addAttention(layer: Layer, config: ResolvedSoftmaxAttention, model: Res
     layer.linear('k_proj', nKvHeads.times(headDim), dModel, qkvBias);
     layer.linear('v_proj', nKvHeads.times(valueDim), dModel, qkvBias);
   }
-  if (model.position.type === 'rope') {
-    const { rotaryDim, convention } = model.position;
+  if (config.dConv > 0)
+    for (const [name, channels] of [
+      ['q_conv1d', width],
+      ['k_conv1d', nKvHeads.times(headDim)],
+      ['v_conv1d', nKvHeads.times(valueDim)],
+    ] as const)
+      layer.convolve(channels, config.dConv, true, name, false);
+  const positions = config.position ?? model.position;
+  if (positions.type === 'rope') {
+    const { rotaryDim, convention } = positions;
     for (const [name, count] of [
       ['rope.q', nHeads],
       ['rope.k', nKvHeads],
@@ -429,7 +443,7 @@ function addAttention(layer: Layer, config: ResolvedSoftmaxAttention, model: Res
     window: config.window === undefined ? undefined : sizes.size('window', config.window),
     sparse: config.sparse,
     stride: config.sparse === undefined ? undefined : sizes.size('stride', config.sparse.stride),
-    alibi: model.position.type === 'alibi',
+    alibi: positions.type === 'alibi',
   };
   // A window forgets; block-sparse patterns look far back.
   const length = phase === 'decode' ? position.plus(1) : seqLen;

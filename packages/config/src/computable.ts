@@ -10,22 +10,13 @@ function ofPosition(name: string, position: ResolvedPosition | undefined): Wante
 
 function ofMixer(mixer: ResolvedMixer): Wanted {
   switch (mixer.type) {
-    case 'mamba':
-      return [['innerNorms', 'none', mixer.innerNorms]];
     case 'mamba2':
-      return [
-        ['gatedNorm', true, mixer.gatedNorm],
-        ['multipliers', undefined, mixer.multipliers],
-      ];
+      return [['multipliers', undefined, mixer.multipliers]];
     case 'softmax-attention':
       return [
-        ['qkvBias', mixer.bias, mixer.qkvBias],
         ['qkNorm', false, mixer.qkNorm],
         ['outputGate', false, mixer.outputGate],
-        ['scale', undefined, mixer.scale],
         ['keyMultiplier', 1, mixer.keyMultiplier],
-        ['dConv', 0, mixer.dConv],
-        ['position', undefined, mixer.position?.type],
         ...ofPosition('position', mixer.position),
       ];
     default:

@@ -1,9 +1,10 @@
 /** Reads and writes config.json: Hugging Face's (Transformers 4 and 5), state-spaces', and our own. */
-import { ArgumentError, FormatError, show, UnsupportedError } from '@freelunch/errors';
+import { ArgumentError, FormatError, FreelunchError, show, UnsupportedError } from '@freelunch/errors';
 import type { Architecture } from './architectures/architecture.js';
 import { freelunch, writeFreelunch } from './architectures/freelunch.js';
 import { published, writers } from './architectures/index.js';
 import { formatJson, isObject, type Json, parseJson, plain } from './json.js';
+import { resolveConfig } from './resolve.js';
 import type { ModelConfig, ResolvedConfig } from './types.js';
 
 /** A `config.json` as the Hugging Face hub has it. */
@@ -97,11 +98,28 @@ export function writeConfig(config: ResolvedConfig, dtype: StoredDType = 'float3
   return 'torch_dtype' in file ? { ...file, torch_dtype: dtype } : file;
 }
 
+/** What a model computes: all of its config but how it started, and in which pieces kernels compute. */
+function computation({ seed: _, embeddingStd: __, mixers, ...config }: ResolvedConfig): string {
+  const alike = mixers.map((mixer) => ({ ...mixer, chunkSize: undefined }));
+  return JSON.stringify({ ...config, mixers: alike });
+}
+
+/** Whether a file describes this very model: what a form has no place for would be lost. */
+function saysAll(file: Json, config: ResolvedConfig): boolean {
+  try {
+    const again = resolveConfig(readConfig(file, 'writeConfig').config, 'writeConfig');
+    return computation(again) === computation(config);
+  } catch (error) {
+    if (error instanceof FreelunchError) return false;
+    throw error;
+  }
+}
+
 /** In the first form that has a place for all of it. */
 function fileOf(config: ResolvedConfig): Json {
   for (const write of writers) {
     const file = write(config);
-    if (file !== undefined) return file;
+    if (file !== undefined && saysAll(file, config)) return file;
   }
   return writeFreelunch(config);
 }

@@ -103,6 +103,15 @@ export const noTimeStepLimit: Field<void> = (value, place) => {
   if (timeStepLimit(value, place) !== undefined) place.unsupported('[0, Infinity]');
 };
 
+/** Whole numbers, such as the layers of a kind; none if absent. */
+export const wholes: Field<readonly number[]> = (value, place) => {
+  if (value === undefined || value === null) return [];
+  const items: unknown[] = Array.isArray(value) ? value : place.bad('a list');
+  if (!items.every((item) => Number.isSafeInteger(item) && (item as number) >= 0))
+    place.bad('a list of whole numbers from 0 up');
+  return items as readonly number[];
+};
+
 /** The type of each layer, one of these. */
 export const layerTypes =
   <const T extends string>(...types: readonly T[]): Field<readonly T[] | undefined> =>

@@ -16,7 +16,7 @@ interface Parts {
 interface Names {
   mixers: readonly MixerConfig['type'][];
   mlps: readonly MlpConfig['type'][];
-  norm: 'rms' | 'layer';
+  norm: 'rms' | 'layer' | 'either';
   /** Whether positions are learned. */
   learned?: boolean;
 }
@@ -25,6 +25,8 @@ interface Names {
 const tables = {
   gpt2: { mixers: ['softmax-attention'], mlps: ['gelu'], norm: 'layer', learned: true },
   llama: { mixers: ['softmax-attention'], mlps: ['swiglu'], norm: 'rms' },
+  jamba: { mixers: ['mamba', 'softmax-attention'], mlps: ['swiglu'], norm: 'rms' },
+  mamba_ssm: { mixers: ['mamba', 'mamba2', 'softmax-attention'], mlps: ['swiglu'], norm: 'either' },
 } as const satisfies Record<string, Names>;
 
 /**
@@ -43,7 +45,7 @@ function fits(naming: Naming, { mixers, mlps, norm, position }: Parts): boolean 
   return (
     mixers.every((mixer) => has<MixerConfig['type']>(names.mixers, mixer)) &&
     mlps.every((mlp) => has<MlpConfig['type']>(names.mlps, mlp)) &&
-    norm.type === names.norm &&
+    (norm.type === names.norm || (names.norm === 'either' && norm.type !== 'none')) &&
     (position.type === 'learned') === (names.learned ?? false)
   );
 }

@@ -1,5 +1,6 @@
 import type { ResolvedConfig, ResolvedMixer } from '@freelunch/config';
-import { type Names, namesOf } from './checkpoints/names.js';
+import { layouts } from './checkpoints/architectures/index.js';
+import { nameOf } from './checkpoints/layout.js';
 import { deltaRule } from './mixers/delta-rule.js';
 import { linearAttention } from './mixers/linear-attention.js';
 import { mamba } from './mixers/mamba.js';
@@ -11,18 +12,21 @@ import { softmaxAttention } from './mixers/softmax-attention.js';
 
 /** One layer: where its parameters are, and its two halves. */
 export interface Block {
+  /** What their paths begin with. */
   prefix: string;
+  /** And those of the mixer. */
+  mixerPrefix: string;
   mixer: Mixer | undefined;
   mlp: Mlp | undefined;
 }
 
 function createMixer(mixer: ResolvedMixer, config: ResolvedConfig, branches: number): Mixer | undefined {
-  const { dModel, position, norm, naming } = config;
+  const { dModel, position, naming } = config;
   switch (mixer.type) {
     case 'mamba':
       return mamba(mixer, dModel, branches);
     case 'mamba2':
-      return mamba2(mixer, dModel, branches, norm.eps);
+      return mamba2(mixer, dModel, branches);
     case 'linear-attention':
       return linearAttention(mixer, dModel, branches);
     case 'delta-rule':
@@ -36,40 +40,40 @@ function createMixer(mixer: ResolvedMixer, config: ResolvedConfig, branches: num
 
 /** What a config consists of, without any weights: blocks and the list of parameters. */
 export function architectureOf(config: ResolvedConfig): {
-  names: Names;
   blocks: Block[];
   specs: readonly ParameterSpec[];
 } {
   const { vocabSize, dModel, mixers, mlps, norm, position, tieEmbeddings, embeddingStd } = config;
-  const names = namesOf(config);
-  const list = new ParameterList();
+  const layout = layouts[config.naming];
+  const list = new ParameterList((path) => nameOf(layout, path));
   const declareNorm = (prefix: string) => {
     if (norm.type === 'none') return;
     list.other(`${prefix}weight`, [dModel], ones);
     if (norm.type === 'layer') list.other(`${prefix}bias`, [dModel], zeros);
   };
-  list.matrix(names.embedding, [vocabSize, dModel], normal(embeddingStd));
+  list.matrix('embedding.weight', [vocabSize, dModel], normal(embeddingStd));
   if (position.type === 'learned')
-    list.weight(names.positions, [position.maxLength, dModel], normal(embeddingStd));
+    list.weight('positions.weight', [position.maxLength, dModel], normal(embeddingStd));
   const branches = [...mixers, ...mlps].filter(({ type }) => type !== 'none').length;
   const blocks = mixers.map((mixerConfig, layer): Block => {
-    const prefix = names.block(layer);
+    const prefix = `layers.${layer}.`;
     const block = {
       prefix,
+      mixerPrefix: `${prefix}${mixerConfig.type}.`,
       mixer: createMixer(mixerConfig, config, branches),
       mlp: createMlp(mlps[layer], dModel, branches, config.naming === 'gpt2'),
     };
     if (block.mixer !== undefined) {
-      declareNorm(prefix + names.mixerNorm);
-      block.mixer.declare(list, prefix + names.mixer);
+      declareNorm(`${prefix}mixer_norm.`);
+      block.mixer.declare(list, block.mixerPrefix);
     }
     if (block.mlp !== undefined) {
-      declareNorm(prefix + names.mlpNorm);
+      declareNorm(`${prefix}mlp_norm.`);
       block.mlp.declare(list, `${prefix}mlp.`);
     }
     return block;
   });
-  declareNorm(names.finalNorm);
-  if (!tieEmbeddings) list.matrix(names.head, [vocabSize, dModel], normal(0.02));
-  return { names, blocks, specs: list.specs };
+  declareNorm('final_norm.');
+  if (!tieEmbeddings) list.matrix('head.weight', [vocabSize, dModel], normal(0.02));
+  return { blocks, specs: list.specs };
 }

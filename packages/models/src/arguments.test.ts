@@ -91,6 +91,11 @@ const calls: Record<string, Call[]> = {
     (wrong) => models.quantizeModel(model, { dtype: wrong }),
     (wrong) => models.quantizeModel(model, { dtype: 'int8', except: wrong ?? null }),
   ],
+  encodePretrained: [
+    (wrong) => models.encodePretrained(wrong),
+    (wrong) => models.encodePretrained(model, wrong ?? null),
+    (wrong) => models.encodePretrained(model, { dtype: wrong ?? null }),
+  ],
   savePretrained: [
     (wrong) => models.savePretrained(pathOr(wrong), model),
     (wrong) => models.savePretrained(nowhere, wrong),

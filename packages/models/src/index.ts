@@ -33,6 +33,7 @@ export type { ByteProgress, ReadOptions, SaveOptions } from './checkpoints/safet
 export { loadPretrained } from './checkpoints/checkpoint.js';
 export { inspectPretrained } from './checkpoints/inspect.js';
 export type { InspectOptions, PretrainedInfo, TensorInfo } from './checkpoints/inspect.js';
+export { encodePretrained } from './checkpoints/encode.js';
 export { savePretrained } from './checkpoints/save.js';
 export type { LoadPretrainedOptions } from './checkpoints/checkpoint.js';
 export type { SavePretrainedOptions } from './checkpoints/save.js';

@@ -485,7 +485,7 @@ describe('a model', () => {
     expect(make({ ...base, mixer: { ...attention, nKvHeads: 3 } })).toThrow(/mixer\.nKvHeads/);
     expect(make({ ...base, mixer: { type: 'mamba2', headDim: 48 } })).toThrow(/mixer\.headDim/);
     expect(make({ ...base, mlp: 'tanh' })).toThrow(
-      "mlp must be 'none', 'relu', 'gelu' or 'swiglu', got 'tanh'",
+      "mlp must be one of 'none', 'relu', 'relu2', 'gelu', 'swiglu', got 'tanh'",
     );
     expect(make({ ...base, mlp: ['gelu'] })).toThrow('mlp must be one, or 2 as there are layers, got 1');
     expect(make({ ...base, mlp: ['gelu', { type: 'relu', dHidden: 0 }] })).toThrow(

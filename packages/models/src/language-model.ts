@@ -50,12 +50,12 @@ export class LanguageModel implements Disposable {
 
   /** @internal */
   constructor(k: Kernels, config: ResolvedConfig, weights?: ReadonlyMap<string, Weight>) {
-    const { names, blocks, specs } = architectureOf(config);
+    const { blocks, specs } = architectureOf(config);
     this.k = k;
     this.config = config;
     this.specs = specs;
     this.#weights = weights ?? createParameters(k, specs, random(config.seed).split('weights'));
-    this.#network = new Network(k, config, names, blocks, this.#weights);
+    this.#network = new Network(k, config, blocks, specs, this.#weights);
   }
 
   /**

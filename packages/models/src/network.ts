@@ -8,10 +8,9 @@
 import type { ResolvedConfig } from '@freelunch/config';
 import { type Kernels, QuantizedTensor, type Tensor } from '@freelunch/kernels';
 import type { Block } from './architecture.js';
-import type { Names } from './checkpoints/names.js';
 import type { Mixer, MixerState } from './mixers/mixer.js';
 import { freeing, isPlain, type Ops, plainOps } from './mixers/ops.js';
-import { type FloatTensor, Scope, type Weight } from './mixers/parameters.js';
+import { type FloatTensor, type ParameterSpec, Scope, type Weight } from './mixers/parameters.js';
 import { pieceLength } from './pieces.js';
 import { LayerStates } from './state.js';
 import type { StepInputs } from './step-plan.js';
@@ -30,7 +29,7 @@ export class Network {
   readonly blocks: readonly Block[];
   readonly #k: Kernels;
   readonly #config: ResolvedConfig;
-  readonly #names: Names;
+  /** By their paths. */
   readonly #weights: ReadonlyMap<string, Weight>;
   /** Positions in a piece of a long prompt. */
   readonly #pieceLength: number;
@@ -38,15 +37,14 @@ export class Network {
   constructor(
     k: Kernels,
     config: ResolvedConfig,
-    names: Names,
     blocks: readonly Block[],
+    specs: readonly ParameterSpec[],
     weights: ReadonlyMap<string, Weight>,
   ) {
     this.#k = k;
     this.#config = config;
-    this.#names = names;
     this.blocks = blocks;
-    this.#weights = weights;
+    this.#weights = new Map(specs.map(({ path, name }) => [path, weights.get(name)!]));
     this.#pieceLength = pieceLength(config);
   }
 
@@ -65,7 +63,7 @@ export class Network {
     const last = inPieces
       ? this.#readInPieces(o, ids, state)
       : this.#layers(o, ids, state, checkpoint, observe);
-    const normed = this.#norm(o, this.#names.finalNorm, lastOnly ? lastRows(o, last) : last);
+    const normed = this.#norm(o, 'final_norm.', lastOnly ? lastRows(o, last) : last);
     observe?.('final_norm', normed);
     return this.#head(o, normed);
   }
@@ -112,7 +110,7 @@ export class Network {
       );
       if (x !== input) input.dispose();
     });
-    return this.#head(o, this.#norm(o, this.#names.finalNorm, x));
+    return this.#head(o, this.#norm(o, 'final_norm.', x));
   }
 
   /** As `#layers`, for the sake of the last position alone: memory does not grow with the length. */
@@ -151,33 +149,33 @@ export class Network {
   /** One layer; `mix` is its mixer, over a sequence or a step. */
   #block(
     o: Ops,
-    { prefix, mixer, mlp }: Block,
+    { prefix, mixerPrefix, mixer, mlp }: Block,
     x: FloatTensor,
     mix: (mixer: Mixer, p: Scope, x: FloatTensor) => FloatTensor,
   ): FloatTensor {
-    const { mixerNorm, mlpNorm, mixer: mixerPrefix } = this.#names;
     let h = x;
     if (mixer !== undefined) {
-      const p = this.#scope(prefix + mixerPrefix);
-      h = freeing(o, () => o.add({ a: x, b: mix(mixer, p, this.#norm(o, prefix + mixerNorm, x)) }));
+      const p = this.#scope(mixerPrefix);
+      h = freeing(o, () => o.add({ a: x, b: mix(mixer, p, this.#norm(o, `${prefix}mixer_norm.`, x)) }));
     }
     if (mlp === undefined) return h;
     const p = this.#scope(`${prefix}mlp.`);
-    return o.add({ a: h, b: mlp.forward(o, p, this.#norm(o, prefix + mlpNorm, h)) });
+    return o.add({ a: h, b: mlp.forward(o, p, this.#norm(o, `${prefix}mlp_norm.`, h)) });
   }
 
   #embed(o: Ops, ids: Tensor, positions: Tensor | undefined): FloatTensor {
-    const { embedding, positions: learned } = this.#names;
-    const x = o.embedding({ ids, weight: this.#scope('').matrix(embedding) });
+    const x = o.embedding({ ids, weight: this.#scope('').matrix('embedding.weight') });
     if (positions === undefined || this.#config.position.type !== 'learned') return x;
-    return o.add({ a: x, b: o.embedding({ ids: positions, weight: this.#scope('').get(learned) }) });
+    return o.add({
+      a: x,
+      b: o.embedding({ ids: positions, weight: this.#scope('').get('positions.weight') }),
+    });
   }
 
   #head(o: Ops, x: FloatTensor): FloatTensor {
-    const { embedding, head } = this.#names;
     return o.matmul({
       a: x,
-      b: this.#scope('').matrix(this.#config.tieEmbeddings ? embedding : head),
+      b: this.#scope('').matrix(this.#config.tieEmbeddings ? 'embedding.weight' : 'head.weight'),
       transposeB: true,
     });
   }

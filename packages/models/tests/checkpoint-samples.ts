@@ -14,7 +14,10 @@ export const mamba = {
   nLayers: 2,
   mixer: { type: 'mamba', dState: 3 },
 } satisfies ModelConfig;
-export const mamba2: ModelConfig = { ...mamba, mixer: { type: 'mamba2', dState: 3, headDim: 4, nGroups: 3 } };
+export const mamba2: ModelConfig = {
+  ...mamba,
+  mixer: { type: 'mamba2', dState: 3, headDim: 4, nGroups: 3, normGroups: 1 },
+};
 export const gpt2: ModelConfig = {
   ...mamba,
   mixer: { type: 'softmax-attention', nHeads: 3 },

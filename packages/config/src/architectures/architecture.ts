@@ -38,14 +38,17 @@ export interface Uniform {
   mlp: ResolvedMlp;
 }
 
-/** The file of a model; undefined where the form has no place for something. */
+/**
+ * The file of a model, or undefined for one of another form. It need not say all of the model: it is written only if what
+ * is read from it is the same model.
+ */
 export type Writer = (config: ResolvedConfig) => Json | undefined;
 
 /** Whether every layer's is the first one's. */
 export const isAlike = (layers: readonly object[]): boolean =>
   layers.every((layer) => layer === layers[0] || JSON.stringify(layer) === JSON.stringify(layers[0]));
 
-/** A file in the form of an architecture. @param toFile gets only models whose layers are all alike */
+/** A file in the form of an architecture whose layers are all alike. @param toFile gets only models whose layers are all alike */
 export function fileOf(
   { type, classes }: Architecture,
   config: ResolvedConfig,
@@ -54,5 +57,20 @@ export function fileOf(
   const { mixers, mlps } = config;
   if (!isAlike(mixers) || !isAlike(mlps)) return undefined;
   const file = toFile({ mixer: mixers[0], mlp: mlps[0] });
-  return file && { architectures: classes.slice(0, 1), model_type: type, ...file, torch_dtype: 'float32' };
+  return file && fileOfLayers({ type, classes }, file);
 }
+
+/** The same for forms whose layers differ. */
+export const fileOfLayers = (
+  { type, classes }: Pick<Architecture, 'type' | 'classes'>,
+  file: Json,
+): Json => ({
+  architectures: classes.slice(0, 1),
+  model_type: type,
+  ...file,
+  torch_dtype: 'float32',
+});
+
+/** The layers whose mixer, or MLP, is of a type. */
+export const layersOf = (layers: readonly { type: string }[], type: string): number[] =>
+  layers.flatMap((layer, i) => (layer.type === type ? [i] : []));

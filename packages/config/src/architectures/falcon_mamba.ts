@@ -1,6 +1,6 @@
 import { number } from '../fields.js';
-import { architecture } from './architecture.js';
-import { mambaConfig, mambaFields } from './mamba.js';
+import { architecture, fileOf, type Writer } from './architecture.js';
+import { mambaConfig, mambaFields, mambaFile, mambaMixerFile, onlyMambas } from './mamba.js';
 
 const fields = { ...mambaFields, mixer_rms_eps: number(1e-6) };
 
@@ -11,3 +11,14 @@ export const falconMamba = architecture({
   fields,
   toConfig: (f, place) => mambaConfig(f, place, { innerNorms: 'unweighted', innerNormEps: f.mixer_rms_eps }),
 });
+
+export const writeFalconMamba: Writer = (config) =>
+  fileOf(falconMamba, config, (layer) => {
+    const { mixer } = layer;
+    if (mixer.type !== 'mamba' || !onlyMambas(config, layer)) return undefined;
+    return {
+      ...mambaMixerFile(mixer),
+      mixer_rms_eps: mixer.innerNormEps,
+      ...mambaFile(config, mixer.dInner),
+    };
+  });

@@ -1,15 +1,15 @@
 /** All architectures that config.json can describe. A new one is one file, and its name here. */
 import type { Architecture, Writer } from './architecture.js';
-import { falconMamba } from './falcon_mamba.js';
+import { falconMamba, writeFalconMamba } from './falcon_mamba.js';
 import { gpt2, writeGpt2 } from './gpt2.js';
-import { jamba } from './jamba.js';
+import { jamba, writeJamba } from './jamba.js';
 import { llama, writeLlama } from './llama.js';
 import { mamba, writeMamba } from './mamba.js';
 import { mamba2, writeMamba2 } from './mamba2.js';
-import { mambaSsm } from './mamba_ssm.js';
+import { mambaSsm, writeMambaSsm } from './mamba_ssm.js';
 import { mistral, writeMistral } from './mistral.js';
 import { mixtral } from './mixtral.js';
-import { qwen2 } from './qwen2.js';
+import { qwen2, writeQwen2 } from './qwen2.js';
 
 export const published: readonly Architecture[] = [
   mamba,
@@ -25,4 +25,14 @@ export const published: readonly Architecture[] = [
 ];
 
 /** Those that can be written, in the order in which they are tried. */
-export const writers: readonly Writer[] = [writeMamba, writeMamba2, writeGpt2, writeLlama, writeMistral];
+export const writers: readonly Writer[] = [
+  writeMamba,
+  writeMamba2,
+  writeFalconMamba,
+  writeMambaSsm,
+  writeGpt2,
+  writeLlama,
+  writeMistral,
+  writeQwen2,
+  writeJamba,
+];

@@ -1,7 +1,7 @@
 import { flag, number, only, rank, whole } from '../fields.js';
 import { limits } from '../limits.js';
 import type { MambaConfig, MlpConfig } from '../types.js';
-import { architecture } from './architecture.js';
+import { architecture, fileOfLayers, layersOf, type Writer } from './architecture.js';
 import { llamaAttention } from './llama.js';
 
 const fields = {
@@ -60,6 +60,43 @@ export const jamba = architecture({
       norm: { type: 'rms', eps: f.rms_norm_eps },
       position: 'none',
       tieEmbeddings: f.tie_word_embeddings,
+      naming: 'jamba',
     };
   },
 });
+
+/** Every how many layers a kind comes, and the first of them. */
+function every(layers: readonly number[], nLayers: number): { period: number; offset: number } {
+  const [offset = nLayers, next = offset + nLayers] = layers;
+  return { period: next - offset, offset };
+}
+
+export const writeJamba: Writer = (config) => {
+  const { mixers, mlps } = config;
+  const attention = mixers.find((mixer) => mixer.type === 'softmax-attention');
+  const mamba = mixers.find((mixer) => mixer.type === 'mamba');
+  const [mlp] = mlps;
+  if (config.naming !== 'jamba' || mamba === undefined || mlp.type === 'none') return undefined;
+  const { period, offset } = every(layersOf(mixers, 'softmax-attention'), config.nLayers);
+  return fileOfLayers(jamba, {
+    vocab_size: config.vocabSize,
+    hidden_size: config.dModel,
+    intermediate_size: mlp.dHidden,
+    num_hidden_layers: config.nLayers,
+    num_attention_heads: attention?.nHeads ?? 1,
+    num_key_value_heads: attention?.nKvHeads ?? 1,
+    hidden_act: 'silu',
+    rms_norm_eps: config.norm.eps,
+    tie_word_embeddings: config.tieEmbeddings,
+    attn_layer_period: period,
+    attn_layer_offset: offset,
+    num_experts: 1,
+    num_experts_per_tok: 1,
+    mamba_d_state: mamba.dState,
+    mamba_d_conv: mamba.dConv,
+    mamba_expand: mamba.dInner / config.dModel,
+    mamba_dt_rank: mamba.dtRank,
+    mamba_conv_bias: mamba.convBias,
+    mamba_proj_bias: mamba.bias,
+  });
+};

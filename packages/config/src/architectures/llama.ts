@@ -57,7 +57,6 @@ export function llamaFile({ naming, position: at, ...config }: ResolvedConfig, {
   if (naming !== 'llama' || mixer.type !== 'softmax-attention' || mlp.type !== 'swiglu') return undefined;
   const rope = rotaryFile(at, mixer.headDim);
   if (rope === undefined || mixer.valueDim !== mixer.headDim || mixer.sparse !== undefined) return undefined;
-  if (mixer.qkvBias !== mixer.bias || mlp.experts > 1) return undefined;
   return {
     hidden_size: config.dModel,
     intermediate_size: mlp.dHidden,

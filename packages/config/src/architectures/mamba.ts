@@ -10,7 +10,7 @@ import {
   rank,
   whole,
 } from '../fields.js';
-import type { MambaConfig, ModelConfig, ResolvedConfig } from '../types.js';
+import type { MambaConfig, ModelConfig, ResolvedConfig, ResolvedMamba } from '../types.js';
 import { architecture, type Uniform, fileOf, type Writer } from './architecture.js';
 
 /** Step sizes at the start of training. */
@@ -79,6 +79,15 @@ export function mambaConfig(
   };
 }
 
+/** What they say of the mixer. */
+export const mambaMixerFile = (mixer: ResolvedMamba) => ({
+  state_size: mixer.dState,
+  conv_kernel: mixer.dConv,
+  time_step_rank: mixer.dtRank,
+  use_bias: mixer.bias,
+  use_conv_bias: mixer.convBias,
+});
+
 /** What the files of all Mambas say. */
 export const mambaFile = (config: ResolvedConfig, dInner: number) => ({
   vocab_size: config.vocabSize,
@@ -109,12 +118,5 @@ export const writeMamba: Writer = (config) =>
   fileOf(mamba, config, (layer) => {
     const { mixer } = layer;
     if (mixer.type !== 'mamba' || mixer.innerNorms !== 'none' || !onlyMambas(config, layer)) return undefined;
-    return {
-      state_size: mixer.dState,
-      conv_kernel: mixer.dConv,
-      time_step_rank: mixer.dtRank,
-      use_bias: mixer.bias,
-      use_conv_bias: mixer.convBias,
-      ...mambaFile(config, mixer.dInner),
-    };
+    return { ...mambaMixerFile(mixer), ...mambaFile(config, mixer.dInner) };
   });

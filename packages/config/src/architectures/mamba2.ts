@@ -20,13 +20,23 @@ const fields = {
   rms_norm: only(true),
   layer_norm_epsilon: number(1e-5),
   tie_word_embeddings: flag(false),
+  transformers_version: harmless,
   norm_before_gate: harmless, // true in many files, and Transformers gates first all the same
   chunk_size: harmless, // changes how it is computed, not what
   time_step_rank: harmless, // Mamba-2 has none
   ...initialTimeSteps,
 };
 
-/** Mamba-2 (Dao & Gu 2024, arXiv:2405.21060), as Transformers has it. */
+/** A release whose reading this one is, of the gated norm too. */
+const RELEASE = '4.57.6';
+
+/**
+ * Mamba-2 (Dao & Gu 2024, arXiv:2405.21060), as Transformers has it.
+ *
+ * Its gated norm takes its mean over all channels, whatever `n_groups` is, where mamba_ssm, which most checkpoints were
+ * trained with, takes it by group. Files with a `transformers_version`, as every release writes it, are read as Transformers
+ * reads them; those without one were made by other hands, and are read as mamba_ssm computes.
+ */
 export const mamba2 = architecture({
   type: 'mamba2',
   classes: ['Mamba2ForCausalLM'],
@@ -48,6 +58,7 @@ export const mamba2 = architecture({
         dInner,
         headDim: f.head_dim,
         nGroups: f.n_groups,
+        normGroups: f.transformers_version === undefined ? f.n_groups : 1,
         bias: f.use_bias,
         convBias: f.use_conv_bias,
         dtLimit: f.time_step_limit,
@@ -62,8 +73,9 @@ export const mamba2 = architecture({
 export const writeMamba2: Writer = (config) =>
   fileOf(mamba2, config, (layer) => {
     const { mixer } = layer;
-    if (mixer.type !== 'mamba2' || mixer.normBeforeGate || !onlyMambas(config, layer)) return undefined;
+    if (mixer.type !== 'mamba2' || !onlyMambas(config, layer)) return undefined;
     return {
+      transformers_version: RELEASE,
       state_size: mixer.dState,
       conv_kernel: mixer.dConv,
       num_heads: mixer.dInner / mixer.headDim,

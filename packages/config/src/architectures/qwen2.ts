@@ -1,7 +1,7 @@
 import { flag, layerTypes, whole } from '../fields.js';
 import { limits } from '../limits.js';
-import { architecture } from './architecture.js';
-import { llamaAttention, llamaConfig, llamaFields } from './llama.js';
+import { architecture, fileOfLayers, isAlike, type Writer } from './architecture.js';
+import { llamaAttention, llamaConfig, llamaFields, llamaFile } from './llama.js';
 
 const fields = {
   ...llamaFields,
@@ -39,3 +39,21 @@ export const qwen2 = architecture({
     );
   },
 });
+
+export const writeQwen2: Writer = (config) => {
+  const { mixers, mlps } = config;
+  const [mixer] = mixers;
+  const file = isAlike(mlps) ? llamaFile(config, { mixer, mlp: mlps[0] }) : undefined;
+  if (file === undefined) return undefined;
+  const windows = mixers.map((one) => (one.type === 'softmax-attention' ? one.window : undefined));
+  const window = windows.find((one) => one !== undefined);
+  const { head_dim: _, ...others } = file; // hidden_size / num_attention_heads
+  return fileOfLayers(qwen2, {
+    ...others,
+    use_sliding_window: window !== undefined,
+    ...(window !== undefined && {
+      sliding_window: window,
+      layer_types: windows.map((one) => (one === undefined ? 'full_attention' : 'sliding_attention')),
+    }),
+  });
+};

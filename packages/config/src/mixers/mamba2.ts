@@ -57,7 +57,7 @@ function dtLimitOf(p: Part): readonly [number, number] | undefined {
     most >= least
   ))
     return p.fail('dtLimit', '[min, max] with 0 <= min <= max');
-  return [least, most];
+  return least === 0 && most === Infinity ? undefined : [least, most];
 }
 
 function multipliersOf(p: Part): Mamba2Config['multipliers'] {

@@ -10,8 +10,8 @@ import {
   type StoredBlocks,
 } from '@freelunch/config';
 import { checkOptions, FormatError, show } from '@freelunch/errors';
-import type { Kernels } from '@freelunch/kernels';
-import { renamingOf } from './architectures/index.js';
+import type { Kernels, WeightDType } from '@freelunch/kernels';
+import { layouts } from './architectures/index.js';
 import type { ByteSource } from './byte-source.js';
 import { type Folder, readJson } from './folder.js';
 import { loadGguf } from './gguf/load.js';
@@ -19,11 +19,11 @@ import { resolveFile } from './resolve.js';
 import { architectureOf } from '../architecture.js';
 import { checkFunction, checkKernels } from '../check.js';
 import { LanguageModel } from '../language-model.js';
-import { namesOf } from './names.js';
+import { type FileTensor, fileTensors, isWhole, nameOf } from './layout.js';
 import { Missing } from './placeholder.js';
 import type { ParameterSpec } from '../mixers/parameters.js';
 import { checkDTypeOptions, type DTypeOptions, dtypeToLoad } from './dtype-options.js';
-import { LoadedWeight, misfitOf } from './weights.js';
+import { LoadedWeight, misfitOf, readPacked } from './weights.js';
 import { type ByteProgress, checkEnd, readSafetensorsHeader } from './safetensors.js';
 import { type Entry, type Header } from './safetensors-format.js';
 import { type ModelSource, openSource } from './source.js';
@@ -98,9 +98,10 @@ export async function readHeaders(folder: Folder, signal?: AbortSignal): Promise
   return shards;
 }
 
-/** What becomes of the tensors of a checkpoint: by their names in the files, the parameter each goes to. */
+/** What becomes of the tensors of a checkpoint. */
 interface Plan {
-  targets: Map<string, string>;
+  /** By their names in the files. */
+  targets: Map<string, FileTensor>;
   /** In the order of reading, a second copy of the tied embedding: must equal what was loaded. */
   copy?: string;
 }
@@ -116,45 +117,64 @@ function list(title: string, items: readonly string[]): string {
 /** Fits the tensors of the files to the parameters. @throws FormatError that lists all that does not fit */
 function makePlan(
   config: ResolvedConfig,
-  specs: readonly ParameterSpec[],
+  wanted: readonly FileTensor[],
   entries: readonly Entry[],
-  rename: (name: string) => string | undefined,
   quantized: StoredBlocks | undefined,
   where: string,
 ): Plan {
-  const { embedding, head } = namesOf(config);
-  const wanted = new Map(specs.map((spec) => [spec.name, spec]));
-  const found = new Map<string, string>();
-  const targets = new Map<string, string>();
+  const layout = layouts[config.naming];
+  const embedding = nameOf(layout, 'embedding.weight');
+  const head = nameOf(layout, 'head.weight');
+  const byName = new Map(wanted.map((tensor) => [tensor.name, tensor]));
+  const found = new Map<string, { name: string; renamed: string }>();
+  const targets = new Map<string, FileTensor>();
   const unexpected: string[] = [];
   const wrong: string[] = [];
   let copy: string | undefined;
   for (const entry of entries) {
     const { name, shape } = entry;
-    const renamed = rename(name);
+    const renamed = layout.read === undefined ? name : layout.read(name);
     if (renamed === undefined) continue;
     // Files of tied models hold the embedding, the head, or both.
-    const parameter = config.tieEmbeddings && renamed === head ? embedding : renamed;
-    const spec = wanted.get(parameter);
-    if (spec === undefined) {
+    const target = config.tieEmbeddings && renamed === head ? embedding : renamed;
+    const tensor = byName.get(target);
+    if (tensor === undefined) {
       unexpected.push(`${show(name)} ${shapeText(shape)}`);
       continue;
     }
-    const before = found.get(parameter);
+    const before = found.get(target);
     if (before === undefined) {
-      found.set(parameter, name);
-      targets.set(name, parameter);
-    } else if (parameter === embedding && rename(before) !== renamed) copy = name;
-    else wrong.push(`${parameter} must be there once, got ${show(before)} and ${show(name)}`);
-    const misfit = misfitOf(spec, entry, quantized);
+      found.set(target, { name, renamed });
+      targets.set(name, tensor);
+    } else if (target === embedding && before.renamed !== renamed) copy = name;
+    else wrong.push(`${target} must be there once, got ${show(before.name)} and ${show(name)}`);
+    const misfit = misfitOf(tensor, entry, quantized);
     if (misfit !== undefined) wrong.push(misfit);
   }
-  const missing = specs
+  const missing = wanted
     .filter(({ name }) => !found.has(name))
     .map(({ name, shape }) => `${name} ${shapeText(shape)}`);
   const problems = list('missing', missing) + list('unexpected', unexpected) + list('not fitting', wrong);
   if (problems !== '') throw new FormatError(`${where}: weights must fit config.json, got${problems}`);
   return { targets, copy };
+}
+
+/** Room for the parameters of the tensors, in the dtypes that options and files say. */
+function makeRoom(
+  k: Kernels,
+  { targets }: Plan,
+  entries: readonly Entry[],
+  options: DTypeOptions,
+  specs: readonly ParameterSpec[],
+  weights: Map<string, LoadedWeight>,
+): void {
+  const dtypes = new Map<ParameterSpec, WeightDType | undefined>();
+  for (const entry of entries)
+    for (const { spec } of targets.get(entry.name)?.pieces ?? []) {
+      const { shape } = isWhole(targets.get(entry.name)!) ? entry : spec;
+      dtypes.set(spec, dtypeToLoad(spec, { ...entry, shape: [...shape] }, options));
+    }
+  for (const spec of specs) weights.set(spec.name, new LoadedWeight(k, spec, dtypes.get(spec)));
 }
 
 /** Reads every tensor that the plan names, file by file, each from front to end. */
@@ -182,8 +202,10 @@ async function readWeights(
           onProgress?.({ doneBytes: before + doneBytes, totalBytes }),
       };
       for (const entry of header.entries.values()) {
-        const parameter = targets.get(entry.name);
-        if (parameter !== undefined) await weights.get(parameter)!.read(opened, entry, options);
+        const tensor = targets.get(entry.name);
+        if (tensor !== undefined && isWhole(tensor))
+          await weights.get(tensor.pieces[0].spec.name)!.read(opened, entry, options);
+        else if (tensor !== undefined) await readPacked(tensor, weights, opened, entry, options);
         else if (entry.name === copy && !(await embedding.equals(opened, entry, options))) {
           throw new FormatError(
             `${opened.name}: head and embedding must be equal where config.json ties them, got others in ${show(copy)}`,
@@ -255,15 +277,15 @@ export async function loadPretrained(
     checkLayers(published.config.nLayers, shards, folder.name);
     const config = resolveFile('config.json', published.config);
     checkComputable(config, 'config.json');
-    const rename = renamingOf(published.architecture, config, 'config.json');
     const { specs } = architectureOf(config);
     const entries = shards.flatMap(({ header }) => [...header.entries.values()]);
-    const { quantized } = published;
-    const plan = makePlan(config, specs, entries, rename, quantized, folder.name);
-    const files = new Map(entries.map((entry) => [plan.targets.get(entry.name), entry]));
-    for (const spec of specs)
-      weights.set(spec.name, new LoadedWeight(k, spec, dtypeToLoad(spec, files.get(spec.name)!, options)));
-    const embedding = weights.get(namesOf(config).embedding)!;
+    const { quantized, architecture } = published;
+    const layout = layouts[config.naming];
+    const packs = architecture !== 'freelunch' && quantized === undefined;
+    const tensors = fileTensors(layout, config, specs, packs);
+    const plan = makePlan(config, tensors, entries, quantized, folder.name);
+    makeRoom(k, plan, entries, options, specs, weights);
+    const embedding = weights.get(nameOf(layout, 'embedding.weight'))!;
     await readWeights(folder, shards, plan, weights, embedding, options);
     return new LanguageModel(k, config, new Map([...weights].map(([name, { weight }]) => [name, weight])));
   } catch (error) {

@@ -264,15 +264,16 @@ export function storedTensor(
   dtype: NonNullable<SaveOptions['dtype']>,
 ): StoredTensor {
   const stored = tensor.dtype === 'int32' ? 'I32' : dtype;
-  return { name, dtype: stored, shape: tensor.shape, chunks: () => elementChunks(tensor, stored) };
+  return { name, dtype: stored, shape: tensor.shape, chunks: () => elementChunks(tensor.data, stored) };
 }
 
-function* elementChunks(
-  tensor: Tensor,
+/** The bytes of numbers in a dtype, some at a time. */
+export function* elementChunks(
+  data: Float32Array | Int32Array,
   dtype: 'I32' | NonNullable<SaveOptions['dtype']>,
 ): Generator<Uint8Array<ArrayBuffer>> {
-  for (let start = 0; start < tensor.size; start += CHUNK_ELEMENTS) {
-    const part = tensor.data.subarray(start, start + CHUNK_ELEMENTS);
+  for (let start = 0; start < data.length; start += CHUNK_ELEMENTS) {
+    const part = data.subarray(start, start + CHUNK_ELEMENTS);
     if (dtype === 'F32' || dtype === 'I32') {
       yield new Uint8Array(part.slice().buffer);
       continue;
@@ -300,10 +301,14 @@ export function encodeSafetensors(
   tensors: ReadonlyMap<string, Tensor>,
   options: SaveOptions = {},
 ): Uint8Array<ArrayBuffer> {
-  const chunks = [...safetensorsChunks(tensors, options)];
-  const bytes = new Uint8Array(chunks.reduce((total, chunk) => total + chunk.length, 0));
+  return joinChunks(safetensorsChunks(tensors, options));
+}
+
+export function joinChunks(chunks: Iterable<Uint8Array<ArrayBuffer>>): Uint8Array<ArrayBuffer> {
+  const all = [...chunks];
+  const bytes = new Uint8Array(all.reduce((total, chunk) => total + chunk.length, 0));
   let offset = 0;
-  for (const chunk of chunks) {
+  for (const chunk of all) {
     bytes.set(chunk, offset);
     offset += chunk.length;
   }

@@ -1,15 +1,12 @@
 /** Models written to a directory, as `loadPretrained` reads them. */
-import { configJson, formatJson, type StoredDType } from '@freelunch/config';
+import { formatJson } from '@freelunch/config';
 import { ArgumentError, checkOptions, show } from '@freelunch/errors';
-import { type Kernels, QuantizedTensor } from '@freelunch/kernels';
-import { internalsOf, readRows } from '@freelunch/kernels/internals';
 import { fileError, nodeModules } from '../files/node.js';
 import { makeFolder, type StagedFile, stageFile, syncFolder } from '../files/write.js';
 import { LanguageModel } from '../language-model.js';
-import type { ParameterSpec, Weight } from '../mixers/parameters.js';
-import { type SaveOptions, storedChunks, storedTensor, type StoredTensor } from './safetensors.js';
+import { type SaveOptions, storedChunks, type StoredTensor } from './safetensors.js';
 import { storedBytes } from './safetensors-format.js';
-import { shapeInFile } from './weights.js';
+import { storedModel } from './stored-model.js';
 
 export interface SavePretrainedOptions extends Pick<SaveOptions, 'dtype'> {
   /** Splits the weights into files of at most this size; a tensor that alone is larger gets its own. One file if absent. */
@@ -32,57 +29,6 @@ function groupsOf(tensors: readonly StoredTensor[], most: number): StoredTensor[
     bytes += added;
   }
   return groups;
-}
-
-const PIECE_BYTES = 2 ** 22;
-const fileDTypes = { float16: 'F16', bfloat16: 'BF16', int8: 'U8', int4: 'U8' } as const;
-
-/** A quantised matrix as it lies in a file: half floats as others have them, blocks as bytes. */
-function storedMatrix(k: Kernels, spec: ParameterSpec, matrix: QuantizedTensor): StoredTensor {
-  const [rows] = matrix.shape;
-  const dtype = fileDTypes[matrix.dtype];
-  const across = spec.matrix === 'in-out' && dtype !== 'U8';
-  const most = Math.max(1, Math.floor(PIECE_BYTES / (matrix.bytes / rows)));
-  function* pieces() {
-    for (let first = 0; first < rows; first += most)
-      yield readRows(internalsOf(k), matrix, first, Math.min(most, rows - first));
-  }
-  return {
-    name: spec.name,
-    dtype,
-    shape: shapeInFile(spec, matrix.dtype),
-    chunks: across ? () => [acrossHalves(matrix)] : pieces,
-  };
-}
-
-/** Half floats of `[out, in]` as `[in, out]`. */
-function acrossHalves(matrix: QuantizedTensor): Uint8Array<ArrayBuffer> {
-  const [rows, columns] = matrix.shape;
-  const from = new Uint16Array(matrix.toBytes().buffer);
-  const to = new Uint16Array(from.length);
-  for (let i = 0; i < rows; i++) for (let j = 0; j < columns; j++) to[j * rows + i] = from[i * columns + j];
-  return new Uint8Array(to.buffer);
-}
-
-function storedWeight(
-  k: Kernels,
-  spec: ParameterSpec,
-  weight: Weight,
-  dtype: NonNullable<SaveOptions['dtype']>,
-): StoredTensor {
-  return weight instanceof QuantizedTensor
-    ? storedMatrix(k, spec, weight)
-    : storedTensor(spec.name, weight, dtype);
-}
-
-const configDTypes = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' } as const;
-
-/** What config.json says of the weights beside it: the dtype of the matrices, if these are quantised. */
-function dtypeOfFile(model: LanguageModel, dtype: NonNullable<SaveOptions['dtype']>): StoredDType {
-  const found = [...model.weights().values()].filter((weight) => weight instanceof QuantizedTensor);
-  const blocks = [...new Set(found.map((weight) => weight.dtype))].filter((one) => fileDTypes[one] === 'U8');
-  if (blocks.length > 1) return 'mixed';
-  return blocks.at(0) ?? found.at(0)?.dtype ?? configDTypes[dtype];
 }
 
 /**
@@ -118,9 +64,8 @@ export async function savePretrained(
   const at = (file: string) => paths.join(directory, file);
   await makeFolder(directory);
 
-  const weights = model.weights();
-  const stored = model.specs.map((spec) => storedWeight(model.k, spec, weights.get(spec.name)!, dtype));
-  const groups = groupsOf(stored, maxShardBytes);
+  const { config, tensors } = storedModel(model, dtype);
+  const groups = groupsOf(tensors, maxShardBytes);
   const files =
     groups.length === 1
       ? ['model.safetensors']
@@ -134,11 +79,11 @@ export async function savePretrained(
     }
     if (groups.length > 1) {
       const map = groups.flatMap((group, i) => group.map(({ name }) => [name, files[i]]));
-      const size = stored.reduce((total, tensor) => total + storedBytes(tensor), 0);
+      const size = tensors.reduce((total, tensor) => total + storedBytes(tensor), 0);
       const content = { metadata: { total_size: size }, weight_map: Object.fromEntries(map) };
       staged.push(await stageFile(at(index), formatJson(content)));
     }
-    staged.push(await stageFile(at('config.json'), configJson(model.config, dtypeOfFile(model, dtype))));
+    staged.push(await stageFile(at('config.json'), config));
     for (const file of staged) await file.commit();
   } finally {
     for (const file of staged) await file.discard();

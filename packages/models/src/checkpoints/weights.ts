@@ -8,6 +8,7 @@ import { type Kernels, QuantizedTensor, type WeightDType } from '@freelunch/kern
 import { internalsOf, QuantizedRows, readRows } from '@freelunch/kernels/internals';
 import type { FloatTensor, ParameterSpec, Weight } from '../mixers/parameters.js';
 import type { ByteSource } from './byte-source.js';
+import { type FileTensor, isWhole } from './layout.js';
 import { type ReadOptions, convertElements, readTensor, rowPieces } from './safetensors.js';
 import type { Entry } from './safetensors-format.js';
 
@@ -79,6 +80,29 @@ export class LoadedWeight {
       target.finish(`${source.name}: ${entry.name}`);
     } else if (blocksOf(this.#spec, entry) === undefined) await readTensor(source, entry, target, options);
     else await this.#unpack(target, source, entry, options);
+  }
+
+  /** Fills some rows, `[count, width]`, from those of a tensor that holds several parameters. @throws FormatError */
+  writeRows(first: number, bytes: Uint8Array, count: number, entry: Entry, where: string): void {
+    const k = this.#k;
+    const target = this.#target;
+    const { shape } = this.#spec;
+    const width = shape.slice(1).reduce((size, extent) => size * extent, 1);
+    if (!(target instanceof QuantizedRows)) {
+      const start = first * width;
+      convertElements(bytes, entry, target.data.subarray(start, start + count * width), where);
+    } else if (halves[entry.dtype] === target.tensor.dtype) target.writeBytes(first, bytes);
+    else
+      k.scope(() => {
+        const floats = k.empty([count, width]);
+        convertElements(bytes, entry, floats.data, where);
+        target.writeFloats(first, floats);
+      });
+  }
+
+  /** Says that all rows are written. @throws FormatError if quantised weights are not finite */
+  finish(where: string): void {
+    if (this.#target instanceof QuantizedRows) this.#target.finish(where);
   }
 
   /** Whether an entry would give the same weight, bit for bit. @throws FormatError */
@@ -160,6 +184,29 @@ export class LoadedWeight {
   }
 }
 
+/** Reads a tensor that holds rows of several parameters, from front to end. @throws FormatError */
+export async function readPacked(
+  { shape, pieces }: FileTensor,
+  weights: ReadonlyMap<string, LoadedWeight>,
+  source: ByteSource,
+  entry: Entry,
+  options: ReadOptions,
+): Promise<void> {
+  const [rows, ...rest] = shape;
+  const width = rest.reduce((size, extent) => size * extent, 1);
+  for await (const { bytes, first, count } of rowPieces(source, entry, rows, rowsOf(width), options)) {
+    const rowBytes = bytes.length / count;
+    for (const { spec, row, from, count: all } of pieces) {
+      const start = Math.max(row, first);
+      const end = Math.min(row + all, first + count);
+      if (end <= start) continue;
+      const part = bytes.subarray((start - first) * rowBytes, (end - first) * rowBytes);
+      weights.get(spec.name)!.writeRows(from + start - row, part, end - start, entry, source.name);
+    }
+  }
+  for (const { spec } of pieces) weights.get(spec.name)!.finish(`${source.name}: ${entry.name}`);
+}
+
 /** Dtypes of files that are kept bit for bit. */
 export const halves: Readonly<Record<string, WeightDType | undefined>> = { F16: 'float16', BF16: 'bfloat16' };
 
@@ -222,17 +269,22 @@ function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
   return true;
 }
 
-/** What is wrong with an entry that is to become a parameter; undefined if nothing is. */
+/** What is wrong with an entry that is to become a tensor's parameters; undefined if nothing is. */
 export function misfitOf(
-  spec: ParameterSpec,
+  tensor: FileTensor,
   entry: Entry,
   quantized: StoredBlocks | undefined,
 ): string | undefined {
   const { name, dtype, shape } = entry;
   const title = show(name);
-  const expected = quantized === 'mixed' ? (blocksOf(spec, entry) ?? 'int8') : quantized;
-  const inBlocks = expected !== undefined && dtype === 'U8' && canHave(spec, expected);
-  const wanted = inBlocks ? shapeInFile(spec, expected) : spec.shape;
+  let wanted = tensor.shape;
+  let inBlocks = false;
+  if (quantized !== undefined && isWhole(tensor)) {
+    const [{ spec }] = tensor.pieces;
+    const expected = quantized === 'mixed' ? (blocksOf(spec, entry) ?? 'int8') : quantized;
+    inBlocks = dtype === 'U8' && canHave(spec, expected);
+    if (inBlocks) wanted = shapeInFile(spec, expected);
+  }
   if (wanted.length !== shape.length || wanted.some((extent, i) => extent !== shape[i]))
     return `${title} must be [${wanted.join(', ')}], got [${shape.join(', ')}]`;
   if (!inBlocks && !['F32', 'F16', 'BF16', 'F64'].includes(dtype))

@@ -31,7 +31,9 @@ export function projectedHeads(
     name: `${name}_proj`,
     width,
     conv:
-      dConv === 0 ? undefined : causalConv1d(nHeads * width, dConv, false, `${name}_conv1d`, `${name}_conv`),
+      dConv === 0
+        ? undefined
+        : causalConv1d(nHeads * width, dConv, false, { name: `${name}_conv1d`, kept: `${name}_conv` }),
   }));
 
   function project(

@@ -32,8 +32,11 @@ export const outputDeviation = (fanIn: number, branches: number): Initializer =>
   uniform(1 / Math.sqrt(fanIn * branches));
 
 export function mamba(config: ResolvedMamba, dModel: number, branches: number): Mixer {
-  const { dState, dConv, dInner, dtRank, bias, convBias } = config;
+  const { dState, dConv, dInner, dtRank, bias, convBias, innerNorms, innerNormEps } = config;
   const conv = causalConv1d(dInner, dConv, convBias);
+
+  const innerNorm = (o: Ops, p: Scope, name: string, x: FloatTensor): FloatTensor =>
+    innerNorms === 'none' ? x : o.rmsNorm({ x, weight: p.find(`${name}.weight`), eps: innerNormEps });
 
   /** `[..., dModel]` to the same; `convolve` and `scan` mix positions. */
   function block(
@@ -46,7 +49,8 @@ export function mamba(config: ResolvedMamba, dModel: number, branches: number): 
     const [uIn, z] = o.split({ x: linear(o, p, 'in_proj', x), sizes: [dInner, dInner] });
     const u = convolve(uIn);
     // delta, B and C come from u: each token chooses what the state keeps.
-    const [dt, B, C] = o.split({ x: linear(o, p, 'x_proj', u), sizes: [dtRank, dState, dState] });
+    const selected = o.split({ x: linear(o, p, 'x_proj', u), sizes: [dtRank, dState, dState] });
+    const [dt, B, C] = ['dt_norm', 'B_norm', 'C_norm'].map((name, i) => innerNorm(o, p, name, selected[i]));
     const delta = o.matmul({ a: dt, b: p.get('dt_proj.weight'), transposeB: true });
     const A = decayRates(o, p.get('A_log'));
     const deltaBias = p.get('dt_proj.bias'); // added in the scan, and only there
@@ -62,6 +66,11 @@ export function mamba(config: ResolvedMamba, dModel: number, branches: number): 
       if (bias) list.other(`${prefix}in_proj.bias`, [2 * dInner], zeros);
       conv.declare(list, prefix);
       list.matrix(`${prefix}x_proj.weight`, [dtRank + 2 * dState, dInner], uniform(1 / Math.sqrt(dInner)));
+      if (innerNorms === 'weighted') {
+        list.other(`${prefix}dt_norm.weight`, [dtRank], ones);
+        list.other(`${prefix}B_norm.weight`, [dState], ones);
+        list.other(`${prefix}C_norm.weight`, [dState], ones);
+      }
       list.weight(`${prefix}dt_proj.weight`, [dInner, dtRank], uniform(1 / Math.sqrt(dtRank)));
       list.other(`${prefix}dt_proj.bias`, [dInner], stepSizeBias);
       list.matrix(`${prefix}out_proj.weight`, [dModel, dInner], outputDeviation(dInner, branches));

@@ -18,9 +18,9 @@ const logOfDecays: Initializer = (data, rng) => {
   for (let i = 0; i < data.length; i++) data[i] = ln(1 + 15 * rng.float());
 };
 
-export function mamba2(config: ResolvedMamba2, dModel: number, branches: number, eps: number): Mixer {
-  const { dState, dConv, dInner, headDim, nGroups, bias, convBias, chunkSize, normBeforeGate, dtLimit } =
-    config;
+export function mamba2(config: ResolvedMamba2, dModel: number, branches: number): Mixer {
+  const { dState, dConv, dInner, headDim, nGroups, bias, outBias, convBias, chunkSize, dtLimit } = config;
+  const { gatedNorm, normBeforeGate, normGroups, normEps } = config;
   const nHeads = dInner / headDim;
   const dGroups = nGroups * dState; // width of B, and of C
   const dMixed = dInner + 2 * dGroups; // channels of the convolution: x, B and C
@@ -48,16 +48,21 @@ export function mamba2(config: ResolvedMamba2, dModel: number, branches: number,
       dtSoftplus: true,
       dtLimit,
     });
-    const normed = o.gatedRmsNorm({
-      x: o.reshape(y, [...axes, dInner]),
-      z,
-      weight: p.get('norm.weight'),
-      eps,
-      groups: nGroups,
-      normBeforeGate,
-    });
-    return linear(o, p, 'out_proj', normed);
+    return linear(o, p, 'out_proj', gate(o, p, o.reshape(y, [...axes, dInner]), z));
   }
+
+  /** The norm and the gate of what the scan gives. */
+  const gate = (o: Ops, p: Scope, x: FloatTensor, z: FloatTensor): FloatTensor =>
+    gatedNorm
+      ? o.gatedRmsNorm({
+          x,
+          z,
+          weight: p.get('norm.weight'),
+          eps: normEps,
+          groups: normGroups,
+          normBeforeGate,
+        })
+      : o.multiply({ a: x, b: o.silu({ x: z }) });
 
   return {
     declare(list, prefix) {
@@ -68,9 +73,9 @@ export function mamba2(config: ResolvedMamba2, dModel: number, branches: number,
       list.matrix(`${prefix}in_proj.weight`, [projected, dModel], uniform(1 / Math.sqrt(dModel)));
       if (bias) list.other(`${prefix}in_proj.bias`, [projected], zeros);
       conv.declare(list, prefix);
-      list.other(`${prefix}norm.weight`, [dInner], ones);
+      if (gatedNorm) list.other(`${prefix}norm.weight`, [dInner], ones);
       list.matrix(`${prefix}out_proj.weight`, [dModel, dInner], outputDeviation(dInner, branches));
-      if (bias) list.other(`${prefix}out_proj.bias`, [dModel], zeros);
+      if (outBias) list.other(`${prefix}out_proj.bias`, [dModel], zeros);
     },
 
     forward(o, p, x, state) {

@@ -5,7 +5,7 @@ import { createParameters, ones, ParameterList } from './parameters.js';
 
 it('draws no number for parameters that do not fit together, and leaves nothing of them', async () => {
   const k = await loadKernels({ variant: 'simd', maximumBytes: 2 ** 20 });
-  const list = new ParameterList();
+  const list = new ParameterList((path) => path);
   let filled = 0;
   const count = (data: Float32Array) => void (filled += data.length);
   list.weight('small', [3, 5], count);

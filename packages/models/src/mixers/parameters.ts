@@ -5,6 +5,9 @@ import type { Random } from '@freelunch/random';
 export type Initializer = (data: Float32Array, rng: Random) => void;
 
 export interface ParameterSpec {
+  /** What it is inside the model: see `checkpoints/layout.ts`. */
+  path: string;
+  /** What the model's architecture calls it. */
   name: string;
   shape: readonly number[];
   initialize: Initializer;
@@ -41,25 +44,31 @@ export const uniform =
 /** Collects what a model is made of, in order; a mixer asks for its parameters by role. */
 export class ParameterList {
   readonly specs: ParameterSpec[] = [];
+  readonly #nameOf: (path: string) => string;
+
+  /** @param nameOf what a parameter is called, by its path */
+  constructor(nameOf: (path: string) => string) {
+    this.#nameOf = nameOf;
+  }
 
   /** The weight of a linear layer or of an embedding: weight decay applies to it, and it may be quantised. */
   matrix(
-    name: string,
+    path: string,
     shape: readonly [number, number],
     initialize: Initializer,
     matrix: MatrixAxes = 'out-in',
   ): void {
-    this.specs.push({ name, shape, initialize, decays: true, matrix });
+    this.specs.push({ path, name: this.#nameOf(path), shape, initialize, decays: true, matrix });
   }
 
   /** Another parameter that weight decay applies to: one that is small, or too sensitive to be rounded. */
-  weight(name: string, shape: readonly number[], initialize: Initializer): void {
-    this.specs.push({ name, shape, initialize, decays: true });
+  weight(path: string, shape: readonly number[], initialize: Initializer): void {
+    this.specs.push({ path, name: this.#nameOf(path), shape, initialize, decays: true });
   }
 
   /** A parameter that it does not apply to. */
-  other(name: string, shape: readonly number[], initialize: Initializer): void {
-    this.specs.push({ name, shape, initialize, decays: false });
+  other(path: string, shape: readonly number[], initialize: Initializer): void {
+    this.specs.push({ path, name: this.#nameOf(path), shape, initialize, decays: false });
   }
 }
 
@@ -81,7 +90,7 @@ export function createParameters(
   });
 }
 
-/** Parameters of one block, by the end of their names: `get('in_proj.weight')`. */
+/** Parameters of one block, by the end of their paths: `get('in_proj.weight')`. */
 export class Scope {
   readonly #parameters: ReadonlyMap<string, Weight>;
   readonly #prefix: string;

@@ -7,6 +7,7 @@
  */
 import type { ResolvedPosition, ResolvedSoftmaxAttention } from '@freelunch/config';
 import type { Kernels, Tensor } from '@freelunch/kernels';
+import { causalConv1d } from './causal-conv1d.js';
 import { outputDeviation } from './mamba.js';
 import { linear, type Mixer, type MixerState } from './mixer.js';
 import { leading, type Ops } from './ops.js';
@@ -32,20 +33,30 @@ interface Heads {
 /** Where a sequence starts, or which positions it has, in memory. */
 type At = { offset: number } | { positions: Tensor<'int32'> };
 
+type Convolution = ReturnType<typeof causalConv1d>;
+
 /** @param fused one projection for q, k and v, stored `[in, out]`, as GPT-2 has it */
 export function softmaxAttention(
   config: ResolvedSoftmaxAttention,
   dModel: number,
   branches: number,
-  position: ResolvedPosition,
+  ofModel: ResolvedPosition,
   fused: boolean,
 ): Mixer {
-  const { nHeads, nKvHeads, headDim, valueDim, window, sparse, bias } = config;
+  const { nHeads, nKvHeads, headDim, valueDim, window, sparse, bias, qkvBias, scale, dConv } = config;
   const qWidth = nHeads * headDim;
   const kWidth = nKvHeads * headDim;
   const vWidth = nKvHeads * valueDim;
   const oWidth = nHeads * valueDim;
   const out = fused ? 'c_proj' : 'o_proj';
+  const convs = [
+    { name: 'q', width: qWidth },
+    { name: 'k', width: kWidth },
+    { name: 'v', width: vWidth },
+  ].map(({ name, width }) =>
+    causalConv1d(width, dConv, true, { name: `${name}_conv1d`, kept: `${name}_conv`, activation: 'none' }),
+  );
+  const position = config.position ?? ofModel;
   const rope = position.type === 'rope' ? position : undefined;
   // A window forgets: its cache has room for two windows, so that moving one to the front is rare. Block-sparse
   // patterns look far back and count from the first key: nothing is forgotten.
@@ -67,11 +78,18 @@ export function softmaxAttention(
         })
       : ['q_proj', 'k_proj', 'v_proj'].map((name) => linear(o, p, name, x));
 
-  /** `[..., dModel]` to the same, at some positions; `attend` mixes them. */
-  function block(o: Ops, p: Scope, x: FloatTensor, at: At, attend: (heads: Heads) => FloatTensor) {
+  /** `[..., dModel]` to the same, at some positions; `convolve` and `attend` mix them. */
+  function block(
+    o: Ops,
+    p: Scope,
+    x: FloatTensor,
+    at: At,
+    convolve: (conv: Convolution, x: FloatTensor) => FloatTensor,
+    attend: (heads: Heads) => FloatTensor,
+  ) {
     const axes = leading(x);
     const [batch, seqLen = 1] = axes; // a step is a sequence of one
-    const [qPart, kPart, vPart] = project(o, p, x);
+    const [qPart, kPart, vPart] = project(o, p, x).map((part, i) => convolve(convs[i], part));
     const y = attend({
       q: rotate(o, o.reshape(qPart, [batch, seqLen, nHeads, headDim]), at),
       k: rotate(o, o.reshape(kPart, [batch, seqLen, nKvHeads, headDim]), at),
@@ -122,9 +140,10 @@ export function softmaxAttention(
 
   return {
     declare(list, prefix) {
+      for (const conv of convs) conv.declare(list, prefix);
       if (fused) {
         list.matrix(`${prefix}c_attn.weight`, [dModel, qWidth + kWidth + vWidth], normal(0.02), 'in-out');
-        if (bias) list.other(`${prefix}c_attn.bias`, [qWidth + kWidth + vWidth], zeros);
+        if (qkvBias) list.other(`${prefix}c_attn.bias`, [qWidth + kWidth + vWidth], zeros);
         list.matrix(`${prefix}c_proj.weight`, [oWidth, dModel], normal(0.02 / Math.sqrt(branches)), 'in-out');
         if (bias) list.other(`${prefix}c_proj.bias`, [dModel], zeros);
         return;
@@ -135,15 +154,17 @@ export function softmaxAttention(
         ['v_proj', vWidth],
       ] as const) {
         list.matrix(`${prefix}${name}.weight`, [width, dModel], uniform(1 / Math.sqrt(dModel)));
-        if (bias) list.other(`${prefix}${name}.bias`, [width], zeros);
+        if (qkvBias) list.other(`${prefix}${name}.bias`, [width], zeros);
       }
       list.matrix(`${prefix}o_proj.weight`, [dModel, oWidth], outputDeviation(oWidth, branches));
       if (bias) list.other(`${prefix}o_proj.bias`, [dModel], zeros);
     },
 
     forward(o, p, x, state) {
-      const options = { causal: true, window, sparse };
-      return block(o, p, x, { offset: state?.position ?? 0 }, ({ q, k, v, alibiSlopes }) => {
+      const options = { causal: true, window, sparse, scale };
+      const at = { offset: state?.position ?? 0 };
+      const convolve = (conv: Convolution, part: FloatTensor) => conv.forward(o, p, part, state);
+      return block(o, p, x, at, convolve, ({ q, k, v, alibiSlopes }) => {
         if (state === undefined) return o.softmaxAttention({ q, k, v, ...options, alibiSlopes }).o;
         const [batch, seqLen] = q.shape;
         const held = makeRoom(o.k, state, seqLen);
@@ -176,13 +197,20 @@ export function softmaxAttention(
 
     initialState(k: Kernels, batch: number): MixerState {
       const cache = (width: number) => k.zeros([batch, capacityAt(0), nKvHeads, width]);
-      return { tensors: { k: cache(headDim), v: cache(valueDim) }, position: 0, held: 0 };
+      const kept = convs.map((conv) => conv.initialState(k, batch));
+      const tensors = Object.assign(
+        { k: cache(headDim), v: cache(valueDim) },
+        ...kept,
+      ) as MixerState['tensors'];
+      return { tensors, position: 0, held: 0 };
     },
 
     makeRoom: (k, state, added) => void makeRoom(k, state, added),
 
-    step(o, p, x, { tensors: { k: kCache, v: vCache } }, { position, held }) {
-      return block(o, p, x, { positions: position }, ({ q, k, v, alibiSlopes }) => {
+    step(o, p, x, state, { position, held }) {
+      const { k: kCache, v: vCache } = state.tensors;
+      const convolve = (conv: Convolution, part: FloatTensor) => conv.step(o, p, part, state);
+      return block(o, p, x, { positions: position }, convolve, ({ q, k, v, alibiSlopes }) => {
         const [batch] = x.shape;
         return o.k.softmaxAttentionStep({
           q: q.reshape([batch, nHeads, headDim]),
@@ -193,11 +221,13 @@ export function softmaxAttention(
           length: held!,
           window,
           sparse,
+          scale,
           alibiSlopes,
         });
       });
     },
 
-    stateBytes: (seqLen) => 4 * capacityAt(seqLen) * (kWidth + vWidth),
+    stateBytes: (seqLen) =>
+      4 * capacityAt(seqLen) * (kWidth + vWidth) + convs.reduce((sum, conv) => sum + conv.stateBytes, 0),
   };
 }

@@ -1,8 +1,19 @@
-import type { Renaming } from './renaming.js';
+import type { Layout } from '../layout.js';
 
-/** Mamba, Mamba-2 and Falcon Mamba of Transformers: ours are these names. Copies of the bare model lack the prefix. */
-export const mamba: Renaming = (name) =>
-  (/^(embeddings?|layers|norm_f)\./.test(name) ? `backbone.${name}` : name).replace(
-    /^backbone\.embedding\./, // of state-spaces
-    'backbone.embeddings.',
-  );
+/** Mamba, Mamba-2 and Falcon-Mamba of Transformers; also what no published architecture has names for. */
+export const mamba: Layout = {
+  model: {
+    embedding: 'backbone.embeddings',
+    positions: 'backbone.position_embeddings',
+    final_norm: 'backbone.norm_f',
+    head: 'lm_head',
+  },
+  layer: 'backbone.layers.#.',
+  modules: { mixer_norm: 'norm', mixer: 'mixer', mlp_norm: 'norm2', mlp: 'mlp' },
+  read: (name) =>
+    // Copies of the bare model lack the prefix.
+    (/^(embeddings?|layers|norm_f)\./.test(name) ? `backbone.${name}` : name).replace(
+      /^backbone\.embedding\./, // of state-spaces
+      'backbone.embeddings.',
+    ),
+};

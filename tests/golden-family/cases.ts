@@ -1,0 +1,30 @@
+/**
+ * The golden models, by the names of their files in data/. Those that cannot be computed yet say what the error that
+ * refuses them names.
+ */
+export const cases: Readonly<Record<string, { refused?: RegExp; skipped?: RegExp }>> = {
+  model_bamba: { refused: /model_type/ },
+  model_falcon_h1: { refused: /model_type/ },
+  model_falcon_h1_norm: { refused: /model_type/ },
+  model_falcon_mamba: {},
+  model_granite_nope: { refused: /model_type/ },
+  model_granite_rope: { refused: /model_type/ },
+  model_jamba: {},
+  model_lfm2: { refused: /model_type/ },
+  model_llama3_scaled: { refused: /scaling/ },
+  model_mamba2_attn_orig: {},
+  model_mamba2_groups_hf: {},
+  model_mamba2_groups_orig: {},
+  model_mamba3_attn: { refused: /layer must be/ },
+  model_mamba3_mimo: { refused: /layer must be/ },
+  model_mamba3_mimo_norm: { refused: /layer must be/ },
+  model_mamba3_siso: { refused: /layer must be/ },
+  model_mamba3_siso_norm_mlp: { refused: /layer must be/ },
+  model_nemotron_h: { refused: /model_type/ },
+  model_qwen2: {},
+  model_qwen3: { refused: /model_type/ },
+  model_qwen3_5: { refused: /model_type/ },
+  model_qwen3_5_multimodal: { refused: /model_type/ },
+  model_qwen3_next: { refused: /model_type/ },
+  model_zamba2: { refused: /model_type/ },
+};
