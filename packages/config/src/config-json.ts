@@ -99,9 +99,9 @@ export function writeConfig(config: ResolvedConfig, dtype: StoredDType = 'float3
 }
 
 /** What a model computes: all of its config but how it started, and in which pieces kernels compute. */
-function computation({ seed: _, embeddingStd: __, mixers, ...config }: ResolvedConfig): string {
-  const alike = mixers.map((mixer) => ({ ...mixer, chunkSize: undefined }));
-  return JSON.stringify({ ...config, mixers: alike });
+function computation(config: ResolvedConfig): string {
+  const mixers = config.mixers.map((mixer) => ({ ...mixer, chunkSize: undefined }));
+  return JSON.stringify({ ...config, mixers, seed: undefined, embeddingStd: undefined });
 }
 
 /** Whether a file describes this very model: what a form has no place for would be lost. */
