@@ -115,6 +115,16 @@ describe.each(guarded)('%s', (_variant, k) => {
   it('refuses what does not fit', () => {
     k.scope(() => {
       const x = k.zeros([2, 3]);
+      expect(() => k.scale({ x, factor: NaN })).toThrow('scale: factor must be a finite number, got NaN');
+      expect(() => k.scale({ x, factor: [1, 2] })).toThrow(
+        'scale: factor must be one number where there are no sizes',
+      );
+      expect(() => k.scale({ x, factor: [1, 2], sizes: [1, 1] })).toThrow(
+        'scale: sizes must be widths that add up to 3, got',
+      );
+      expect(() => k.scale({ x, factor: 2, sizes: [1, 2] })).toThrow(
+        'scale: factor must be 2 numbers, one per size, got 2',
+      );
       expect(() => k.add({ a: x, b: k.zeros([3, 2]) })).toThrow('add: b must be [2, 3], got [3, 2]');
       expect(() => k.geluBackward({ x, dy: k.zeros([6]) })).toThrow(
         'geluBackward: dy must be [2, 3], got [6]',

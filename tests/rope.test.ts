@@ -1,3 +1,4 @@
+import type { RopeScaling } from '@freelunch/kernels';
 import { random } from '@freelunch/random';
 import { describe, expect, it } from 'vitest';
 import { normal } from './cases/case.ts';
@@ -37,6 +38,16 @@ describe.each(guarded)('%s', (_variant, k) => {
     });
   });
 
+  it('leaves positions within the original length as they are where scaling is dynamic', () => {
+    k.scope(() => {
+      const x = k.tensor(normal(random(4), [1, 40, 1, 16]).data, [1, 40, 1, 16]);
+      const scaling = { type: 'dynamic', factor: 4, originalMaxLength: 32 } as const;
+      const [plain, scaled] = [k.rope({ x }).data, k.rope({ x, scaling }).data];
+      expect([...scaled.subarray(0, 32 * 16)]).toEqual([...plain.subarray(0, 32 * 16)]);
+      expect(scaled[33 * 16 + 7]).not.toBe(plain[33 * 16 + 7]);
+    });
+  });
+
   it('refuses what does not fit', () => {
     k.scope(() => {
       const x = k.zeros([1, 3, 1, 5]);
@@ -51,6 +62,24 @@ describe.each(guarded)('%s', (_variant, k) => {
       );
       expect(() => k.rope({ x, rotaryDim: 4, offset: 1, positions: k.zeros([3], 'int32') })).toThrow(
         'rope: offset must be absent where positions are given, got 1',
+      );
+      const scaled = (scaling: object) => () => k.rope({ x, rotaryDim: 2, scaling: scaling as RopeScaling });
+      expect(scaled({ type: 'longrope' })).toThrow(
+        'rope: scaling.type must be one of linear, llama3, yarn, dynamic, got',
+      );
+      expect(scaled({ type: 'linear' })).toThrow('rope: scaling.factor must be a finite number from');
+      expect(scaled({ type: 'linear', factor: 2, theta: 1 })).toThrow(
+        "rope: scaling: 'theta' is not an option",
+      );
+      expect(scaled({ type: 'linear', factor: 2, betaFast: 1 })).toThrow(
+        'rope: scaling.betaFast must be absent for linear scaling, got 1',
+      );
+      expect(scaled({ type: 'yarn', factor: 2 })).toThrow('rope: scaling.originalMaxLength must be a whole');
+      expect(scaled({ type: 'yarn', factor: 2, originalMaxLength: 9, betaFast: 1 })).toThrow(
+        'rope: scaling.betaFast must be above betaSlow = 1, got 1',
+      );
+      expect(scaled({ type: 'dynamic', factor: 2, originalMaxLength: 9 })).toThrow(
+        'rope: rotaryDim must be above 2 for dynamic scaling, got 2',
       );
       expect(() => k.ropeBackward({ dy: k.zeros([3, 1, 4]) })).toThrow(
         'ropeBackward: dy must be [batch, seqLen, nHeads, headDim]',

@@ -76,6 +76,21 @@ export function multiplyForward(y: usize, a: usize, b: usize, size: i32): void {
   storeTail(y, f32x4.mul(loadTail(a, size), loadTail(b, size)), size);
 }
 
+/** y = factor x + offset in some columns of rows of `width`; both pointers stand at their first column. */
+// prettier-ignore
+export function scaleForward(
+  y: usize, x: usize,
+  columns: i32, rows: i32, width: i32, factor: f32, offset: f32,
+): void {
+  const row = (<usize>width) << 2;
+  const f = f32x4.splat(factor), shift = f32x4.splat(offset);
+  for (; rows > 0; rows--, y += row, x += row) {
+    let i: usize = 0, rest = columns;
+    for (; rest >= 4; rest -= 4, i += 16) v128.store(y + i, f32x4.add(f32x4.mul(v128.load(x + i), f), shift));
+    storeTail(y + i, f32x4.add(f32x4.mul(loadTail(x + i, rest), f), shift), rest);
+  }
+}
+
 /** y = e^x; the helper itself, exported so that it can be checked argument by argument. */
 export function expForward(y: usize, x: usize, size: i32): void {
   for (; size > 0; size -= 4, y += 16, x += 16) {
@@ -301,6 +316,22 @@ export function reluBackward(dx: usize, dy: usize, x: usize, size: i32): void {
     v128.store(dx, v128.and(v128.load(dy), f32x4.gt(v128.load(x), zero)));
   }
   storeTail(dx, v128.and(loadTail(dy, size), f32x4.gt(loadTail(x, size), zero)), size);
+}
+
+/** y = max(x, 0)^2 (So et al. 2021, arXiv:2109.08668). */
+export function relu2Forward(y: usize, x: usize, size: i32): void {
+  for (; size > 0; size -= 4, y += 16, x += 16) {
+    const value = f32x4.pmax(loadTail(x, size), constant(0));
+    storeTail(y, f32x4.mul(value, value), size);
+  }
+}
+
+/** dx = 2 dy max(x, 0). */
+export function relu2Backward(dx: usize, dy: usize, x: usize, size: i32): void {
+  for (; size > 0; size -= 4, dx += 16, dy += 16, x += 16) {
+    const value = f32x4.pmax(loadTail(x, size), constant(0));
+    storeTail(dx, f32x4.mul(loadTail(dy, size), f32x4.add(value, value)), size);
+  }
 }
 
 /** y = elu(x) + 1: x + 1 above 0, e^x below. */

@@ -10,6 +10,15 @@
  *
  * Pairs are (i, i + rotaryDim / 2), or with `interleaved` (2 i, 2 i + 1). What lies beyond rotaryDim is copied.
  *
+ * For contexts longer than a model was trained on, `rule` changes the frequencies w, factor and length being those by
+ * which the context is stretched and from which, and the cosines and sines are multiplied by `amplitude`:
+ *
+ *   LINEAR   w / factor
+ *   LLAMA3   s w + (1 - s) w / factor, s = (turns - low) / (high - low) in [0, 1], turns = length w / (2 pi)
+ *   YARN     the same, s falling from 1 to 0 between the pairs that turn high and low times in `length`, which are
+ *            rounded to whole ones outwards with `whole` (Peng et al. 2023, arXiv:2309.00071)
+ *   DYNAMIC  from position length on those of base (factor (position + 1) / length - factor + 1)^(d / (d - 2))
+ *
  * Angles are float64, and rounded only as cosines and sines: float32 angles are off by 2e-4 at position 4,000. From
  * one position to the next the cosines and sines are turned by one step, and made anew every 32: the error stays
  * below 1e-14, at a tenth of the time of a cosine and a sine each. One position's serve all heads and batches.
@@ -18,6 +27,12 @@ import { loadTail, madd, nmadd, storeTail } from './simd';
 
 /** Positions from one that is computed to the next that is. */
 const ANCHOR = 32;
+
+/** Rules, by their numbers in packages/kernels. */
+const LINEAR = 1,
+  LLAMA3 = 2,
+  YARN = 3,
+  DYNAMIC = 4;
 
 const signs: usize = memory.data<f32>([-1, 1, -1, 1], 16);
 
@@ -37,46 +52,61 @@ export function ropeBackwardScratchBytes(rotaryDim: i32): f64 {
 // prettier-ignore
 export function ropeForward(
   y: usize, x: usize, positions: usize,
-  batch: i32, seqLen: i32, nHeads: i32, headDim: i32, rotaryDim: i32,
-  offset: i32, base: f64, interleaved: bool, scratch: usize,
+  batch: i32, seqLen: i32, nHeads: i32, headDim: i32, rotaryDim: i32, offset: i32, base: f64, interleaved: bool,
+  rule: i32, factor: f64, length: f64, low: f64, high: f64, whole: bool, amplitude: f64, scratch: usize,
 ): void {
-  rotate(y, x, positions, batch, seqLen, nHeads, headDim, rotaryDim, offset, base, interleaved, scratch, 1);
+  // prettier-ignore
+  rotate(
+    y, x, positions, batch, seqLen, nHeads, headDim, rotaryDim, offset, base, interleaved,
+    rule, factor, length, low, high, whole, amplitude, scratch, 1,
+  );
 }
 
 /** The transpose of a rotation is the rotation back. */
 // prettier-ignore
 export function ropeBackward(
   dx: usize, dy: usize, positions: usize,
-  batch: i32, seqLen: i32, nHeads: i32, headDim: i32, rotaryDim: i32,
-  offset: i32, base: f64, interleaved: bool, scratch: usize,
+  batch: i32, seqLen: i32, nHeads: i32, headDim: i32, rotaryDim: i32, offset: i32, base: f64, interleaved: bool,
+  rule: i32, factor: f64, length: f64, low: f64, high: f64, whole: bool, amplitude: f64, scratch: usize,
 ): void {
-  rotate(dx, dy, positions, batch, seqLen, nHeads, headDim, rotaryDim, offset, base, interleaved, scratch, -1);
+  // prettier-ignore
+  rotate(
+    dx, dy, positions, batch, seqLen, nHeads, headDim, rotaryDim, offset, base, interleaved,
+    rule, factor, length, low, high, whole, amplitude, scratch, -1,
+  );
 }
 
 // prettier-ignore
 function rotate(
   y: usize, x: usize, positions: usize,
-  batch: i32, seqLen: i32, nHeads: i32, headDim: i32, rotaryDim: i32,
-  offset: i32, base: f64, interleaved: bool, scratch: usize, direction: f64,
+  batch: i32, seqLen: i32, nHeads: i32, headDim: i32, rotaryDim: i32, offset: i32, base: f64, interleaved: bool,
+  rule: i32, factor: f64, length: f64, low: f64, high: f64, whole: bool, amplitude: f64, scratch: usize, direction: f64,
 ): void {
   const pairs = rotaryDim >> 1;
+  if (amplitude == 0) amplitude = factor > 1 ? 1 + 0.1 * Math.log(factor) : 1; // as YARN has it
   const array = paddedPairs(rotaryDim) << 3; // bytes of an array of float64
   const frequencies = scratch, cosines = scratch + array, sines = cosines + array;
   const stepCosines = sines + array, stepSines = stepCosines + array;
   const c = stepSines + array, s = c + array;
   memory.fill(scratch, 0, <usize>scratchBytes(rotaryDim));
-  for (let i = 0; i < pairs; i++) {
-    const frequency = direction * Math.pow(base, <f64>(-2 * i) / rotaryDim);
-    store<f64>(frequencies + (<usize>i << 3), frequency);
-    if (seqLen == 1) continue; // decoding: there is no step
+  setFrequencies(frequencies, rotaryDim, base, direction);
+  if (rule != 0) scaleFrequencies(frequencies, rotaryDim, base, rule, factor, length, low, high, whole);
+  // In decoding there is no step.
+  for (let i = 0; i < pairs && seqLen > 1; i++) {
+    const frequency = load<f64>(frequencies + (<usize>i << 3));
     store<f64>(stepCosines + (<usize>i << 3), Math.cos(frequency));
     store<f64>(stepSines + (<usize>i << 3), Math.sin(frequency));
   }
   const head = (<usize>headDim) << 2, position = head * nHeads, sequence = position * seqLen;
+  let current = base;
   for (let t = 0; t < seqLen; t++) {
-    if (positions) setAngles(cosines, sines, frequencies, pairs, <f64>load<i32>(positions + (<usize>t << 2)));
-    else if (t % ANCHOR == 0) setAngles(cosines, sines, frequencies, pairs, <f64>offset + <f64>t);
-    else advanceAngles(cosines, sines, stepCosines, stepSines, array);
+    const at = positions ? <f64>load<i32>(positions + (<usize>t << 2)) : <f64>offset + <f64>t;
+    const ofPosition = rule == DYNAMIC && at >= length ? stretched(base, factor, length, at, rotaryDim) : base;
+    if (ofPosition != current) setFrequencies(frequencies, rotaryDim, ofPosition, direction);
+    current = ofPosition;
+    if (positions || current != base || t % ANCHOR == 0) {
+      setAngles(cosines, sines, frequencies, pairs, at, amplitude);
+    } else advanceAngles(cosines, sines, stepCosines, stepSines, array);
     if (interleaved) spread(c, s, cosines, sines, array);
     else narrow(c, s, cosines, sines, array);
     for (let b = 0; b < batch; b++) {
@@ -97,11 +127,56 @@ function paddedPairs(rotaryDim: i32): usize {
   return <usize>(((rotaryDim >> 1) + 3) & ~3);
 }
 
-function setAngles(cosines: usize, sines: usize, frequencies: usize, pairs: i32, position: f64): void {
+/** base^(-2 i / rotaryDim) for every pair i, negative to turn back. */
+function setFrequencies(frequencies: usize, rotaryDim: i32, base: f64, direction: f64): void {
+  for (let i = 0; i < rotaryDim >> 1; i++) {
+    store<f64>(frequencies + ((<usize>i) << 3), direction * Math.pow(base, <f64>(-2 * i) / rotaryDim));
+  }
+}
+
+// prettier-ignore
+function scaleFrequencies(
+  frequencies: usize, rotaryDim: i32, base: f64,
+  rule: i32, factor: f64, length: f64, low: f64, high: f64, whole: bool,
+): void {
+  if (rule == DYNAMIC) return; // changes them by position
+  let first: f64 = 0, last: f64 = 0;
+  if (rule == YARN) {
+    first = pairThatTurns(high, length, rotaryDim, base);
+    last = pairThatTurns(low, length, rotaryDim, base);
+    if (whole) { first = Math.floor(first); last = Math.ceil(last); }
+    first = Math.max(first, 0);
+    last = Math.min(last, rotaryDim - 1);
+    if (first == last) last += 0.001;
+  }
+  for (let i = 0; i < rotaryDim >> 1; i++) {
+    const at = frequencies + (<usize>i << 3), w = load<f64>(at);
+    let kept: f64 = 0;
+    if (rule == LLAMA3) kept = ((length * Math.abs(w)) / (2 * Math.PI) - low) / (high - low);
+    else if (rule == YARN) kept = 1 - (i - first) / (last - first);
+    kept = Math.max(0, Math.min(1, kept));
+    store<f64>(at, kept * w + ((1 - kept) * w) / factor);
+  }
+}
+
+/** The pair, not always whole, that turns so often in `length` positions. */
+function pairThatTurns(turns: f64, length: f64, rotaryDim: i32, base: f64): f64 {
+  return (rotaryDim * Math.log(length / (turns * 2 * Math.PI))) / (2 * Math.log(base));
+}
+
+/** The base for position `at` of a context that grows beyond `length`. */
+function stretched(base: f64, factor: f64, length: f64, at: f64, rotaryDim: i32): f64 {
+  return base * Math.pow((factor * (at + 1)) / length - factor + 1, rotaryDim / (<f64>rotaryDim - 2));
+}
+
+// prettier-ignore
+function setAngles(
+  cosines: usize, sines: usize, frequencies: usize, pairs: i32, position: f64, amplitude: f64,
+): void {
   for (let i: usize = 0; i < (<usize>pairs) << 3; i += 8) {
     const angle = position * load<f64>(frequencies + i);
-    store<f64>(cosines + i, Math.cos(angle));
-    store<f64>(sines + i, Math.sin(angle));
+    store<f64>(cosines + i, amplitude * Math.cos(angle));
+    store<f64>(sines + i, amplitude * Math.sin(angle));
   }
 }
 

@@ -32,6 +32,7 @@ const functions = {
   sigmoid: { value: sigmoid, slope: (x: number) => sigmoid(x) * (1 - sigmoid(x)) },
   tanh: { value: Math.tanh, slope: (x: number) => 1 - Math.tanh(x) ** 2 },
   relu: { value: (x: number) => Math.max(0, x), slope: (x: number) => Number(x > 0) },
+  relu2: { value: (x: number) => Math.max(0, x) ** 2, slope: (x: number) => 2 * Math.max(0, x) },
   elu1: {
     value: (x: number) => (x > 0 ? x + 1 : Math.exp(x)),
     slope: (x: number) => (x > 0 ? 1 : Math.exp(x)),
@@ -114,8 +115,29 @@ function binaryBenchmarks(op: 'add' | 'multiply'): Benchmark[] {
   ];
 }
 
+const scaleBenchmark: Benchmark = {
+  op: 'scale',
+  pass: 'forward',
+  shape,
+  quick: false,
+  elements: size,
+  bytes: 8 * size,
+  prepare(k) {
+    const x = filled(k, [size]);
+    return () => k.scale({ x, factor: 0.3 }).dispose();
+  },
+  plain() {
+    const x = values(size);
+    const y = new Float32Array(size);
+    return () => {
+      for (let i = 0; i < size; i++) y[i] = 0.3 * x[i];
+    };
+  },
+};
+
 export const activationBenchmarks: Benchmark[] = [
   ...(Object.keys(functions) as (keyof typeof functions)[]).flatMap(benchmarks),
   ...binaryBenchmarks('add'),
   ...binaryBenchmarks('multiply'),
+  scaleBenchmark,
 ];

@@ -21,6 +21,12 @@ const binary = (op: string): Case => ({
   backward: { tolerance: 1e-6, inputs: ['a', 'b'], outputs: ['y'] },
 });
 
+const parts: Size[] = [
+  { rows: 1, a: 1, b: 1 },
+  { rows: 7, a: 3, b: 6 },
+  { rows: 5, a: 64, b: 17 },
+];
+
 export const activationCases: Case[] = [
   unary('silu'),
   { ...unary('gelu'), title: 'gelu with erf' },
@@ -34,9 +40,24 @@ export const activationCases: Case[] = [
   unary('sigmoid'),
   unary('tanh'),
   unary('relu'),
+  unary('relu2'),
   unary('elu1'),
   unary('exp'),
   unary('negate'),
   binary('add'),
   binary('multiply'),
+  {
+    ...unary('scale'),
+    inputs: (size, rng) => ({ x: normal(rng, shape(size)), factor: -1.7, offset: 0.3 }),
+  },
+  {
+    ...unary('scale'),
+    title: 'scale in parts',
+    sizes: parts,
+    inputs: ({ rows, a, b }, rng) => ({
+      x: normal(rng, [Number(rows), Number(a) + Number(b)]),
+      factor: [0.3, -2],
+      sizes: [Number(a), Number(b)],
+    }),
+  },
 ];

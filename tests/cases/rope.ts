@@ -24,4 +24,28 @@ const rope = (convention: 'half' | 'interleaved'): Case => ({
   backward: { tolerance: 1e-6, inputs: ['x'], outputs: ['y'] },
 });
 
-export const ropeCases: Case[] = [rope('half'), rope('interleaved')];
+const scalings = {
+  linear: { type: 'linear', factor: 2.5 },
+  llama3: { type: 'llama3', factor: 8, lowFreqFactor: 1, highFreqFactor: 4, originalMaxLength: 64 },
+  yarn: { type: 'yarn', factor: 4, originalMaxLength: 256 },
+  'yarn, all given': {
+    type: 'yarn', factor: 3, originalMaxLength: 100, betaFast: 8, betaSlow: 0.5, attentionFactor: 0.7, truncate: false,
+  }, // prettier-ignore
+  dynamic: { type: 'dynamic', factor: 2, originalMaxLength: 50 },
+} as const;
+
+/** Frequencies from those that are kept to those that are divided, at positions within a stretched context. */
+const scaled: Case = {
+  ...rope('half'),
+  title: 'rope scaled',
+  sizes: Object.keys(scalings).flatMap((rule): Size[] => [
+    { rule, batch: 2, seqLen: 70, nHeads: 1, headDim: 18, rotaryDim: 16, offset: 20 },
+    { rule, batch: 1, seqLen: 3, nHeads: 2, headDim: 12, positions: true, convention: 'interleaved' },
+  ]),
+  inputs: ({ rule, ...size }, rng) => ({
+    ...rope('half').inputs(size, rng),
+    scaling: scalings[rule as keyof typeof scalings],
+  }),
+};
+
+export const ropeCases: Case[] = [rope('half'), rope('interleaved'), scaled];

@@ -82,6 +82,7 @@ export function callsOf(k: Kernels): Call[] {
     'sigmoid',
     'tanh',
     'relu',
+    'relu2',
     'elu1',
   ] as const;
   for (const fn of pointwise) {
@@ -101,6 +102,19 @@ export function callsOf(k: Kernels): Call[] {
         },
       );
     }
+  }
+
+  for (const [rows, widths] of [
+    [1, [31]],
+    [5, [8, 12]],
+    [4, [3, 6]],
+  ] as const) {
+    const width = widths.reduce((sum: number, size) => sum + size, 0);
+    const [x, dy] = [normal(rows, width), normal(rows, width)];
+    const options = widths.length === 1 ? { factor: 2, offset: 1 } : { factor: [2, 3], sizes: widths };
+    const counted = (g: Grain) => ops.scale(g, rows, widths);
+    add('scale', `[${rows}, ${widths.join(' + ')}]`, counted, { x, ...options });
+    add('scaleBackward', `[${rows}, ${widths.join(' + ')}]`, counted, { dy, ...options });
   }
 
   for (const [rows, dim] of [
@@ -219,20 +233,31 @@ export function callsOf(k: Kernels): Call[] {
     );
   }
 
-  for (const [batch, seqLen, nHeads, headDim, interleaved] of [
-    [2, 40, 2, 16, false],
-    [1, 70, 3, 12, false],
-    [1, 40, 2, 10, true],
-    [1, 1, 2, 16, false],
+  for (const [batch, seqLen, nHeads, headDim, interleaved, rule] of [
+    [2, 40, 2, 16, false, undefined],
+    [1, 70, 3, 12, false, undefined],
+    [1, 40, 2, 10, true, undefined],
+    [1, 1, 2, 16, false, undefined],
+    [1, 40, 2, 16, false, 'linear'],
+    [1, 40, 2, 16, false, 'llama3'],
+    [1, 1, 2, 16, false, 'yarn'],
+    [1, 40, 2, 16, false, 'dynamic'],
   ] as const) {
+    const scaling = rule && {
+      type: rule,
+      factor: 4,
+      ...(rule !== 'linear' && { originalMaxLength: 64 }),
+      ...(rule === 'llama3' && { lowFreqFactor: 1, highFreqFactor: 4 }),
+    };
     const args = {
       x: normal(batch, seqLen, nHeads, headDim),
       convention: interleaved ? 'interleaved' : 'half',
+      scaling,
     };
     add(
       'rope',
-      `[${args.x.shape}]${interleaved ? ' interleaved' : ''}`,
-      (g) => ops.rope(g, { batch, seqLen, nHeads, headDim, interleaved }),
+      `[${args.x.shape}]${interleaved ? ' interleaved' : ''}${rule ? `, ${rule}` : ''}`,
+      (g) => ops.rope(g, { batch, seqLen, nHeads, headDim, interleaved, scaling: rule }),
       args,
     );
   }

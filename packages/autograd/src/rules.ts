@@ -60,5 +60,7 @@ export const rules: { [Op in Differentiable]: Rule<Op> } = {
   sigmoid: { inputs: ['x'], outputs: ['y'] },
   tanh: { inputs: ['x'], outputs: ['y'] },
   relu: { inputs: ['x'], outputs: ['y'] },
+  relu2: { inputs: ['x'], outputs: ['y'] },
+  scale: { inputs: ['x'], outputs: ['y'] },
   elu1: { inputs: ['x'], outputs: ['y'] },
 };

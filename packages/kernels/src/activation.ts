@@ -244,6 +244,20 @@ export function reluBackward(k: Context, args: InputAndUpstream): { dx: Tensor<'
 }
 
 /**
+ * `y = max(x, 0)^2`, any shape.
+ *
+ * @see So et al. 2021, https://arxiv.org/abs/2109.08668
+ */
+export function relu2(k: Context, { x }: Input): Tensor<'float32'> {
+  return forward(k, 'relu2', 'relu2Forward', x, MOVE_NS);
+}
+
+/** Gradient of {@link relu2}: `dx = 2 dy max(x, 0)`. */
+export function relu2Backward(k: Context, args: InputAndUpstream): { dx: Tensor<'float32'> } {
+  return backward(k, 'relu2Backward', 'relu2Backward', args, MOVE_NS);
+}
+
+/**
  * `y = elu(x) + 1`, any shape: `x + 1` above 0, `e^x` below; a positive feature map of linear attention.
  *
  * @see Katharopoulos et al. 2020, eq. 7, https://arxiv.org/abs/2006.16236
@@ -283,6 +297,8 @@ export const ops = {
   tanhBackward: op(tanhBackward, inputAndUpstream),
   relu: op(relu, input),
   reluBackward: op(reluBackward, inputAndUpstream),
+  relu2: op(relu2, input),
+  relu2Backward: op(relu2Backward, inputAndUpstream),
   elu1: op(elu1, input),
   elu1Backward: op(elu1Backward, inputAndUpstream),
   gelu: op(gelu, { ...input, approximate: 'text' }),

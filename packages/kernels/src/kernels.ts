@@ -16,6 +16,7 @@ import * as matmul from './matmul.js';
 import * as quantization from './quantization.js';
 import * as norm from './norm.js';
 import * as activation from './activation.js';
+import * as scale from './scale.js';
 import * as layout from './layout.js';
 import * as rope from './rope.js';
 import * as embedding from './embedding.js';
@@ -38,6 +39,7 @@ const families: readonly Ops[] = [
   quantization.ops,
   norm.ops,
   activation.ops,
+  scale.ops,
   layout.ops,
   rope.ops,
   embedding.ops,
@@ -88,6 +90,7 @@ export interface Kernels
     Bound<typeof quantization>,
     Bound<typeof norm>,
     Bound<typeof activation>,
+    Bound<typeof scale>,
     Bound<typeof layout>,
     Bound<typeof rope>,
     Bound<typeof embedding>,

@@ -49,7 +49,8 @@ export type { CrossEntropyArgs } from './loss.js';
 export type { MatmulArgs } from './matmul.js';
 export type { GatedRmsNormArgs, LayerNormArgs, RmsNormArgs } from './norm.js';
 export type { DequantizeArgs, QuantizeArgs } from './quantization.js';
-export type { RopeOptions } from './rope.js';
+export type { ScaleOptions } from './scale.js';
+export type { RopeOptions, RopeScaling } from './rope.js';
 export type {
   SelectiveScanArgs,
   SelectiveScanBackwardArgs,

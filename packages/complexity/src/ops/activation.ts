@@ -1,4 +1,4 @@
-import { product, type Size } from '../expression.js';
+import { product, type Size, sum } from '../expression.js';
 import { type Grain, op, type Op } from './op.js';
 
 interface Pointwise {
@@ -54,6 +54,7 @@ const pointwise = {
     { other: 8, transcendentals: 1, reads: 2 },
   ],
   relu: [{ tail: true }, { reads: 2, tail: true }],
+  relu2: [{ other: 1 }, { other: 2, reads: 2 }],
   elu1: [
     { other: 1, transcendentals: 1 },
     { other: 1, transcendentals: 1, reads: 2 },
@@ -72,6 +73,16 @@ export function activation(g: Grain, name: PointwiseOp, size: Size, backward = f
     transcendentals: product(counts.transcendentals ?? 0, done),
     read: { activations: product(counts.reads ?? 1, size) },
     written: { activations: product(counts.writes ?? 1, size) },
+  });
+}
+
+/** Rows times constants, one per part of these widths, and an offset; the gradient is alike. */
+export function scale(g: Grain, rows: Size, widths: readonly Size[]): Op {
+  const size = product(rows, sum(...widths));
+  return op({
+    other: product(rows, sum(...widths.map((width) => product(2, g.tail(width))))),
+    read: { activations: size },
+    written: { activations: size },
   });
 }
 

@@ -87,5 +87,21 @@ export const tanh = ({ x }: Input): Array64 => map(x, Math.tanh);
 /** `y = max(x, 0)` */
 export const relu = ({ x }: Input): Array64 => map(x, (value) => Math.max(value, 0));
 
+/** `y = max(x, 0)^2` */
+export const relu2 = ({ x }: Input): Array64 => map(x, (value) => Math.max(value, 0) ** 2);
+
+/** `y = factor x + offset`, part by part of the last axis where there are `sizes`. */
+export function scale({
+  x,
+  factor,
+  sizes = [x.shape.at(-1) ?? 1],
+  offset = 0,
+}: Input & { factor: number | readonly number[]; sizes?: readonly number[]; offset?: number }): Array64 {
+  const factors = sizes.flatMap((size, i) =>
+    Array<number>(size).fill(typeof factor === 'number' ? factor : factor[i]),
+  );
+  return { shape: x.shape, data: x.data.map((value, i) => factors[i % factors.length] * value + offset) };
+}
+
 /** `y = x + 1` above 0, `e^x` below */
 export const elu1 = ({ x }: Input): Array64 => map(x, (value) => (value > 0 ? value + 1 : Math.exp(value)));
