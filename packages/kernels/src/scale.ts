@@ -96,11 +96,11 @@ export function scale(
  */
 export function scaleBackward(
   k: Context,
-  { dy, offset: _, x: __, ...options }: { dy: Tensor; x?: Tensor } & ScaleOptions,
+  { dy, factor, sizes }: { dy: Tensor; x?: Tensor } & ScaleOptions,
 ): { dx: Tensor<'float32'> } {
   const check = new Check('scaleBackward', k);
   check.rank('dy', dy);
-  return { dx: scaled(k, check, dy, options, 0) };
+  return { dx: scaled(k, check, dy, { factor, sizes }, 0) };
 }
 
 const options = { factor: 'number or list', sizes: 'list', offset: 'number' } as const;
