@@ -63,7 +63,7 @@ const names = {
   layerNormBackward: rows,
   gatedRmsNorm: grouped,
   gatedRmsNormBackward: grouped,
-  rope: { ...row, rotaryDim: true, interleaved: true },
+  rope: { ...row, rotaryDim: true, interleaved: true, scaling: true },
   selectiveScan: scan,
   selectiveScanBackward: scan,
   selectiveScanStep: scan,
