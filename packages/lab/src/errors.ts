@@ -5,6 +5,11 @@ export class InputError extends FreelunchError {
   override name = 'InputError';
 }
 
+/** Work that others were to do has ended without them: pieces failed on every worker, or the queue was emptied. */
+export class QueueError extends FreelunchError {
+  override name = 'QueueError';
+}
+
 /** For a name that is none of those there are. @param kind  what it should name */
 export function unknownName(kind: string, name: string, all: readonly string[]): InputError {
   const meant = nearest(name, all);

@@ -13,6 +13,8 @@ state must be for it, and what that costs.
   freelunch copy [FILE]    store a text, read it back, see what is forgotten
   freelunch run NAME       run an experiment; the same command continues it
   freelunch sweep FILE     run an experiment over a grid of configurations
+  freelunch worker         run pieces of sweeps and runs with --redis
+  freelunch queue          what waits at a Redis; clear it
   freelunch report         one page of all experiments: theory and measurement
   freelunch generate MODEL continue a prompt with a checkpoint's model
   freelunch inspect MODEL  what a checkpoint holds, and what its model costs
@@ -37,6 +39,8 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   copy: async () => (await import('./copy.js')).copyCommand,
   run: async () => (await import('./run.js')).runCommand,
   sweep: async () => (await import('./sweep.js')).sweepCommand,
+  worker: async () => (await import('./worker.js')).workerCommand,
+  queue: async () => (await import('./queue.js')).queueCommand,
   report: async () => (await import('./report.js')).reportCommand,
   generate: async () => (await import('./generate.js')).generateCommand,
   inspect: async () => (await import('./inspect.js')).inspectCommand,

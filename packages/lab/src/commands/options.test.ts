@@ -71,6 +71,7 @@ const subjects: Subject[] = [
       '--out': names,
       '--workers': [],
       '--threads': [],
+      '--redis': [],
     },
     skip: ['--out'],
   },
@@ -84,7 +85,17 @@ const subjects: Subject[] = [
     ),
     skip: ['--set=seed'],
   },
-  { args: ['sweep', 'missing.json'], options: { '--out': names, '--workers': [], '--threads': [] } },
+  {
+    args: ['sweep', 'missing.json'],
+    options: { '--out': names, '--workers': [], '--threads': [], '--redis': [] },
+  },
+  {
+    // Nobody listens at this port.
+    args: ['worker', '--redis', 'redis://127.0.0.1:1'],
+    options: { '--redis': [], '--workers': [], '--threads': [], '--out': names, '--lost-after': [] },
+    skip: ['--out'],
+  },
+  { args: ['queue', 'status'], options: { '--redis': [] } },
   { args: ['report', 'missing'], options: { '--out': names } },
   { args: ['tasks', 'show', 'lis'], options: { '--set': [], '--set=length': [], '--seed': ['0'] } },
   {

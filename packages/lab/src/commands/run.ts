@@ -14,10 +14,13 @@ import { experimentOf, experiments } from '../running/registry.js';
 import { runExperiment } from '../running/runner.js';
 import { parseOptions } from './arguments.js';
 import {
+  carrierOf,
   EXIT_CODES,
   flag,
   onlyOne,
   OUT,
+  redisHelp,
+  redisOption,
   runOptions,
   runOptionsHelp,
   text,
@@ -40,7 +43,7 @@ ${experimentList(width)}
   --out DIR               a new or empty folder, or one of an earlier run, for
                           rows.jsonl, config.json, findings.json and report.html
                           (default ${OUT}/EXPERIMENT)
-${runOptionsHelp}  --json                  configuration, rows and findings as JSON, nothing else
+${runOptionsHelp}${redisHelp}  --json                  configuration, rows and findings as JSON, nothing else
   -h, --help              this help; with an experiment, its fields
 
 The same configuration gives the same rows, whatever the number of workers and of
@@ -65,6 +68,7 @@ function experimentList(columns: number): string {
 export async function runCommand(args: string[], terminal: Terminal): Promise<void> {
   const { values, positionals } = parseOptions('run', args, {
     ...runOptions,
+    ...redisOption,
     json: flag,
     preset: { type: 'string', default: 'quick' },
     set: { type: 'string', multiple: true, default: [] },
@@ -88,12 +92,13 @@ export async function runCommand(args: string[], terminal: Terminal): Promise<vo
   experiment.pieces(config); // bad values are told before anything is written
   const folder = values.out ?? join(OUT, experiment.name);
   const sharing = sharingOf(values);
+  const carrier = carrierOf(values, terminal);
   await checkRunFolder(folder, 'run', { experiment: experiment.name, config });
 
   const { rows, findings } = await underProgress(
     terminal,
     folder,
-    { ...sharing, restart: values.restart },
+    { ...sharing, restart: values.restart, carrier },
     (options) => runExperiment(experiment, config, options),
   );
   await keepFindings(experiment, config, findings, folder, terminal.signal);

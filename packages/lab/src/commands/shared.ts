@@ -1,8 +1,10 @@
 /** What commands have in common: their options, and how an experiment is run under a progress bar. */
 import { availableParallelism } from 'node:os';
 import { InputError } from '../errors.js';
+import { addressOf } from '../queue/address.js';
+import { queueCarrier } from '../queue/carrier.js';
 import { grouped } from '../report/format.js';
-import type { RunOptions } from '../running/runner.js';
+import type { Carrier, RunOptions } from '../running/runner.js';
 import { wholeNumber } from './arguments.js';
 import type { Terminal } from './terminal.js';
 
@@ -15,6 +17,13 @@ export const helpOption = { help: { ...flag, short: 'h' } } as const;
 
 /** What all commands take that run experiments. */
 export const runOptions = { out: text, workers: text, threads: text, restart: flag, ...helpOption } as const;
+
+export const redisOption = { redis: text } as const;
+
+export const redisHelp = `  --redis URL             have the pieces run by freelunch worker, on any machines;
+                          URL is redis://HOST:PORT/DATABASE, rediss:// for TLS, or
+                          env: from FREELUNCH_REDIS, where the password belongs
+`;
 
 export const runOptionsHelp = `  --workers N             pieces at a time (default: one for each core and --threads,
                           here ${availableParallelism()})
@@ -46,6 +55,19 @@ export function sharingOf(given: { workers?: string; threads?: string }): Sharin
   return { workers, threads };
 }
 
+/** What runs the pieces if it is not this process. @throws InputError */
+export function carrierOf(
+  given: { redis?: string; workers?: string; threads?: string },
+  { note }: Terminal,
+): Carrier | undefined {
+  if (given.redis === undefined) return undefined;
+  for (const name of ['workers', 'threads'] as const)
+    if (given[name] !== undefined)
+      throw new InputError(`with --redis, freelunch worker takes --${name}, not this command`);
+  const address = addressOf(given.redis, process.env);
+  return queueCarrier({ address, note: (message) => note(`${message}\n`) });
+}
+
 /** The one argument that a command takes. @param action  of the command, if it has several @throws InputError */
 export function onlyOne(what: string, positionals: readonly string[], action?: string): string {
   if (positionals.length !== 1)
@@ -68,7 +90,7 @@ export const plural = (count: number, of: string) => `${grouped(count)} ${of}${c
 export async function underProgress<T>(
   { bar, signal, note }: Terminal,
   folder: string,
-  { workers, threads, restart }: Sharing & { restart: boolean },
+  { workers, threads, restart, carrier }: Sharing & { restart: boolean; carrier?: Carrier },
   run: (options: RunOptions) => Promise<T>,
 ): Promise<T> {
   let begun = false;
@@ -80,6 +102,7 @@ export async function underProgress<T>(
       threads,
       ownThread: true,
       restart,
+      carrier,
       signal,
       onStart(count, each) {
         shares = `${plural(count, 'worker')} with ${plural(each, 'thread')}: `;

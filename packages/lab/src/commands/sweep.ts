@@ -17,10 +17,13 @@ import { type AnyExperiment, experimentOf } from '../running/registry.js';
 import { findingsOf, type Job, runJobs } from '../running/runner.js';
 import { parseOptions } from './arguments.js';
 import {
+  carrierOf,
   EXIT_CODES,
   flag,
   onlyOne,
   OUT,
+  redisHelp,
+  redisOption,
   runOptions,
   runOptionsHelp,
   underProgress,
@@ -40,7 +43,7 @@ JSON:
                           rows.jsonl, rows.csv (each row with its point of the
                           grid), config.json and findings.json
                           (default ${OUT}/sweeps/ and FILE's name)
-${runOptionsHelp}  --json                  the findings of each point as JSON, nothing else
+${runOptionsHelp}${redisHelp}  --json                  the findings of each point as JSON, nothing else
   -h, --help              this help
 
 A grid has at most ${grouped(MOST_POINTS)} points.
@@ -114,13 +117,13 @@ function jobsOf({ experiment }: Sweep, points: readonly SweepPoint[], name: stri
     count += pieces.length;
     if (count > MOST_PIECES)
       throw new InputError(`${name}: all points together must have at most ${MOST_PIECES} pieces`);
-    return pieces.map((piece): Job => ({ key: `${pointName(fields)}: ${piece.key}`, piece, fields }));
+    return pieces.map((piece): Job => ({ key: `${pointName(fields)}: ${piece.key}`, piece, config, fields }));
   });
 }
 
 /** Runs the command. @throws InputError, or the signal's reason if it is aborted */
 export async function sweepCommand(args: string[], terminal: Terminal): Promise<void> {
-  const { values, positionals } = parseOptions('sweep', args, { ...runOptions, json: flag });
+  const { values, positionals } = parseOptions('sweep', args, { ...runOptions, ...redisOption, json: flag });
   if (values.help) return terminal.help(sweepHelp);
   const file = onlyOne('file', positionals);
   const sweep = sweepOf(await readJson(file, 2 ** 20), file);
@@ -129,11 +132,15 @@ export async function sweepCommand(args: string[], terminal: Terminal): Promise<
   const jobs = jobsOf(sweep, points, file);
   const folder = values.out ?? join(OUT, 'sweeps', basename(file, extname(file)));
   const sharing = sharingOf(values);
+  const carrier = carrierOf(values, terminal);
   const description = { experiment: experiment.name, preset, set, grid };
   await checkRunFolder(folder, 'sweep', description);
 
-  const results = await underProgress(terminal, folder, { ...sharing, restart: values.restart }, (options) =>
-    runJobs(experiment, jobs.flat(), { kind: 'sweep', description }, options),
+  const results = await underProgress(
+    terminal,
+    folder,
+    { ...sharing, restart: values.restart, carrier },
+    (options) => runJobs(experiment, jobs.flat(), { kind: 'sweep', description }, options),
   );
   let from = 0;
   const found = points.map(({ fields, config }, i) => {

@@ -15,7 +15,7 @@ import { checkFolder, writeFiles } from './write.js';
 export const MARKER = '.freelunch.json';
 
 /** The commands that fill a folder: one does not write into the folder of another. */
-const kinds = ['run', 'sweep', 'story', 'copy', 'compare', 'measure'] as const;
+const kinds = ['run', 'sweep', 'story', 'copy', 'compare', 'measure', 'worker'] as const;
 export type Kind = (typeof kinds)[number];
 
 export interface Marker {

@@ -102,7 +102,7 @@ export async function openRunFolder(
 }
 
 /** Deterministic and a fit name for a folder. */
-const scratchName = (index: number, key: string) =>
+export const scratchName = (index: number, key: string) =>
   `${String(index).padStart(4, '0')}-${key.replace(/[^\w.=-]+/g, '_').slice(0, 80)}`;
 
 async function forget(folder: string): Promise<void> {

@@ -2,17 +2,16 @@
 import { mkdir, rm } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
-import { Worker } from 'node:worker_threads';
 import { checkOptions } from '@freelunch/errors';
-import { type Kernels, loadKernels } from '@freelunch/kernels';
+import type { Kernels } from '@freelunch/kernels';
 import { InputError } from '../errors.js';
 import type { Experiment, Findings, Piece, Row } from '../experiments/experiment.js';
 import { completeConfig } from './config.js';
 import { type Description, openRunFolder, type RunFolder } from './folder.js';
 import { MOST_PIECES } from './limits.js';
-import { plainRows, ROWS } from './rows.js';
-import type { Message, Task, WorkerData } from './worker.js';
 import { type AnyExperiment, experiments } from './registry.js';
+import { ROWS } from './rows.js';
+import { ownThread, thisThread } from './threads.js';
 
 export interface RunOptions {
   /**
@@ -38,6 +37,27 @@ export interface RunOptions {
   onProgress?(done: number, label?: string): void;
   /** Kernels of the variant `simd` for this thread; loaded if absent. */
   k?: Kernels;
+  /** Runs the pieces elsewhere than in threads of this process. */
+  carrier?: Carrier;
+}
+
+/** Has pieces run elsewhere, and hands over the rows of each once. Ends when all are there. */
+export type Carrier = (work: CarriedWork) => Promise<void>;
+
+export interface CarriedWork {
+  experiment: AnyExperiment;
+  /** What the work is, as in config.json. */
+  holds: Holds;
+  /** All pieces, and those of them that are not done, each with its place among all. */
+  jobs: readonly Job[];
+  left: readonly (Job & { index: number })[];
+  /** Forget what is known elsewhere of an earlier run. */
+  restart: boolean;
+  signal: AbortSignal | undefined;
+  /** @param rows  as the experiment gave them */
+  keep(job: Job, rows: readonly Row[]): void;
+  /** @param running  what is done of the pieces at work, in pieces */
+  onProgress(running: number, label?: string): void;
 }
 
 const runOptions = Object.keys({
@@ -50,12 +70,15 @@ const runOptions = Object.keys({
   onStart: true,
   onProgress: true,
   k: true,
+  carrier: true,
 } satisfies Record<keyof RunOptions, true>);
 
 /** A piece to run under a key that is its own among all of a run. */
 export interface Job {
   key: string;
   piece: Piece;
+  /** The whole configuration that asks for the piece. */
+  config: Row;
   /** Fields put before those of its rows. */
   fields?: Row;
 }
@@ -81,7 +104,7 @@ export async function runExperiment<Config extends object, P extends Piece, R ex
   checkOptions('runExperiment', options, runOptions);
   const any = experiment as unknown as AnyExperiment;
   const whole = completeConfig(any, 'quick', config);
-  const jobs = any.pieces(whole).map((piece) => ({ key: piece.key, piece }));
+  const jobs = any.pieces(whole).map((piece) => ({ key: piece.key, piece, config: whole }));
   const description = { experiment: any.name, config: whole };
   const rows = (await runJobs(any, jobs, { kind: 'run', description }, options)).flat();
   return {
@@ -89,6 +112,12 @@ export async function runExperiment<Config extends object, P extends Piece, R ex
     rows: rows as R[],
     findings: findingsOf(any, whole, rows, options.folder),
   };
+}
+
+/** What a folder of jobs holds. */
+export interface Holds {
+  kind: 'run' | 'sweep';
+  description: Description;
 }
 
 /**
@@ -100,7 +129,7 @@ export async function runExperiment<Config extends object, P extends Piece, R ex
 export async function runJobs(
   experiment: AnyExperiment,
   jobs: readonly Job[],
-  holds: { kind: 'run' | 'sweep'; description: Description },
+  holds: Holds,
   options: RunOptions,
 ): Promise<Row[][]> {
   const { folder, signal, restart = false } = options;
@@ -119,7 +148,7 @@ export async function runJobs(
   const own: RunFolder | undefined =
     folder === undefined ? undefined : await openRunFolder(folder, kind, description, keys, restart);
   try {
-    return await runLeft(experiment, jobs, own, options);
+    return await runLeft(experiment, jobs, holds, own, options);
   } finally {
     await own?.close();
   }
@@ -129,17 +158,47 @@ export async function runJobs(
 async function runLeft(
   experiment: AnyExperiment,
   jobs: readonly Job[],
+  holds: Holds,
   own: RunFolder | undefined,
   options: RunOptions,
 ): Promise<Row[][]> {
-  const { signal, onProgress = () => {} } = options;
+  const { signal, restart = false, onProgress = () => {} } = options;
   const results = new Map<string, Row[]>(own?.rows.complete);
   const left = jobs.map((job, index) => ({ ...job, index })).filter(({ key }) => !results.has(key));
-  const fractions = new Map<string, number>();
-  const report = (label?: string) => {
-    const running = [...fractions.values()].reduce((total, done) => total + done, 0);
-    onProgress(Math.min(1, (results.size + running) / Math.max(1, jobs.length)), label);
+  const work: CarriedWork = {
+    experiment,
+    holds,
+    jobs,
+    left,
+    restart,
+    signal,
+    keep({ key, fields }, rows) {
+      const whole = fields === undefined ? [...rows] : rows.map((row) => ({ ...fields, ...row }));
+      own?.rows.append(key, whole);
+      results.set(key, whole);
+    },
+    onProgress: (running, label) =>
+      onProgress(Math.min(1, (results.size + running) / Math.max(1, jobs.length)), label),
   };
+  if (options.carrier === undefined) await inThreads(work, own, options);
+  else if (left.length > 0) await options.carrier(work);
+  await own?.rows.rewrite(jobs.map(({ key }) => key));
+  await own?.finish();
+  return jobs.map(({ key }) => results.get(key)!);
+}
+
+/** Runs pieces in this process. */
+async function inThreads(
+  { experiment, left, signal, keep, onProgress }: CarriedWork,
+  own: RunFolder | undefined,
+  options: RunOptions,
+): Promise<void> {
+  const fractions = new Map<string, number>();
+  const report = (label: string) =>
+    onProgress(
+      [...fractions.values()].reduce((total, done) => total + done, 0),
+      label,
+    );
 
   const count = experiment.timed === true ? 1 : Math.max(1, Math.min(options.workers ?? 1, left.length));
   const threads = threadsOf(experiment, options.threads, count);
@@ -158,7 +217,7 @@ async function runLeft(
       : ownThread(experiment, threads, stop.signal);
     try {
       for (let job = left[next++]; job !== undefined; job = left[next++]) {
-        const { key, piece, fields, index } = job;
+        const { key, piece, index } = job;
         report(key);
         const scratch = own?.scratch(index, piece.key);
         if (scratch !== undefined) await mkdir(scratch, { recursive: true });
@@ -166,9 +225,7 @@ async function runLeft(
           fractions.set(key, Math.min(1, Math.max(0, done)));
           report(label ?? key);
         });
-        const whole = fields === undefined ? rows : rows.map((row) => ({ ...fields, ...row }));
-        own?.rows.append(key, whole);
-        results.set(key, whole);
+        keep(job, rows);
         fractions.delete(key);
         report(key);
         if (scratch !== undefined) await rm(scratch, { recursive: true, force: true });
@@ -187,98 +244,14 @@ async function runLeft(
       ),
     );
     if (ended.some(({ status }) => status === 'rejected')) throw stop.signal.reason;
-    await own?.rows.rewrite(jobs.map(({ key }) => key));
-    await own?.finish();
   } finally {
     signal?.removeEventListener('abort', stopped);
   }
-  return jobs.map(({ key }) => results.get(key)!);
 }
 
 function threadsOf(experiment: AnyExperiment, wanted: RunOptions['threads'] = 1, workers: number): number {
   if (wanted !== 'auto') return wanted;
   return experiment.timed === true ? 1 : Math.max(1, Math.floor(availableParallelism() / workers));
-}
-
-interface Runner {
-  run(task: Task, onProgress: (done: number, label?: string) => void): Promise<Row[]>;
-  end(): Promise<unknown>;
-}
-
-async function thisThread(
-  experiment: AnyExperiment,
-  given: Kernels | undefined,
-  threads: number,
-  signal: AbortSignal,
-): Promise<Runner> {
-  const k = given ?? (await loadKernels({ variant: 'simd', threads }));
-  return {
-    async run({ piece, folder }, onProgress) {
-      await new Promise((resolve) => setTimeout(resolve, 0)); // signals come in between
-      signal.throwIfAborted();
-      try {
-        return plainRows(await experiment.run(piece, { k, signal, onProgress, folder }));
-      } catch (cause) {
-        if (signal.aborted) throw signal.reason;
-        throw failure(experiment, piece, cause as Error);
-      }
-    },
-    async end() {
-      if (given === undefined) k.dispose();
-    },
-  };
-}
-
-function ownThread(experiment: AnyExperiment, threads: number, signal: AbortSignal): Runner {
-  const worker = new Worker(new URL('./worker.js', import.meta.url), {
-    workerData: { experiment: experiment.name, threads } satisfies WorkerData,
-  });
-  let ended: Error | undefined;
-  let current: { onMessage(message: Message): void; fail(cause: Error): void } | undefined;
-  const fail = (cause: Error) => {
-    ended ??= cause;
-    current?.fail(cause);
-  };
-  worker.on('message', (message: Message) => current?.onMessage(message));
-  worker.on('error', fail);
-  worker.on('exit', (code) => fail(new Error(`its thread ended with code ${code}`)));
-  return {
-    run: ({ piece, folder }, onProgress) =>
-      new Promise<Row[]>((resolve, reject) => {
-        const aborted = () => settle(() => reject(signal.reason as Error));
-        const settle = (act: () => void) => {
-          current = undefined;
-          signal.removeEventListener('abort', aborted);
-          act();
-        };
-        if (signal.aborted) return reject(signal.reason as Error);
-        if (ended !== undefined) return reject(failure(experiment, piece, ended));
-        signal.addEventListener('abort', aborted);
-        current = {
-          onMessage(message) {
-            if (message.kind === 'progress') onProgress(message.done, message.label);
-            else if (message.kind === 'done') settle(() => resolve(message.rows));
-            else settle(() => reject(failure(experiment, piece, message)));
-          },
-          fail: (cause) => settle(() => reject(failure(experiment, piece, cause))),
-        };
-        // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread has no origin
-        worker.postMessage({ piece, folder } satisfies Task);
-      }),
-    end: () => worker.terminate(),
-  };
-}
-
-function failure(
-  { name }: AnyExperiment,
-  { key }: Piece,
-  cause: { name: string; message: string; stack?: string },
-): Error {
-  const message = `${name}, piece '${key}': ${cause.message}`;
-  if (cause.name === 'InputError') return new InputError(message, { cause });
-  const error = new Error(message, { cause });
-  if (cause.stack !== undefined) error.stack = `Error: ${message}\n${cause.stack}`;
-  return error;
 }
 
 /**

@@ -1,0 +1,200 @@
+/** The connection to Redis, and BullMQ, which is loaded here only: who runs on one machine needs neither. */
+import { setTimeout as wait } from 'node:timers/promises';
+import type { ConnectionOptions, Job, Queue, Worker } from 'bullmq';
+import { InputError } from '../errors.js';
+import type { Address } from './address.js';
+
+/** Redis, a command at a time. Commands wait while it cannot be reached. */
+export interface Redis {
+  call(command: string, ...args: (string | number)[]): Promise<unknown>;
+}
+
+/** The parts of BullMQ that are used. */
+export interface BullMQ {
+  Queue: typeof Queue;
+  Worker: typeof Worker;
+  Job: typeof Job;
+  UnrecoverableError: new (message: string) => Error;
+  WaitingError: new () => Error;
+}
+
+/** @throws InputError that says how to install it */
+export async function loadBullMQ(): Promise<BullMQ> {
+  try {
+    return (await import('bullmq')) as unknown as BullMQ;
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code !== 'ERR_MODULE_NOT_FOUND') throw cause;
+    throw new InputError('--redis needs the package bullmq, which is not installed: npm install bullmq@5', {
+      cause,
+    });
+  }
+}
+
+/** Longest wait between two tries to connect. */
+const LONGEST_RETRY_MS = 2000;
+/** For the first connection. */
+const CONNECT_MS = 10_000;
+const CONNECT_TRIES = 3;
+const CLOSE_MS = 1000;
+
+/** What goes wrong at the first connection and does not pass by waiting. */
+const REFUSALS = /^(WRONGPASS|NOAUTH|NOPERM|ERR (AUTH|invalid|DB index|SELECT)|MISCONF)/;
+
+export interface Connection {
+  bull: BullMQ;
+  redis: Redis;
+  address: Address;
+  /** Of everything of this program in Redis. */
+  key(...parts: string[]): string;
+  /** BullMQ's queue of a build. */
+  queue(build: string): Queue;
+  /** For a worker's connections. */
+  options: ConnectionOptions;
+  /** Called whenever the connection is there again after it was lost. */
+  onReconnect(listener: () => void): void;
+  close(): Promise<void>;
+}
+
+/** Names of queues must not hold a colon; a plus sign is for versions. */
+export const queueName = (build: string) => `pieces-${build.replace('+', '-')}`;
+
+/**
+ * Connects, or says why not. Once connected, a lost connection is taken up again for as long as it takes.
+ *
+ * @param onTrouble  told when the connection is lost and when it is there again
+ * @throws InputError if there is no Redis, or if it refuses the password
+ */
+export async function connect(
+  address: Address,
+  signal: AbortSignal,
+  onTrouble: (message: string) => void = () => {},
+): Promise<Connection> {
+  const bull = await loadBullMQ();
+  signal.throwIfAborted();
+  const { host, port, db, username, password, tls, prefix, shown } = address;
+  let connected = false;
+  let lastError: Error | undefined;
+  const connection = {
+    host,
+    port,
+    db,
+    username,
+    password,
+    ...(tls ? { tls: { servername: host } } : {}),
+    connectTimeout: CONNECT_MS,
+    maxRetriesPerRequest: null,
+    // A first connection is tried a few times only.
+    retryStrategy: (times: number) =>
+      !connected && times > CONNECT_TRIES ? null : Math.min(100 * 2 ** times, LONGEST_RETRY_MS),
+  };
+  // Of no build: everything but BullMQ's own commands goes through its connection.
+  const main = new bull.Queue('all', { connection, prefix, skipVersionCheck: true, skipMetasUpdate: true });
+  main.on('error', (error) => (lastError = error));
+  let closing = false;
+  const close = async () => {
+    closing = true;
+    // Commands that wait for Redis are not waited for.
+    const ended = async () => {
+      if (connected) (await main.client).disconnect();
+      await main.close();
+    };
+    await Promise.race([ended().catch(() => {}), wait(CLOSE_MS)]);
+  };
+  try {
+    const client = await firstConnection(main, signal, () => lastError, shown);
+    connected = true;
+    const listeners: (() => void)[] = [];
+    let lost = false;
+    client.on('close', () => {
+      if (closing || lost) return;
+      lost = true;
+      onTrouble(`The connection to ${shown} is lost: trying again until it is back.`);
+    });
+    client.on('ready', () => {
+      if (!lost) return;
+      lost = false;
+      onTrouble(`The connection to ${shown} is back.`);
+      for (const listener of listeners) listener();
+    });
+    const redis = client as unknown as Redis;
+    const queues = new Map<string, Queue>();
+    const open = (build: string) => {
+      const queue = new bull.Queue(queueName(build), {
+        connection: client as unknown as ConnectionOptions,
+        prefix,
+        skipVersionCheck: true,
+      });
+      queue.on('error', () => {}); // told by the connection
+      queues.set(build, queue);
+      return queue;
+    };
+    await checkServer(redis, shown, onTrouble);
+    return {
+      bull,
+      redis,
+      address,
+      key: (...parts) => [prefix, ...parts].join(':'),
+      queue: (build) => queues.get(build) ?? open(build),
+      options: connection,
+      onReconnect: (listener) => void listeners.push(listener),
+      close,
+    };
+  } catch (cause) {
+    await close();
+    throw cause;
+  }
+}
+
+async function firstConnection(
+  queue: Queue,
+  signal: AbortSignal,
+  lastError: () => Error | undefined,
+  shown: string,
+) {
+  const why = (cause: unknown) => {
+    const { message, code } = (lastError() ?? cause) as NodeJS.ErrnoException;
+    return new InputError(
+      `cannot use Redis at ${shown}: ${message === '' ? (code ?? 'no connection') : message}`,
+      { cause },
+    );
+  };
+  let timer: NodeJS.Timeout | undefined;
+  let stop: (() => void) | undefined;
+  try {
+    return await Promise.race([
+      queue.client.catch((cause: unknown) => {
+        throw why(cause);
+      }),
+      new Promise<never>((_, reject) => {
+        stop = () => reject(signal.reason as Error);
+        signal.addEventListener('abort', stop);
+        queue.on('error', (error) => REFUSALS.test(error.message) && reject(why(error)));
+        timer = setTimeout(() => reject(why(new Error('it does not answer'))), 2 * CONNECT_MS);
+      }),
+    ]);
+  } finally {
+    clearTimeout(timer);
+    if (stop !== undefined) signal.removeEventListener('abort', stop);
+  }
+}
+
+const LEAST_VERSION = [6, 2] as const;
+
+async function checkServer(redis: Redis, shown: string, onTrouble: (message: string) => void): Promise<void> {
+  const info = String(
+    await redis.call('INFO').catch((cause: Error) => {
+      throw new InputError(`cannot use Redis at ${shown}: ${cause.message}`, { cause });
+    }),
+  );
+  const field = (name: string) => new RegExp(`^${name}:(.*?)\\r?$`, 'm').exec(info)?.[1] ?? '';
+  const [major = 0, minor = 0] = field('redis_version').split('.').map(Number);
+  if (major < LEAST_VERSION[0] || (major === LEAST_VERSION[0] && minor < LEAST_VERSION[1]))
+    throw new InputError(
+      `Redis at ${shown} must be of version ${LEAST_VERSION.join('.')} or newer, got '${field('redis_version')}'`,
+    );
+  const policy = field('maxmemory_policy');
+  if (policy !== 'noeviction' && policy !== '')
+    onTrouble(
+      `Redis at ${shown} may throw away pieces and results when its memory is full: set its maxmemory-policy to noeviction (it is ${policy}).`,
+    );
+}
