@@ -67,7 +67,7 @@ describe('the configuration of a job', () => {
 
 describe('rows from a worker', () => {
   it('are what they were', () => {
-    const rows = [{ a: 0.1, b: [1, { c: null }], constructor: 'x' }, {}];
+    const rows: object[] = [{ a: 0.1, b: [1, { c: null }], constructor: 'x' }, {}];
     expect(rowsOf(JSON.stringify(rows))).toEqual(rows);
   });
 
