@@ -1,5 +1,6 @@
 /** The connection to Redis, and BullMQ, which is loaded here only: who runs on one machine needs neither. */
-import { setTimeout as wait } from 'node:timers/promises';
+import type { EventEmitter } from 'node:events';
+import { createRequire } from 'node:module';
 import type { ConnectionOptions, Job, Queue, Worker } from 'bullmq';
 import { InputError } from '../errors.js';
 import type { Address } from './address.js';
@@ -7,6 +8,12 @@ import type { Address } from './address.js';
 /** Redis, a command at a time. Commands wait while it cannot be reached. */
 export interface Redis {
   call(command: string, ...args: (string | number)[]): Promise<unknown>;
+}
+
+/** The client that BullMQ brings; connections of its own could not be watched from their beginning. */
+interface Client extends Redis, EventEmitter {
+  connect(): Promise<void>;
+  disconnect(): void;
 }
 
 /** The parts of BullMQ that are used. */
@@ -19,11 +26,17 @@ export interface BullMQ {
 }
 
 /** @throws InputError that says how to install it */
-export async function loadBullMQ(): Promise<BullMQ> {
+async function loadBullMQ(): Promise<{ bull: BullMQ; Client: new (options: object) => Client }> {
   try {
-    return (await import('bullmq')) as unknown as BullMQ;
+    const bull = (await import('bullmq')) as unknown as BullMQ;
+    const { resolve } = createRequire(import.meta.url);
+    const { Redis } = createRequire(resolve('bullmq'))('ioredis') as {
+      Redis: new (options: object) => Client;
+    };
+    return { bull, Client: Redis };
   } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code !== 'ERR_MODULE_NOT_FOUND') throw cause;
+    if (!['ERR_MODULE_NOT_FOUND', 'MODULE_NOT_FOUND'].includes((cause as NodeJS.ErrnoException).code ?? ''))
+      throw cause;
     throw new InputError('--redis needs the package bullmq, which is not installed: npm install bullmq@5', {
       cause,
     });
@@ -35,7 +48,6 @@ const LONGEST_RETRY_MS = 2000;
 /** For the first connection. */
 const CONNECT_MS = 10_000;
 const CONNECT_TRIES = 3;
-const CLOSE_MS = 1000;
 
 /** What goes wrong at the first connection and does not pass by waiting. */
 const REFUSALS = /^(WRONGPASS|NOAUTH|NOPERM|ERR (AUTH|invalid|DB index|SELECT)|MISCONF)/;
@@ -48,8 +60,8 @@ export interface Connection {
   key(...parts: string[]): string;
   /** BullMQ's queue of a build. */
   queue(build: string): Queue;
-  /** For a worker's connections. */
-  options: ConnectionOptions;
+  /** Of a queue or a worker of BullMQ. */
+  options: { connection: ConnectionOptions; prefix: string; skipVersionCheck: true };
   /** Called whenever the connection is there again after it was lost. */
   onReconnect(listener: () => void): void;
   close(): Promise<void>;
@@ -69,44 +81,49 @@ export async function connect(
   signal: AbortSignal,
   onTrouble: (message: string) => void = () => {},
 ): Promise<Connection> {
-  const bull = await loadBullMQ();
+  const { bull, Client } = await loadBullMQ();
   signal.throwIfAborted();
   const { host, port, db, username, password, tls, prefix, shown } = address;
   let connected = false;
-  let lastError: Error | undefined;
-  const connection = {
+  const client = new Client({
     host,
     port,
     db,
     username,
     password,
     ...(tls ? { tls: { servername: host } } : {}),
+    lazyConnect: true,
     connectTimeout: CONNECT_MS,
     maxRetriesPerRequest: null,
     // A first connection is tried a few times only.
     retryStrategy: (times: number) =>
       !connected && times > CONNECT_TRIES ? null : Math.min(100 * 2 ** times, LONGEST_RETRY_MS),
+  });
+  const listeners: (() => void)[] = [];
+  const queues = new Map<string, Queue>();
+  const options = {
+    connection: client as unknown as ConnectionOptions,
+    prefix,
+    skipVersionCheck: true,
+  } as const;
+  const open = (build: string) => {
+    const queue = new bull.Queue(queueName(build), options);
+    queue.on('error', () => {}); // told by the connection
+    queues.set(build, queue);
+    return queue;
   };
-  // Of no build: everything but BullMQ's own commands goes through its connection.
-  const main = new bull.Queue('all', { connection, prefix, skipVersionCheck: true, skipMetasUpdate: true });
-  main.on('error', (error) => (lastError = error));
-  let closing = false;
   const close = async () => {
-    closing = true;
+    connected = false;
     // Commands that wait for Redis are not waited for.
-    const ended = async () => {
-      if (connected) (await main.client).disconnect();
-      await main.close();
-    };
-    await Promise.race([ended().catch(() => {}), wait(CLOSE_MS)]);
+    client.disconnect();
+    await Promise.all([...queues.values()].map((queue) => queue.close().catch(() => {})));
   };
   try {
-    const client = await firstConnection(main, signal, () => lastError, shown);
+    await firstConnection(client, signal, shown);
     connected = true;
-    const listeners: (() => void)[] = [];
     let lost = false;
     client.on('close', () => {
-      if (closing || lost) return;
+      if (!connected || lost) return;
       lost = true;
       onTrouble(`The connection to ${shown} is lost: trying again until it is back.`);
     });
@@ -116,26 +133,14 @@ export async function connect(
       onTrouble(`The connection to ${shown} is back.`);
       for (const listener of listeners) listener();
     });
-    const redis = client as unknown as Redis;
-    const queues = new Map<string, Queue>();
-    const open = (build: string) => {
-      const queue = new bull.Queue(queueName(build), {
-        connection: client as unknown as ConnectionOptions,
-        prefix,
-        skipVersionCheck: true,
-      });
-      queue.on('error', () => {}); // told by the connection
-      queues.set(build, queue);
-      return queue;
-    };
-    await checkServer(redis, shown, onTrouble);
+    await checkServer(client, shown, onTrouble);
     return {
       bull,
-      redis,
+      redis: client,
       address,
+      options,
       key: (...parts) => [prefix, ...parts].join(':'),
       queue: (build) => queues.get(build) ?? open(build),
-      options: connection,
       onReconnect: (listener) => void listeners.push(listener),
       close,
     };
@@ -145,36 +150,36 @@ export async function connect(
   }
 }
 
-async function firstConnection(
-  queue: Queue,
-  signal: AbortSignal,
-  lastError: () => Error | undefined,
-  shown: string,
-) {
-  const why = (cause: unknown) => {
-    const { message, code } = (lastError() ?? cause) as NodeJS.ErrnoException;
+/** @throws InputError, or the signal's reason */
+async function firstConnection(client: Client, signal: AbortSignal, shown: string): Promise<void> {
+  let last: Error | undefined;
+  /** Only what is said: an error of the client can hold the command, with the password. */
+  const why = (error: Error) => {
+    const { message, code } = error as NodeJS.ErrnoException;
     return new InputError(
       `cannot use Redis at ${shown}: ${message === '' ? (code ?? 'no connection') : message}`,
-      { cause },
     );
   };
   let timer: NodeJS.Timeout | undefined;
-  let stop: (() => void) | undefined;
+  let stop = () => {};
   try {
-    return await Promise.race([
-      queue.client.catch((cause: unknown) => {
-        throw why(cause);
+    await Promise.race([
+      client.connect().catch((cause: Error) => {
+        throw why(last ?? cause);
       }),
       new Promise<never>((_, reject) => {
         stop = () => reject(signal.reason as Error);
         signal.addEventListener('abort', stop);
-        queue.on('error', (error) => REFUSALS.test(error.message) && reject(why(error)));
-        timer = setTimeout(() => reject(why(new Error('it does not answer'))), 2 * CONNECT_MS);
+        client.on('error', (error: Error) => {
+          last = error;
+          if (REFUSALS.test(error.message)) reject(why(error));
+        });
+        timer = setTimeout(() => reject(why(last ?? new Error('it does not answer'))), 2 * CONNECT_MS);
       }),
     ]);
   } finally {
     clearTimeout(timer);
-    if (stop !== undefined) signal.removeEventListener('abort', stop);
+    signal.removeEventListener('abort', stop);
   }
 }
 

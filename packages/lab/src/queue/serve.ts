@@ -112,9 +112,7 @@ export async function serve(options: ServeOptions): Promise<number> {
     const { run, key } = queued;
     const lock = [`${connection.queue(build).toKey(String(job.id))}:lock`, token] as const;
     const stop = new AbortController();
-    const stopped = () => stop.abort(signal.reason);
-    signal.addEventListener('abort', stopped, { once: true });
-    if (signal.aborted) stopped();
+    if (signal.aborted) stop.abort(signal.reason);
     const entry: Working = { run, done: 0, stop, token };
     working.set(String(job.id), entry);
     try {
@@ -153,7 +151,6 @@ export async function serve(options: ServeOptions): Promise<number> {
       throw new Error('failed', { cause });
     } finally {
       working.delete(String(job.id));
-      signal.removeEventListener('abort', stopped);
     }
   }
 
@@ -181,9 +178,7 @@ export async function serve(options: ServeOptions): Promise<number> {
   }
 
   const worker = new Guarded(queueName(build), process_, {
-    connection: connection.options,
-    prefix: connection.address.prefix,
-    skipVersionCheck: true,
+    ...connection.options,
     autorun: false,
     concurrency: count,
     lockDuration: lostAfterMs,
@@ -251,8 +246,12 @@ export async function serve(options: ServeOptions): Promise<number> {
   const running = worker.run();
   running.catch(() => {});
   await new Promise<void>((resolve) => {
-    if (signal.aborted) return resolve();
-    signal.addEventListener('abort', () => resolve(), { once: true });
+    const stop = () => {
+      for (const entry of working.values()) entry.stop.abort(signal.reason);
+      resolve();
+    };
+    signal.addEventListener('abort', stop, { once: true });
+    if (signal.aborted) stop();
   });
   // Pieces at work are given back by `process_`; a Redis that is away is not waited for.
   await Promise.race([worker.close(), wait(CLOSE_MS)]);
