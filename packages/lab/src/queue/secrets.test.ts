@@ -34,10 +34,9 @@ describe.skipIf(server === undefined)(
       });
       const port = await freePort();
       const tls = ['--tls-cert-file', certificate, '--tls-key-file', key, '--tls-ca-cert-file', certificate];
-      redis = await ownRedis(server!, [
-        ...['--port', '0', '--tls-port', String(port), ...tls, '--tls-auth-clients', 'no'],
-        ...['--requirepass', PASSWORD],
-      ]);
+      const ports = ['--port', '0', '--tls-port', String(port)];
+      const open = ['--tls-auth-clients', 'no', '--requirepass', PASSWORD];
+      redis = await ownRedis(server!, [...ports, ...tls, ...open]);
       url = `rediss://:${PASSWORD}@localhost:${port}`;
     });
     afterAll(async () => {
