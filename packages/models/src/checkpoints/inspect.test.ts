@@ -4,8 +4,11 @@ import { join } from 'node:path';
 import { FileError, FormatError, UnsupportedError } from '@freelunch/errors';
 import { loadKernels } from '@freelunch/kernels';
 import { afterAll, describe, expect, it } from 'vitest';
+import { sampleOf } from '../../tests/gguf-samples.js';
+import { type Entry, writeGguf } from '../../tests/gguf-writer.js';
 import { serve } from '../../tests/server.js';
 import { createModel, type ModelConfig } from '../index.js';
+import { bytesSource } from './byte-source.js';
 import { inspectPretrained } from './inspect.js';
 import { encodeSafetensors } from './safetensors.js';
 import { savePretrained } from './save.js';
@@ -50,6 +53,23 @@ describe('inspectPretrained', () => {
     });
     const { tensors, fileBytes } = await inspectPretrained(server.url);
     expect([tensors.length, fileBytes]).toEqual([model.parameters().size, weights.length]);
+  });
+
+  it('tells what a GGUF file holds, by its own names', async () => {
+    const sample = sampleOf(k, 'llama', 'Q4_0');
+    const entries: Entry[] = [
+      ...sample.entries,
+      ['tokenizer.ggml.tokens', 'string', ['a', 'b'], 'array'],
+      ['tokenizer.ggml.eos_token_id', 'uint32', 2],
+      ['tokenizer.ggml.eot_token_id', 'uint32', 4000],
+    ];
+    const bytes = writeGguf({ entries, tensors: sample.tensors });
+    const { config: found, tensors, ...rest } = await inspectPretrained(bytesSource(bytes));
+    expect(rest).toEqual({ format: 'gguf', architecture: 'llama', obstacle: undefined, hasTokenizer: true, endTokens: [2], fileBytes: bytes.length }); // prettier-ignore
+    expect([found.nLayers, found.vocabSize, found.tieEmbeddings]).toEqual([2, 40, false]);
+    expect(tensors).toHaveLength(sample.tensors.length);
+    expect(tensors.find(({ name }) => name === 'token_embd.weight')).toMatchObject({ shape: [40, 32], dtype: 'Q4_0', bytes: 40 * 18 }); // prettier-ignore
+    sample.model.dispose();
   });
 
   it('says what keeps a checkpoint from loading', async () => {
