@@ -75,7 +75,7 @@ it('shares all that is long, forward, backward and step, in the cases whose bits
     'scan',
     'softmaxAttentionWeights', // effectiveAttention, as is ssdMatrixForward
     'ssdMatrixForward',
-    'sumOfSquares',
+    'sumsOfSquares', // nor has globalNorm
     'widen',
     'writeColumnSums', // the sum over runs of rows
   ]);
@@ -114,7 +114,9 @@ describe('one head of one sequence', () => {
     );
     expect(new Set(run.mock.calls.map(([name]) => name))).toEqual(
       new Set([
+        'deltaRuleBackward',
         'deltaRuleForward',
+        'linearAttentionBackward',
         'linearAttentionChunkedForward',
         'linearAttentionForward',
         'ssdChunkedBackward',
@@ -122,6 +124,19 @@ describe('one head of one sequence', () => {
       ]),
     );
   });
+});
+
+it('gives one norm of tensors with any number of threads', async () => {
+  const norm = (k: Kernels) =>
+    k.globalNorm({
+      tensors: [100, 300_000].map((size) => k.tensor(Float32Array.from({ length: size }, Math.sin))),
+    });
+  const one = norm(await loadKernels({ variant: 'simd' }));
+  for (const threads of [2, 3]) {
+    using k = await sharing(threads);
+    expect(norm(k)).toBe(one);
+    expect(poolOf(k).shared.has('sumsOfSquares')).toBe(true);
+  }
 });
 
 it('shares none of its calls where each is too small to gain', async () => {

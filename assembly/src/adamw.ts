@@ -45,8 +45,17 @@ export function adamWStep(
   storeTail(parameter, f32x4.sub(p, madd(shrink, p, update)), size);
 }
 
+/** sums[i], f64: of the squares of the i-th run of x [size], so many elements each. Units are runs. */
+export function sumsOfSquares(sums: usize, x: usize, size: i32, run: i32, first: i32, count: i32): void {
+  for (const end = first + count; first < end; first++) {
+    const from = <usize>first * run;
+    const rest = <i32>(<usize>size - from);
+    store<f64>(sums + (<usize>first << 3), sumOfSquares(x + (from << 2), min(rest, run)));
+  }
+}
+
 /** Sum of the squares of x [size], in float64: float32 squares overflow from 2e19 on. */
-export function sumOfSquares(x: usize, size: i32): f64 {
+function sumOfSquares(x: usize, size: i32): f64 {
   let a = f64x2.splat(0),
     b = a,
     c = a,

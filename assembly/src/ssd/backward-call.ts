@@ -33,6 +33,13 @@ export class BackwardCall extends Call {
   parts: usize;
   bytesOfPart: usize;
 
+  // Of heads whose states are kept, one after the other: h0 of each chunk; the gradient of the initial state, and dh of
+  // each chunk; and of each chunk its terms of the head's sums, `slopes` and `skips`.
+  keptStates: usize;
+  keptGradients: usize;
+  keptSlopes: usize;
+  keptSkips: usize;
+
   chunks: i32;
   stateColumns: i32; // dState, across
   groupStep: usize; // bytes of a step of dBs
@@ -124,8 +131,14 @@ export function layOut(c: BackwardCall, scratch: usize, heads: i32): void {
   c.steps = takeFloats(<f64>c.seqLen * <f64>heads);
 }
 
-/** After `layOut`: memory that the phases share, for so many groups at a time and parts of them. @returns its end */
-export function layOutShared(c: BackwardCall, shared: usize, heads: i32, groups: i32, parts: i32): f64 {
+/**
+ * After `layOut`: memory that the phases share, for so many groups at a time and parts of them, and so many heads whose
+ * states are kept. @returns its end
+ */
+// prettier-ignore
+export function layOutShared(
+  c: BackwardCall, shared: usize, heads: i32, groups: i32, parts: i32, kept: i32,
+): f64 {
   const chunks = Math.ceil(<f64>c.seqLen / <f64>c.chunk);
   const padded = paddedStepsLarge(c.chunk);
   const states = roundUpLarge(<f64>c.dState, ROWS);
@@ -137,9 +150,14 @@ export function layOutShared(c: BackwardCall, shared: usize, heads: i32, groups:
   startScratch(shared, 0);
   c.slopes = takeFloats(2 * <f64>heads);
   c.stepSums = takeFloats(2 * <f64>heads);
-  c.skips = takeFloats(<f64>heads * roundUpLarge(<f64>c.headDim, COLUMNS));
+  const channels = roundUpLarge(<f64>c.headDim, COLUMNS);
+  c.skips = takeFloats(<f64>heads * channels);
   c.groups = takeFloats(<f64>groups * ofGroup);
   c.parts = takeFloats(<f64>parts * ofPart);
+  c.keptStates = takeFloats(<f64>kept * chunks * states * channels);
+  c.keptGradients = takeFloats(<f64>kept * (chunks + 1) * states * channels);
+  c.keptSlopes = takeFloats(2 * <f64>kept * chunks);
+  c.keptSkips = takeFloats(<f64>kept * chunks * channels);
   return scratchEnd();
 }
 

@@ -19,31 +19,24 @@
  *   GROUPS  dB and dC of a group and chunk, from the sums of its bundles
  *   SUMS    dA, dD and dDtBias of a head, from its sums of all items of the batch
  *
- * The first three are repeated for so many items of the batch at a time as memory is laid out for.
+ * Where there are fewer bundles than threads to share them, memory is laid out for the states of all heads, and HEADS
+ * becomes three phases, which do the same in the same order for each number:
+ *
+ *   STATES  h0 of all chunks of a head, or dh of all of them
+ *   CHUNKS  the gradients of a chunk of a bundle
+ *   STEPS   what follows the chunks of a bundle: its sums over them, and dt
+ *
+ * All except SUMS are repeated for so many items of the batch at a time as memory is laid out for.
  */
-import { packPanels, scalePanels } from '../matrix/panels';
-import { addRow, dotPadded } from '../matrix/rows';
+import { addRow } from '../matrix/rows';
 import { scratchEnd } from '../matrix/scratch';
-import { COLUMNS } from '../matrix/tile';
 import { sum } from '../simd';
-import { BackwardCall, groupChunkAt, layOut, layOutShared, lengthOf, openGroup } from './backward-call';
+import { BackwardCall, layOut, layOutShared, lengthOf, openGroup } from './backward-call';
+import { chunkGradients, gradientOfState, nextState, openGradient } from './backward-chunk';
 import { groupGradients, packGroup } from './backward-groups';
-import { headSteps, setHeads, setSizes, skipOf } from './call';
-import { addDecays, decayGradients, stepGradients } from './decay-gradients';
-import { chunkDecays, gatherSteps } from './decays';
-import { packState, transposeState, unpackState } from './panels';
-import {
-  LEFT_STEP,
-  LOWER_LEFT,
-  multiply,
-  multiplyPairs,
-  multiplyTriangle,
-  ones,
-  RIGHT_STEP,
-  ROWS,
-  UPPER_LEFT,
-} from './products';
-import { addScaledRowDot, addSkip, gateGradient, inputGradient, multiplyRow, scaleRows } from './rows';
+import { groupOf, headSteps, setHeads, setSizes } from './call';
+import { stepGradients } from './decay-gradients';
+import { packState, unpackState } from './panels';
 
 /** Where a call is laid out of which only the size is asked. */
 const nowhere: usize = memory.data(offsetof<BackwardCall>());
@@ -51,6 +44,10 @@ const nowhere: usize = memory.data(offsetof<BackwardCall>());
 const PACK: i32 = 0;
 const HEADS: i32 = 1;
 const GROUPS: i32 = 2;
+const SUMS: i32 = 3;
+const STATES: i32 = 4;
+const CHUNKS: i32 = 5;
+const STEPS: i32 = 6;
 
 /** Bytes of scratch memory, with bundles of so many heads. */
 // prettier-ignore
@@ -65,21 +62,22 @@ export function ssdChunkedBackwardScratchBytes(
 
 /**
  * Bytes of memory that the phases share: of all heads of the batch, of the groups that are computed at a time, and of
- * their bundles.
+ * their bundles; and of the heads whose states are kept.
  */
 // prettier-ignore
 export function ssdChunkedBackwardSharedBytes(
-  heads: i32, groups: i32, bundles: i32, seqLen: i32, headDim: i32, dState: i32, chunkSize: i32,
+  heads: i32, groups: i32, bundles: i32, keptHeads: i32, seqLen: i32, headDim: i32, dState: i32, chunkSize: i32,
 ): f64 {
   const c = changetype<BackwardCall>(nowhere);
   setSizes(c, seqLen, 1, headDim, 1, dState, chunkSize);
-  return layOutShared(c, 0, heads, groups, bundles);
+  return layOutShared(c, 0, heads, groups, bundles, keptHeads);
 }
 
 /**
  * One phase, for `items` items of the batch from `firstItem` on. dy and dLastState may be 0. Gradients of inputs that
- * are 0 are not written. Units are, in this order of counting, item, group and chunk; item, group and bundle; item,
- * group and chunk; head.
+ * are 0 are not written. Units are, in this order of counting, of PACK and GROUPS item, group and chunk; of HEADS and
+ * STEPS item, group and bundle; of SUMS heads; of STATES item, head and which of the two; of CHUNKS item, group, bundle
+ * and chunk. `keepsStates` says whether there is memory for the last three.
  */
 // prettier-ignore
 export function ssdChunkedBackward(
@@ -88,14 +86,16 @@ export function ssdChunkedBackward(
   x: usize, dt: usize, A: usize, B: usize, C: usize, D: usize, z: usize, dtBias: usize, initialState: usize,
   batch: i32, seqLen: i32, nHeads: i32, headDim: i32, nGroups: i32, dState: i32, chunkSize: i32,
   skipByChannel: i32, dtSoftplus: i32, dtMin: f32, dtMax: f32,
-  shared: usize, items: i32, bundleHeads: i32, firstItem: i32, phase: i32, scratch: usize, first: i32, count: i32,
+  shared: usize, items: i32, bundleHeads: i32, keepsStates: i32, firstItem: i32, phase: i32, scratch: usize, first: i32, count: i32,
 ): void {
   const c = changetype<BackwardCall>(scratch);
   setSizes(c, seqLen, nHeads, headDim, nGroups, dState, chunkSize);
   layOut(c, scratch, bundleHeads);
   c.bundleHeads = bundleHeads;
   c.bundles = (nHeads / nGroups + bundleHeads - 1) / bundleHeads;
-  layOutShared(c, shared, batch * nHeads, items * nGroups, items * nGroups * c.bundles);
+  layOutShared(
+    c, shared, batch * nHeads, items * nGroups, items * nGroups * c.bundles, keepsStates ? items * nHeads : 0,
+  );
   c.dx = dx; c.ddt = ddt; c.dB = dB; c.dC = dC; c.dD = dD; c.dz = dz; c.dInitialState = dInitialState;
   c.dy = dy; c.dLastState = dLastState;
   c.x = x; c.dt = dt; c.A = A; c.B = B; c.C = C; c.D = D; c.z = z; c.dtBias = dtBias; c.initialState = initialState;
@@ -103,25 +103,55 @@ export function ssdChunkedBackward(
   c.firstItem = <usize>firstItem;
   for (const end = first + count; first < end; first++) {
     if (phase == HEADS) {
-      openGroup(c, first / c.bundles, first % c.bundles);
-      bundleGradients(c, first / c.bundles % nGroups, first % c.bundles);
-    } else if (phase == PACK || phase == GROUPS) {
+      openBundle(c, first);
+      bundleGradients(c);
+    } else if (phase == CHUNKS) {
+      openBundle(c, first / c.chunks);
+      bundleChunk(c, first % c.chunks);
+    } else if (phase == STATES) {
+      if (first % 2 == 0) headStates(c, first / 2);
+      else headStateGradients(c, first / 2);
+    } else if (phase == STEPS) {
+      openBundle(c, first);
+      for (let head = c.firstHead; head < c.firstHead + c.heads; head++) addChunks(c, head);
+      finishBundle(c);
+    } else if (phase == SUMS) headSums(c, dA, dD, dDtBias, batch, first);
+    else {
       openGroup(c, first / c.chunks, 0);
       if (phase == PACK) packGroup(c, first % c.chunks);
       else groupGradients(c, first % c.chunks);
-    } else headSums(c, dA, dD, dDtBias, batch, first);
+    }
   }
 }
 
-/** All gradients of a bundle of heads, and its sums. */
-// prettier-ignore
-function bundleGradients(c: BackwardCall, group: i32, bundle: i32): void {
+/** Turns to a bundle of heads, counted from the first item that is computed. */
+function openBundle(c: BackwardCall, index: i32): void {
+  const group = index / c.bundles;
+  const bundle = index % c.bundles;
   const headsOfGroup = c.nHeads / c.nGroups;
   const within = bundle * c.bundleHeads;
-  setHeads(c, group * headsOfGroup + within, min(c.bundleHeads, headsOfGroup - within));
-  headSteps(c, c.sequence, c.seqLen);
+  openGroup(c, group, bundle);
+  setHeads(c, (group % c.nGroups) * headsOfGroup + within, min(c.bundleHeads, headsOfGroup - within));
+}
+
+/** Turns to a head of the item and group that are open. */
+function openHead(c: BackwardCall, head: i32): void {
+  c.head = head;
+  c.headAt = c.sequence * c.xRow + <usize>head * c.headBytes;
+  c.rate = load<f32>(c.A + <usize>head * 4);
+}
+
+/** All gradients of a bundle of heads, and its sums. */
+function bundleGradients(c: BackwardCall): void {
+  headSteps(c, c.steps, c.sequence, c.seqLen);
   memory.fill(c.T, 0, c.bytesOfPart);
   for (let head = c.firstHead; head < c.firstHead + c.heads; head++) headGradients(c, head);
+  finishBundle(c);
+}
+
+/** ddt of a bundle, and the sums for dDtBias. */
+// prettier-ignore
+function finishBundle(c: BackwardCall): void {
   const at = c.sequence * c.headRow + <usize>c.firstHead * 4;
   stepGradients(
     c.ddt + at, c.stepSums + ((c.firstState + c.firstHead) << 3), c.dt + at,
@@ -130,214 +160,115 @@ function bundleGradients(c: BackwardCall, group: i32, bundle: i32): void {
   );
 }
 
-/** All gradients of a head, but those of B and C within chunks, which are a group's. */
+/** All gradients of a head, except those of B and C within chunks, which are a group's. */
 function headGradients(c: BackwardCall, head: i32): void {
-  const stateAt = (c.firstState + <usize>head) * c.stateBytes;
-  c.head = head;
-  c.headAt = c.sequence * c.xRow + <usize>head * c.headBytes;
-  c.rate = load<f32>(c.A + <usize>head * 4);
-  store<f64>(c.slopes + ((c.firstState + head) << 3), 0);
-  memory.fill(c.skips + (c.firstState + head) * c.rowBytes, 0, c.rowBytes);
-  if (c.initialState != 0) packState(c.h, c.initialState + stateAt, c.headDim, c.dState);
-  else memory.fill(c.h, 0, c.packedBytes);
-  for (let index = 0; index + 1 < c.chunks; index++) nextState(c, index);
-  if (c.dLastState != 0) packState(c.dh, c.dLastState + stateAt, c.headDim, c.dState);
+  openHead(c, head);
+  statesOfChunks(c);
+  startSums(c);
+  if (c.dLastState != 0) packState(c.dh, c.dLastState + stateAt(c), c.headDim, c.dState);
   for (let index = c.chunks - 1; index >= 0; index--) {
-    openChunk(c, index);
-    gradientsOfPairs(c);
-    if (c.z != 0 && c.dy != 0) gradientsOfGate(c);
-    gradientsOfInputs(c);
-    const carried = gradientsOfReads(c);
-    addDecays(c.change, c.toLater, c.toState, carried, c.length);
-    finishSteps(c);
-    if (c.hasGradient) gradientsOfWrites(c);
+    addToSums(c, chunkGradients(c, index));
     if (index > 0 || c.dInitialState != 0) gradientOfState(c);
   }
-  if (c.dInitialState != 0) unpackState(c.dInitialState + stateAt, c.dh, c.headDim, c.dState);
+  if (c.dInitialState != 0) unpackState(c.dInitialState + stateAt(c), c.dh, c.headDim, c.dState);
 }
 
-/** Decays of the head over a chunk. */
-function headDecays(c: BackwardCall, index: i32, length: i32): void {
-  const steps = c.steps + <usize>(index * c.chunk) * c.stepRow + <usize>(c.head - c.firstHead) * 4;
-  gatherSteps(c.stepOfHead, steps, c.stepRow, length);
-  chunkDecays(c.s, c.fromStart, c.toEnd, c.whole, c.stepOfHead, c.rate, length);
+/** Bytes from the start of the initial states to that of the head. */
+function stateAt(c: BackwardCall): usize {
+  return (c.firstState + <usize>c.head) * c.stateBytes;
 }
 
-/** The state at the end of a whole chunk, which is that at the start of the next. */
-// prettier-ignore
-function nextState(c: BackwardCall, index: i32): void {
-  const chunk = c.chunk;
-  const panel = <usize>chunk * RIGHT_STEP;
-  const h0 = c.h + <usize>index * c.packedBytes;
-  const next = h0 + c.packedBytes;
-  headDecays(c, index, chunk);
-  packPanels(
-    c.right, panel, COLUMNS, c.x + c.headAt + <usize>(index * chunk) * c.xRow, 4, c.xRow, c.headDim, chunk,
-  );
-  scalePanels(c.right, panel, chunk, c.channels, c.stepOfHead, 4);
-  scalePanels(c.right, panel, chunk, c.channels, c.toEnd, 4);
-  memory.copy(next, h0, c.packedBytes);
-  const B = c.bDown + <usize>index * c.downBytes;
-  multiply(
-    next, RIGHT_STEP, c.panelBytes, c.states, c.channels, B, <usize>chunk * LEFT_STEP, c.right, panel, chunk, c.whole,
-    0,
-  );
+/** The states at the chunks' starts. */
+function statesOfChunks(c: BackwardCall): void {
+  if (c.initialState != 0) packState(c.h, c.initialState + stateAt(c), c.headDim, c.dState);
+  else memory.fill(c.h, 0, c.packedBytes);
+  for (let index = 0; index + 1 < c.chunks; index++) nextState(c, index);
 }
 
-/** Decays, X and g of a chunk, and the gradient of z but for what is gated. */
-function openChunk(c: BackwardCall, index: i32): void {
-  const length = lengthOf(c, index);
-  const at = c.headAt + <usize>(index * c.chunk) * c.xRow;
-  c.index = index;
-  c.length = length;
-  c.at = at;
-  c.h0 = c.h + <usize>index * c.packedBytes;
-  c.hasState = index > 0 || c.initialState != 0;
-  c.hasGradient = index < c.chunks - 1 || c.dLastState != 0;
-  headDecays(c, index, length);
-  memory.fill(c.toLater, 0, <usize>c.padded * 8);
-  memory.fill(c.toState, 0, <usize>c.padded * 8);
-  scaleRows(c.X, c.rowBytes, c.x + at, c.xRow, length, c.headDim, c.stepOfHead);
-  if (c.z == 0 || c.dy == 0) {
-    scaleRows(c.g, c.rowBytes, c.dy == 0 ? 0 : c.dy + at, c.xRow, length, c.headDim, 0);
-  }
-  for (let i: usize = 0; c.z != 0 && i < <usize>length; i++) {
-    const row = at + i * c.xRow;
-    if (c.dy != 0) gateGradient(c.g + i * c.rowBytes, c.dz + row, c.dy + row, c.z + row, c.headDim);
-    else memory.fill(c.dz + row, 0, c.headBytes);
-  }
-  packPanels(c.gLeft, <usize>c.headDim * LEFT_STEP, ROWS, c.g, c.rowBytes, 4, length, c.headDim);
-}
-
-/** M = g X^T; from it change, T and S, which takes the place of M. */
-function gradientsOfPairs(c: BackwardCall): void {
-  const length = c.length;
-  const square = <usize>c.index * c.squareBytes;
-  const leftPanel = <usize>c.headDim * LEFT_STEP;
-  const rightPanel = <usize>c.headDim * RIGHT_STEP;
-  packPanels(c.right, rightPanel, COLUMNS, c.X, c.rowBytes, 4, length, c.headDim);
-  multiplyPairs(c.M, c.pairRow, length, c.gLeft, leftPanel, c.right, rightPanel, c.headDim);
-  decayGradients(c.M, c.T + square, c.change, c.CB + square, c.s, length, c.padded);
-}
-
-/** dz times what was gated, which is computed again. */
-// prettier-ignore
-function gradientsOfGate(c: BackwardCall): void {
-  const length = c.length;
-  const rowBytes = c.rowBytes;
-  if (c.hasState) {
-    const C = c.cDeep + <usize>c.index * c.deepBytes;
-    multiply(
-      c.Y, rowBytes, RIGHT_STEP, length, c.channels, C, c.deepPanel, c.h0, c.panelBytes, c.dState, 0, 0,
-    );
-  }
-  packPanels(c.left, <usize>length * LEFT_STEP, ROWS, c.M, c.pairRow, 4, length, length);
-  packPanels(c.right, <usize>length * RIGHT_STEP, COLUMNS, c.X, 4, rowBytes, c.headDim, length);
-  const scale = c.hasState ? c.fromStart : 0;
-  const scaleStep = c.hasState ? LEFT_STEP : 0;
-  multiplyTriangle(c.Y, rowBytes, length, c.channels, c.left, c.right, scale, scaleStep, LOWER_LEFT);
-  const D = skipOf(c, c.head);
-  for (let i: usize = 0; i < <usize>length; i++) {
-    const row = c.at + i * c.xRow;
-    const Y = c.Y + i * rowBytes;
-    if (D != 0) addSkip(Y, c.x + row, D, c.headDim, c.skipByChannel);
-    multiplyRow(c.dz + row, Y, c.headDim);
-  }
-}
-
-/** dX, and what each step gives to the end. */
-// prettier-ignore
-function gradientsOfInputs(c: BackwardCall): void {
-  const length = c.length;
-  const rowBytes = c.rowBytes;
-  if (c.hasGradient) {
-    const B = c.bDeep + <usize>c.index * c.deepBytes;
-    multiply(
-      c.dX, rowBytes, RIGHT_STEP, length, c.channels, B, c.deepPanel, c.dh, c.panelBytes, c.dState, 0, 0,
-    );
-    for (let i: usize = 0; i < <usize>length; i++) {
-      const own = dotPadded(c.X + i * rowBytes, c.dX + i * rowBytes, c.channels);
-      store<f64>(c.toState + (i << 3), own * load<f32>(c.toEnd + (i << 2)));
-    }
-  }
-  packPanels(c.left, <usize>length * LEFT_STEP, ROWS, c.M, 4, c.pairRow, length, length);
-  packPanels(c.right, <usize>length * RIGHT_STEP, COLUMNS, c.g, 4, rowBytes, c.headDim, length);
-  const scale = c.hasGradient ? c.toEnd : 0;
-  const scaleStep = c.hasGradient ? LEFT_STEP : 0;
-  multiplyTriangle(c.dX, rowBytes, length, c.channels, c.left, c.right, scale, scaleStep, UPPER_LEFT);
-}
-
-/** dC of what h0 gives, and how much it gives to each step. @returns how much it gives to the end */
-// prettier-ignore
-function gradientsOfReads(c: BackwardCall): f64 {
-  if (!c.hasState) return 0;
-  const dState = c.dState;
-  const row = c.groupStep;
-  const dC = c.dCs + <usize>c.index * c.groupBytes;
-  const C = c.C + groupChunkAt(c, c.index);
-  const gPanel = <usize>c.headDim * LEFT_STEP;
-  transposeState(c.turned, c.h0, c.headDim, dState);
-  multiply(
-    c.fromState, row, RIGHT_STEP, c.length, c.stateColumns, c.gLeft, gPanel, c.turned, c.turnedPanel, c.headDim, 0, 0,
-  );
-  for (let i: usize = 0; i < <usize>c.length; i++) {
-    const factor = load<f32>(c.fromStart + (i << 2));
-    const received = addScaledRowDot(dC + i * row, c.fromState + i * row, C + i * c.groupRow, factor, dState);
-    store<f64>(c.toLater + (i << 3), received);
-  }
-  return c.hasGradient ? <f64>(load<f32>(c.whole) * dotPadded(c.dh, c.h0, c.states * c.channels)) : 0;
-}
-
-/** dx and ddt of each step, the latter as of the step size; and the head's sums for dA and dD. */
-// prettier-ignore
-function finishSteps(c: BackwardCall): void {
-  const D = skipOf(c, c.head);
-  const skip = c.dD == 0 ? 0 : c.skip;
-  const first = c.sequence + <usize>(c.index * c.chunk);
-  let ddt = c.ddt + first * c.headRow + <usize>c.head * 4;
-  let slope: f64 = 0;
-  memory.fill(c.skip, 0, c.rowBytes);
-  for (let i: usize = 0; i < <usize>c.length; i++, ddt += c.headRow) {
-    const step = load<f32>(c.stepOfHead + (i << 2));
-    const logDecay = load<f64>(c.change + (i << 3));
-    const row = c.at + i * c.xRow;
-    const padded = i * c.rowBytes;
-    const direct = inputGradient(
-      c.dx + row, c.dX + padded, c.g + padded, c.x + row, D, skip, step, c.headDim, c.skipByChannel,
-    );
-    store<f32>(ddt, <f32>(<f64>c.rate * logDecay + <f64>direct));
-    slope += <f64>step * logDecay;
-  }
+function startSums(c: BackwardCall): void {
   const index = c.firstState + c.head;
-  const slopeAt = c.slopes + (index << 3);
-  store<f64>(slopeAt, load<f64>(slopeAt) + slope);
+  store<f64>(c.slopes + (index << 3), 0);
+  memory.fill(c.skips + index * c.rowBytes, 0, c.rowBytes);
+}
+
+/** The head's sums for dA and dD: those of a chunk are added, the latter being in `skip`. */
+function addToSums(c: BackwardCall, slope: f64): void {
+  const index = c.firstState + c.head;
+  const at = c.slopes + (index << 3);
+  store<f64>(at, load<f64>(at) + slope);
   if (c.dD != 0) addRow(c.skips + index * c.rowBytes, c.skip, c.channels);
 }
 
-/** dB of what inputs give to the end. */
-// prettier-ignore
-function gradientsOfWrites(c: BackwardCall): void {
-  const xPanel = <usize>c.headDim * LEFT_STEP;
-  transposeState(c.turned, c.dh, c.headDim, c.dState);
-  scaleRows(c.X, c.rowBytes, c.X, c.rowBytes, c.length, c.channels, c.toEnd);
-  packPanels(c.left, xPanel, ROWS, c.X, c.rowBytes, 4, c.length, c.headDim);
-  const dB = c.dBs + <usize>c.index * c.groupBytes;
-  multiply(
-    dB, c.groupStep, RIGHT_STEP, c.length, c.stateColumns, c.left, xPanel, c.turned, c.turnedPanel, c.headDim, ones, 0,
-  );
+/** Turns to a head whose states are kept, counted from the first item that is computed. */
+function openKept(c: BackwardCall, index: i32): void {
+  const head = index % c.nHeads;
+  const group = (index / c.nHeads) * c.nGroups + groupOf(c, head);
+  openGroup(c, group, 0);
+  setHeads(c, head, 1);
+  openHead(c, head);
+  headSteps(c, c.steps, c.sequence, c.seqLen);
 }
 
-/** dh <- exp(s_end) dh + sum_i exp(s[i]) C[i] g[i]^T */
-// prettier-ignore
-function gradientOfState(c: BackwardCall): void {
-  const length = c.length;
-  const gPanel = <usize>length * RIGHT_STEP;
-  const C = c.cDown + <usize>c.index * c.downBytes;
-  scalePanels(c.right, gPanel, length, c.channels, c.fromStart, 4);
-  multiply(
-    c.dh, RIGHT_STEP, c.panelBytes, c.states, c.channels, C, <usize>length * LEFT_STEP, c.right, gPanel, length,
-    c.hasGradient ? c.whole : 0, 0,
-  );
+function headStates(c: BackwardCall, index: i32): void {
+  openKept(c, index);
+  c.h = keptStates(c);
+  statesOfChunks(c);
+}
+
+function headStateGradients(c: BackwardCall, index: i32): void {
+  openKept(c, index);
+  c.dh = keptGradients(c) + <usize>c.chunks * c.packedBytes;
+  if (c.dLastState != 0) packState(c.dh, c.dLastState + stateAt(c), c.headDim, c.dState);
+  for (let chunk = c.chunks - 1; chunk > 0 || (chunk == 0 && c.dInitialState != 0); chunk--) {
+    openGradient(c, chunk);
+    memory.copy(c.dh - c.packedBytes, c.dh, c.packedBytes);
+    c.dh -= c.packedBytes;
+    gradientOfState(c);
+  }
+  if (c.dInitialState != 0) unpackState(c.dInitialState + stateAt(c), c.dh, c.headDim, c.dState);
+}
+
+/** Which of the heads whose states are kept the open one is. */
+function keptIndex(c: BackwardCall): usize {
+  return c.firstState - c.firstItem * c.nHeads + c.head;
+}
+
+/** h0 of the head's chunks. */
+function keptStates(c: BackwardCall): usize {
+  return c.keptStates + keptIndex(c) * c.chunks * c.packedBytes;
+}
+
+/** The gradient of the head's initial state, and then dh of its chunks. */
+function keptGradients(c: BackwardCall): usize {
+  return c.keptGradients + keptIndex(c) * (c.chunks + 1) * c.packedBytes;
+}
+
+/** All gradients of a chunk of a bundle of heads, and their sums. */
+function bundleChunk(c: BackwardCall, index: i32): void {
+  const from = <usize>(index * c.chunk);
+  headSteps(c, c.steps + from * c.stepRow, c.sequence + from, lengthOf(c, index));
+  memory.fill(c.T + <usize>index * c.squareBytes, 0, c.squareBytes);
+  memory.fill(c.dBs + <usize>index * c.groupBytes, 0, c.groupBytes);
+  memory.fill(c.dCs + <usize>index * c.groupBytes, 0, c.groupBytes);
+  for (let head = c.firstHead; head < c.firstHead + c.heads; head++) {
+    openHead(c, head);
+    c.h = keptStates(c);
+    c.dh = keptGradients(c) + <usize>(index + 1) * c.packedBytes;
+    const sums = keptIndex(c) * c.chunks + index;
+    c.skip = c.keptSkips + sums * c.rowBytes;
+    store<f64>(c.keptSlopes + (sums << 3), chunkGradients(c, index));
+  }
+}
+
+/** The sums of a head, from those of its chunks. */
+function addChunks(c: BackwardCall, head: i32): void {
+  openHead(c, head);
+  startSums(c);
+  for (let index = c.chunks - 1; index >= 0; index--) {
+    const sums = keptIndex(c) * c.chunks + index;
+    c.skip = c.keptSkips + sums * c.rowBytes;
+    addToSums(c, load<f64>(c.keptSlopes + (sums << 3)));
+  }
 }
 
 /** dA, dD and dDtBias of a head: sums over the batch. */

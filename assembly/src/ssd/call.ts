@@ -98,12 +98,12 @@ export function setHeads(c: Call, firstHead: i32, heads: i32): void {
   c.stepRow = <usize>heads * 4;
 }
 
-/** Their step sizes from `token` on: the step of the batch, and how many of it. */
+/** Their step sizes from `token` on, the step of the batch: so many, to `target` in `steps`. */
 // prettier-ignore
-export function headSteps(c: Call, token: usize, steps: i32): void {
+export function headSteps(c: Call, target: usize, token: usize, steps: i32): void {
   const at = <usize>c.firstHead * 4;
   stepSizes(
-    c.steps, c.dt + token * c.headRow + at, c.dtBias == 0 ? 0 : c.dtBias + at, steps, c.heads, c.headRow,
+    target, c.dt + token * c.headRow + at, c.dtBias == 0 ? 0 : c.dtBias + at, steps, c.heads, c.headRow,
     c.dtSoftplus, c.dtMin, c.dtMax,
   );
 }

@@ -108,7 +108,7 @@ function chunkForward(c: ForwardCall, b: i32, t: i32, from: i32, end: i32): void
   const token = <usize>b * c.seqLen + t;
   const hasState = t > 0 || c.initialState != 0;
   c.length = length;
-  headSteps(c, token, length);
+  headSteps(c, c.steps, token, length);
   const headsOfGroup = c.nHeads / c.nGroups;
   for (let piece = from; piece < end; piece++) {
     const head = piece / c.pieces;

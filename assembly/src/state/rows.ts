@@ -199,14 +199,14 @@ export function packState(target: usize, source: usize, stride: usize, dKey: i32
   }
 }
 
-/** A state [dKey, dValue] as padded rows of its transpose; zeros if `source` is 0. */
-export function packTransposed(target: usize, source: usize, dKey: i32, dValue: i32): void {
+/** A state [dKey, dValue], rows `stride` bytes apart, as padded rows of its transpose; zeros if `source` is 0. */
+export function packTransposed(target: usize, source: usize, stride: usize, dKey: i32, dValue: i32): void {
   const row = padded(dKey);
   zeroRows(target, padded(dValue) * row);
   if (source == 0) return;
-  for (let i = 0; i < dKey; i++) {
-    for (let j = 0; j < dValue; j++, source += 4) {
-      store<f32>(target + ((<usize>(j * row + i)) << 2), load<f32>(source));
+  for (let i = 0; i < dKey; i++, source += stride) {
+    for (let j = 0; j < dValue; j++) {
+      store<f32>(target + ((<usize>(j * row + i)) << 2), load<f32>(source + (<usize>j << 2)));
     }
   }
 }

@@ -4,6 +4,10 @@ import type { Context } from './context.js';
 import { MOVE_NS, runElements } from './slices.js';
 import type { Tensor } from './tensor.js';
 
+/** Elements whose squares are added up one after the other, whatever the number of threads; and nanoseconds for each. */
+const NORM_RUN = 2 ** 16;
+const NORM_NS = 0.25;
+
 /** Arguments of {@link adamW}. */
 export interface AdamWArgs {
   parameter: Tensor;
@@ -91,9 +95,20 @@ function checkTensors(check: Check, tensors: readonly Tensor[]): void {
 }
 
 function norm(k: Context, tensors: readonly Tensor[]): number {
-  let squares = 0;
-  for (const tensor of tensors) squares += k.wasm.sumOfSquares(tensor.pointer, tensor.size);
-  return Math.sqrt(squares);
+  const runsOf = ({ size }: Tensor) => Math.ceil(size / NORM_RUN);
+  const runs = tensors.reduce((total, tensor) => total + runsOf(tensor), 0);
+  return k.scratch(runs * 8, (sums) => {
+    let at = sums;
+    for (const tensor of tensors) {
+      k.run('sumsOfSquares', [at, tensor.pointer, tensor.size, NORM_RUN], {
+        units: runsOf(tensor),
+        nanoseconds: tensor.size * NORM_NS,
+      });
+      at += runsOf(tensor) * 8;
+    }
+    const squares = new Float64Array(k.allocator.memory.buffer, sums, runs);
+    return Math.sqrt(squares.reduce((total, square) => total + square, 0));
+  });
 }
 
 /** Euclidean norm of all elements of all tensors, added up in float64; 0 if there is none. */

@@ -336,6 +336,14 @@ export class Context {
     return this.#recording === undefined ? fn() : this.#recording.derived(source, fn);
   }
 
+  /** Whether a call is shared among threads that would wait a good part of the time for the last of its units. */
+  isUneven(units: number, nanoseconds: number): boolean {
+    const { threads } = this;
+    return (
+      threads > 1 && nanoseconds > this.worthSharingNs && Math.ceil(units / threads) * threads > 1.2 * units
+    );
+  }
+
   /**
    * Whether to hand out a call. Workers that sleep are woken by a long one, or by many that follow each other: that takes
    * the caller about 5 us, and a worker is there only after 50.
@@ -370,7 +378,7 @@ export function mostPieces(columns: number): number {
 const PIECE_OVERHEAD = 0.1;
 
 /** Into how many pieces to cut units, for threads to be done with all of them soonest. */
-function choosePieces(units: number, most: number, threads: number): number {
+export function choosePieces(units: number, most: number, threads: number): number {
   let best = 1;
   let shortest = Infinity;
   for (let pieces = 1; pieces <= most && pieces <= threads; pieces++) {

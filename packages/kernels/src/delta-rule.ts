@@ -1,6 +1,6 @@
 import { op } from './arguments.js';
 import { Check } from './check.js';
-import { type Context, mostPieces } from './context.js';
+import { choosePieces, type Context, mostPieces } from './context.js';
 import { pointers } from './pointers.js';
 import type { Tensor } from './tensor.js';
 
@@ -58,6 +58,10 @@ export interface DeltaRuleGradients {
 /** Nanoseconds per element of the state and step: of a sequence, and of a step alone, whose state comes from memory. */
 const ELEMENT_NS = 0.15;
 const STEP_ELEMENT_NS = 0.3;
+/** Per element of a step's keys and values, for what the backward pass does besides moving states. */
+const ROW_NS = 1;
+/** Steps of a block of the kernels. */
+const BLOCK = 32;
 
 const stateShape = ['batch', 'nHeads', 'dKey', 'dValue'];
 
@@ -107,7 +111,7 @@ function backward(
   decay?: Tensor,
 ): DeltaRuleGradients & { ddecay?: Tensor<'float32'> } {
   const { q, k, v, beta, initialState, do: dO, dLastState } = args;
-  const { batch, seqLen, nHeads, dKey, dValue, options } = checkArgs(check, args, decay, ['batch', 'seqLen']);
+  const { seqLen, nHeads, dKey, dValue, options } = checkArgs(check, args, decay, ['batch', 'seqLen']);
   check.optional('initialState', initialState, stateShape);
   check.optional('do', dO, ['batch', 'seqLen', 'nHeads', 'dValue']);
   check.optional('dLastState', dLastState, stateShape);
@@ -117,17 +121,49 @@ function backward(
   const ddecay = decay && context.empty(decay.shape);
   const dInitialState = initialState && context.empty(initialState.shape);
   // prettier-ignore
-  context.run('deltaRuleBackward', [
+  runBackward(context, check.sizes, ddecay !== undefined, [
     ...pointers(dq, dk, dv, dbeta, ddecay, dInitialState, dO, dLastState),
     ...pointers(q, k, v, beta, decay, initialState),
     seqLen, nHeads, dKey, dValue, ...options,
-  ], {
-    units: batch * nHeads,
-    nanoseconds: batch * seqLen * nHeads * dKey * dValue * ELEMENT_NS * 3,
-    scratchBytes: (units) =>
-      context.wasm.deltaRuleBackwardScratchBytes(seqLen, Math.min(units, nHeads), dKey, dValue),
-  });
+  ]);
   return { dq, dk, dv, dbeta, ...(ddecay && { ddecay }), ...(dInitialState && { dInitialState }) };
+}
+
+/** Whole heads at a time; where threads would wait for the last of them, pieces of heads, in phases. */
+function runBackward(
+  context: Context,
+  sizes: Record<string, number>,
+  hasDecay: boolean,
+  args: readonly number[],
+): void {
+  const { batch, seqLen, nHeads, dKey, dValue } = sizes;
+  const { deltaRuleBackwardScratchBytes, deltaRuleBackwardSharedBytes } = context.wasm;
+  const heads = batch * nHeads;
+  const nanoseconds = heads * seqLen * dKey * dValue * ELEMENT_NS * 3;
+  if (!context.isUneven(heads, nanoseconds)) {
+    return context.run('deltaRuleBackward', [...args, 0, 1, 1, 0], {
+      units: heads,
+      nanoseconds,
+      scratchBytes: (units) => deltaRuleBackwardScratchBytes(seqLen, Math.min(units, nHeads), dKey, dValue),
+    });
+  }
+  const keyPieces = choosePieces(heads, Math.ceil(dKey / 8), context.threads);
+  const valuePieces = choosePieces(heads, Math.ceil(dValue / 8), context.threads);
+  const blocks = Math.ceil(seqLen / BLOCK);
+  const rowsNs = heads * seqLen * (dKey + dValue) * ROW_NS;
+  context.scratch(deltaRuleBackwardSharedBytes(heads, seqLen, dKey, dValue), (shared) => {
+    const run = (phase: number, parts: number, phaseNs: number) =>
+      context.run('deltaRuleBackward', [...args, shared, keyPieces, valuePieces, phase], {
+        units: heads * parts,
+        nanoseconds: phaseNs,
+        scratchBytes: deltaRuleBackwardScratchBytes(seqLen, 1, dKey, dValue),
+      });
+    run(1, valuePieces, nanoseconds / 4);
+    if (hasDecay) run(2, blocks, rowsNs / 2);
+    run(3, valuePieces, nanoseconds / 4);
+    run(4, keyPieces + 1, nanoseconds / 2);
+    run(5, blocks, rowsNs);
+  });
 }
 
 function step(context: Context, check: Check, args: DeltaRuleStepArgs, decay?: Tensor): Tensor<'float32'> {

@@ -1,6 +1,6 @@
 import { op } from './arguments.js';
 import { Check } from './check.js';
-import { type Context, mostPieces } from './context.js';
+import { choosePieces, type Context, mostPieces } from './context.js';
 import { sumColumns } from './matmul.js';
 import { pointers } from './pointers.js';
 import type { Tensor } from './tensor.js';
@@ -53,6 +53,10 @@ export interface LinearAttentionStepArgs extends LinearAttentionOptions {
 /** Nanoseconds per element of the state and step: of a sequence, and of a step alone, whose state comes from memory. */
 const ELEMENT_NS = 0.08;
 const STEP_ELEMENT_NS = 0.2;
+/** Per element of a step's keys and values, for what the backward pass does besides moving the state. */
+const ROW_NS = 1;
+/** Steps of a block of the kernels. */
+const BLOCK = 32;
 
 const keyShape = ['batch', 'seqLen', 'nHeads', 'dKey'];
 const valueShape = ['batch', 'seqLen', 'nHeads', 'dValue'];
@@ -225,17 +229,12 @@ export function linearAttentionBackward(
   const dInitialNormalizer = like(initialNormalizer);
   const { featureMap, decayPerStep, scale, eps } = options;
   // prettier-ignore
-  const compute = (ddecayOfHeads: number) => context.run('linearAttentionBackward', [
+  const compute = (ddecayOfHeads: number) => runBackward(context, check.sizes, [
     ...pointers(dq, dk, dv), ddecayOfHeads, ...pointers(dgate, dInitialState, dInitialNormalizer),
     ...pointers(dO, dLastState, dLastNormalizer),
     ...pointers(q, k, v, decay, gate, initialState, initialNormalizer),
     seqLen, nHeads, dKey, dValue, featureMap, normalize ? 1 : 0, decayPerStep, scale, eps,
-  ], {
-    units: batch * nHeads,
-    nanoseconds: batch * seqLen * nHeads * dKey * dValue * ELEMENT_NS * 3,
-    scratchBytes: (units) =>
-      context.wasm.linearAttentionBackwardScratchBytes(seqLen, Math.min(units, nHeads), dKey, dValue),
-  });
+  ]);
   if (ddecay === undefined || decayPerStep || batch === 1) compute(ddecay?.pointer ?? 0);
   else {
     // One decay for all items of the batch: its gradient is the sum of theirs.
@@ -253,6 +252,37 @@ export function linearAttentionBackward(
     ...(dInitialState && { dInitialState }),
     ...(dInitialNormalizer && { dInitialNormalizer }),
   };
+}
+
+/** Whole heads at a time; where threads would wait for the last of them, pieces of heads, in phases. */
+function runBackward(context: Context, sizes: Record<string, number>, args: readonly number[]): void {
+  const { batch, seqLen, nHeads, dKey, dValue } = sizes;
+  const { linearAttentionBackwardScratchBytes, linearAttentionBackwardSharedBytes } = context.wasm;
+  const heads = batch * nHeads;
+  const nanoseconds = heads * seqLen * dKey * dValue * ELEMENT_NS * 3;
+  if (!context.isUneven(heads, nanoseconds)) {
+    return context.run('linearAttentionBackward', [...args, 0, 1, 1, 0], {
+      units: heads,
+      nanoseconds,
+      scratchBytes: (units) =>
+        linearAttentionBackwardScratchBytes(seqLen, Math.min(units, nHeads), dKey, dValue),
+    });
+  }
+  const keyPieces = choosePieces(heads, Math.ceil(dKey / 8), context.threads);
+  const valuePieces = choosePieces(heads, Math.ceil(dValue / 8), context.threads);
+  const rowsNs = heads * seqLen * (dKey + dValue) * ROW_NS;
+  context.scratch(linearAttentionBackwardSharedBytes(heads, seqLen, dKey, dValue), (shared) => {
+    const run = (phase: number, parts: number, phaseNs: number) =>
+      context.run('linearAttentionBackward', [...args, shared, keyPieces, valuePieces, phase], {
+        units: heads * parts,
+        nanoseconds: phaseNs,
+        scratchBytes: linearAttentionBackwardScratchBytes(seqLen, 1, dKey, dValue),
+      });
+    run(1, keyPieces, nanoseconds / 3);
+    run(2, Math.ceil(seqLen / BLOCK), rowsNs);
+    run(3, keyPieces + valuePieces, (nanoseconds * 2) / 3);
+    run(4, 1, rowsNs);
+  });
 }
 
 /**

@@ -65,8 +65,13 @@ const STEP_ELEMENT_NS = 0.3;
 /** What the backward pass computes of a group, per step and state: for each step of the chunk, and besides. */
 const GROUP_PAIR_NS = 0.02;
 const GROUP_ELEMENT_NS = 1.5;
-/** Nanoseconds per element that is added up. */
+/** Nanoseconds per element that is added up, and per step size. */
 const SUM_NS = 0.3;
+const STEP_NS = 4;
+
+/** The phases of the backward pass, as the kernel counts them. */
+const phases = ['pack', 'heads', 'groups', 'sums', 'states', 'chunks', 'steps'] as const;
+type Phase = (typeof phases)[number];
 
 /** Into as many parts the backward pass is cut at least, if there are as many heads. */
 const BACKWARD_UNITS = 8;
@@ -223,30 +228,44 @@ export function ssdBackward(k: Context, args: SsdBackwardArgs): SsdGradients {
     ...options,
   ];
   const { items, bundleHeads, bundles } = cutBackward(k, check.sizes, chunk);
+  // What is computed does not depend on it.
+  const allNs = batch * seqLen * nHeads * headDim * dState * BACKWARD_ELEMENT_NS;
+  const keepsStates = batch * nHeads < BACKWARD_UNITS && k.isUneven(items * nGroups * bundles, allNs);
   const { ssdChunkedBackwardSharedBytes, ssdChunkedBackwardScratchBytes } = k.wasm;
   const most = items * nGroups;
   // prettier-ignore
   const bytes = ssdChunkedBackwardSharedBytes(
-    batch * nHeads, most, most * bundles, seqLen, headDim, dState, chunk,
+    batch * nHeads, most, most * bundles, keepsStates ? items * nHeads : 0, seqLen, headDim, dState, chunk,
   );
   const scratchBytes = ssdChunkedBackwardScratchBytes(seqLen, bundleHeads, headDim, dState, chunk);
   k.scratch(bytes, (shared) => {
-    const run = (item: number, phase: number, units: number, nanoseconds: number) =>
-      k.run('ssdChunkedBackward', [...inputs, shared, items, bundleHeads, item, phase], {
-        units,
-        nanoseconds,
-        scratchBytes,
-      });
+    const run = (item: number, phase: Phase, units: number, nanoseconds: number) =>
+      k.run(
+        'ssdChunkedBackward',
+        [...inputs, shared, items, bundleHeads, Number(keepsStates), item, phases.indexOf(phase)],
+        {
+          units,
+          nanoseconds,
+          scratchBytes,
+        },
+      );
     for (let item = 0; item < batch; item += items) {
       const groups = Math.min(items, batch - item) * nGroups;
       const chunks = groups * Math.ceil(seqLen / chunk);
       const steps = groups * seqLen;
       const groupNs = steps * dState * (chunk * GROUP_PAIR_NS + GROUP_ELEMENT_NS);
-      run(item, 0, chunks, groupNs);
-      run(item, 1, groups * bundles, ((steps * nHeads) / nGroups) * headDim * dState * BACKWARD_ELEMENT_NS);
-      run(item, 2, chunks, groupNs * 2);
+      run(item, 'pack', chunks, groupNs);
+      const heads = (groups * nHeads) / nGroups;
+      const headNs = heads * seqLen * headDim * dState * BACKWARD_ELEMENT_NS;
+      if (!keepsStates) run(item, 'heads', groups * bundles, headNs);
+      else {
+        run(item, 'states', heads * 2, headNs / 4);
+        run(item, 'chunks', chunks * bundles, (headNs * 3) / 4);
+        run(item, 'steps', groups * bundles, heads * seqLen * STEP_NS);
+      }
+      run(item, 'groups', chunks, groupNs * 2);
     }
-    run(0, 3, nHeads, batch * nHeads * headDim * SUM_NS);
+    run(0, 'sums', nHeads, batch * nHeads * headDim * SUM_NS);
   });
   return gradients;
 }
@@ -264,7 +283,7 @@ function cutBackward(k: Context, sizes: Record<string, number>, chunk: number) {
   const bundles = Math.ceil(headsOfGroup / bundleHeads);
   const groups = nGroups * bundles;
   // prettier-ignore
-  const itemBytes = k.wasm.ssdChunkedBackwardSharedBytes(nHeads, nGroups, groups, seqLen, headDim, dState, chunk);
+  const itemBytes = k.wasm.ssdChunkedBackwardSharedBytes(nHeads, nGroups, groups, 0, seqLen, headDim, dState, chunk);
   const items = Math.min(
     batch,
     Math.max(Math.ceil(BACKWARD_UNITS / groups), Math.floor(ITEMS_BYTES / itemBytes)),
