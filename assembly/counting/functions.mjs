@@ -18,7 +18,7 @@ const inner = new Set(['simd/exp/expNormal']);
 
 /** Sizes and places of working memory, which are floats but no work. */
 const scratch =
-  /Bytes$|\/layOut(Shared)?$|^matrix\/scratch\/|\/roundUpLarge$|\/paddedStepsLarge$|\/lanesFloats$/;
+  /Bytes$|Floats$|\/layOut(Shared|Head|States)?$|^matrix\/scratch\/|\/roundUpLarge$|\/paddedStepsLarge$/;
 
 /** @param name as asc names functions inside: the path of the file, a slash, the function's name */
 export function kindOf(name) {

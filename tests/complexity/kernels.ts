@@ -482,6 +482,10 @@ export function callsOf(k: Kernels): Call[] {
     [1, 4, 2, 1, 13, 38, {}],
     [1, 100, 1, 1, 14, 25, { sparse: strided }],
     [1, 100, 1, 1, 26, 17, { sparse: fixed }],
+    // Gradients in parts: of one head, of heads that share keys, and where parts see other keys.
+    [1, 300, 1, 1, 64, 64, {}],
+    [1, 260, 4, 2, 30, 33, {}],
+    [1, 450, 1, 1, 64, 60, { window: 128 }],
   ] as const) {
     for (const alibi of [false, true]) {
       const slopes: Args = alibi ? { alibiSlopes: k.alibiSlopes({ nHeads }) } : {};
@@ -516,8 +520,8 @@ export function callsOf(k: Kernels): Call[] {
           q: normal(batch, nHeads, headDim),
           k: normal(batch, nKvHeads, headDim),
           v: normal(batch, nKvHeads, valueDim),
-          kCache: normal(batch, 256, nKvHeads, headDim),
-          vCache: normal(batch, 256, nKvHeads, valueDim),
+          kCache: normal(batch, Math.max(256, seqLen + 1), nKvHeads, headDim),
+          vCache: normal(batch, Math.max(256, seqLen + 1), nKvHeads, valueDim),
           length: seqLen,
           ...slopes,
           ...options,

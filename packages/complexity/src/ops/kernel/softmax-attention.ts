@@ -3,54 +3,8 @@ import { product, sum } from '../../expression.js';
 import { numberOf, op, type Op, total } from '../op.js';
 import type { AttentionSizes } from '../sizes.js';
 import { countVisible } from '../visible-keys.js';
+import { down, type Pass, partKeys, passesOf } from './attention-passes.js';
 import { round } from './round.js';
-
-/** A pass of the kernel: numbers of keys that its queries see, from .. to - 1, neither falling. */
-interface Pass {
-  from: number[];
-  to: number[];
-}
-
-/** The passes that make up a pattern, as the kernels cut it. */
-function passesOf(seqLen: number, { window, sparse }: Pick<AttentionSizes, 'window' | 'sparse'>): Pass[] {
-  const reach = window === undefined ? Infinity : numberOf(window);
-  const make = (
-    [first, step, run]: [number, number, number],
-    range: (position: number) => [number, number],
-    firstQuery = 0,
-    queryStep = 1,
-  ): Pass => {
-    const below = (end: number) => {
-      const length = end - first;
-      return length <= 0 ? 0 : Math.floor(length / step) * run + Math.min(run, length % step);
-    };
-    const pass: Pass = { from: [], to: [] };
-    for (let t = firstQuery; t < seqLen; t += queryStep) {
-      const [low, high] = range(t);
-      pass.from.push(below(Math.max(low, t - reach + 1)));
-      pass.to.push(below(Math.min(high, seqLen)));
-    }
-    const base = pass.from[0];
-    pass.from = pass.from.map((n) => n - base);
-    pass.to = pass.to.map((n) => Math.max(0, n - base));
-    return pass;
-  };
-  if (sparse === undefined) return [make([0, 1, 1], (t) => [0, t + 1])];
-  const { stride } = sparse;
-  const passes =
-    sparse.pattern === 'fixed'
-      ? [
-          make([0, 1, 1], (t) => [t - (t % stride), t + 1]),
-          make([stride - sparse.summary, stride, sparse.summary], (t) => [0, t - (t % stride)]),
-        ]
-      : [
-          make([0, 1, 1], (t) => [Math.max(0, t - stride + 1), t + 1]),
-          ...Array.from({ length: Math.min(stride, seqLen) }, (_, t) =>
-            make([t % stride, stride, 1], (position) => [0, position - stride + 1], t, stride),
-          ),
-        ];
-  return passes.filter(({ to }, i) => i === 0 || to[to.length - 1] > 0);
-}
 
 interface Tiles {
   /** Keys times panels of eight queries: in fives, as they are, and those that a mask goes over. */
@@ -65,9 +19,6 @@ interface Tiles {
   keys: number;
   queries: number;
 }
-
-/** To the start of five keys. */
-const down = (n: number) => n - (n % 5);
 
 /** Tiles of 8 queries and 60 keys that a pass goes through. */
 function tilesOf({ from, to }: Pass, alibi: boolean): Tiles {
@@ -166,13 +117,16 @@ export function softmaxAttention(sizes: AttentionSizes): Op {
 }
 
 export function softmaxAttentionBackward(sizes: AttentionSizes): Op {
-  const { batch, seqLen, nHeads, nKvHeads, headDim, valueDim = headDim, alibi = false } = sizes;
+  const { batch, seqLen, nHeads, headDim, valueDim = headDim, alibi = false } = sizes;
   const heads = product(batch, nHeads);
   const fourKey = round(headDim, 4);
   const fourValue = round(valueDim, 4);
   const eights = sum(round(headDim, 8), round(valueDim, 8));
-  const parts = passesOf(numberOf(seqLen), sizes).map((pass) => {
-    const { rows, pairs, masked, panels, keys, queries } = tilesOf(pass, alibi);
+  const passes = passesOf(numberOf(seqLen), sizes);
+  const keysOf = partKeys(passes, sizes);
+  const parts = passes.map((pass, i) => {
+    const { rows, pairs, masked, panels, queries } = tilesOf(pass, alibi);
+    const { packed, added } = keysOf[i];
     return op({
       macs: product(
         heads,
@@ -188,7 +142,9 @@ export function softmaxAttentionBackward(sizes: AttentionSizes): Op {
         // queries and upstream in, by rows and by lanes; gradients of queries out
         product(heads, fourKey, 2 * queries + 8 * panels + Math.ceil(queries / 4) * 4),
         product(heads, fourValue, queries + 8 * panels),
-        product(batch, nKvHeads, keys, sum(product(2, fourKey), fourValue)),
+        // keys in, and gradients of keys and values out of each part
+        product(packed, fourKey),
+        product(added, sum(fourKey, fourValue)),
       ),
       transcendentals: product(heads, 8 * rows),
     });
