@@ -50,7 +50,7 @@ export function sumsOfSquares(sums: usize, x: usize, size: i32, run: i32, first:
   for (const end = first + count; first < end; first++) {
     const from = <usize>first * run;
     const rest = <i32>(<usize>size - from);
-    store<f64>(sums + (<usize>first << 3), sumOfSquares(x + (from << 2), min(rest, run)));
+    store<f64>(sums + ((<usize>first) << 3), sumOfSquares(x + (from << 2), min(rest, run)));
   }
 }
 
