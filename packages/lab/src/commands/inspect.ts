@@ -19,7 +19,7 @@ import { pairs, scaled, textTable } from '../report/text-table.js';
 import { parseOptions, wholeNumbers } from './arguments.js';
 import { flag, helpOption, onlyOne, plural } from './shared.js';
 import { LARGEST } from './situation.js';
-import type { Terminal } from './terminal.js';
+import { oneLine, type Terminal } from './terminal.js';
 
 const DEFAULT_LENGTHS = '1024,8192,65536';
 
@@ -148,7 +148,7 @@ export async function inspectCommand(args: string[], terminal: Terminal): Promis
     ['parameters', grouped(params)],
     ['in memory', dtypes.map((dtype) => `${bytesText(weightBytes[dtype])} as ${dtype}`).join(', ')],
     ...fileRows(about),
-    ['loads', obstacle === undefined ? 'yes' : `no: ${obstacle}`],
+    ['loads', obstacle === undefined ? 'yes' : `no: ${oneLine(obstacle.replace(/\s*\n\s*/g, ' '))}`],
   ];
   terminal.say(`${about.name}\n\n${pairs(rows, terminal.columns)}\n`);
   const header = ['tokens', 'state', 'FLOPs per token', 'FLOPs of a prompt'];

@@ -19,7 +19,7 @@ import { resolveFile } from './resolve.js';
 import { architectureOf } from '../architecture.js';
 import { checkFunction, checkKernels } from '../check.js';
 import { LanguageModel } from '../language-model.js';
-import { type FileTensor, fileTensors, isWhole, nameOf } from './layout.js';
+import { type FileTensor, fileTensors, isWhole, type Layout, nameOf } from './layout.js';
 import { Missing } from './placeholder.js';
 import type { ParameterSpec } from '../mixers/parameters.js';
 import { checkDTypeOptions, type DTypeOptions, dtypeToLoad } from './dtype-options.js';
@@ -230,6 +230,36 @@ function checkLayers(nLayers: unknown, shards: readonly Shard[], where: string):
 }
 
 /**
+ * How a checkpoint loads: nothing is allocated yet.
+ *
+ * @param published  of its config.json
+ * @throws FormatError if weights and config do not fit, UnsupportedError for what models cannot compute
+ */
+export function planLoading(
+  published: ReturnType<typeof readConfig>,
+  shards: readonly Shard[],
+  where: string,
+): {
+  config: ResolvedConfig;
+  specs: readonly ParameterSpec[];
+  layout: Layout;
+  entries: readonly Entry[];
+  plan: Plan;
+} {
+  checkLayers(published.config.nLayers, shards, where);
+  const config = resolveFile('config.json', published.config);
+  checkComputable(config, 'config.json');
+  const { specs } = architectureOf(config);
+  const entries = shards.flatMap(({ header }) => [...header.entries.values()]);
+  const { quantized, architecture } = published;
+  const layout = layouts[config.naming];
+  const packs = architecture !== 'freelunch' && quantized === undefined;
+  const tensors = fileTensors(layout, config, specs, packs);
+  const plan = makePlan(config, tensors, entries, quantized, where);
+  return { config, specs, layout, entries, plan };
+}
+
+/**
  * Loads a published checkpoint: Mamba, Mamba-2, GPT-2, Llama and Mistral in Hugging Face's form, Mamba and Mamba-2 as
  * state-spaces publishes them, and all that `savePretrained` writes; or a GGUF file of these architectures. Weights become
  * float32, unless `dtype` says otherwise; those that were saved quantised stay so.
@@ -274,16 +304,7 @@ export async function loadPretrained(
   if (shards instanceof Missing) throw new FormatError(shards.reason);
   const weights = new Map<string, LoadedWeight>();
   try {
-    checkLayers(published.config.nLayers, shards, folder.name);
-    const config = resolveFile('config.json', published.config);
-    checkComputable(config, 'config.json');
-    const { specs } = architectureOf(config);
-    const entries = shards.flatMap(({ header }) => [...header.entries.values()]);
-    const { quantized, architecture } = published;
-    const layout = layouts[config.naming];
-    const packs = architecture !== 'freelunch' && quantized === undefined;
-    const tensors = fileTensors(layout, config, specs, packs);
-    const plan = makePlan(config, tensors, entries, quantized, folder.name);
+    const { config, specs, layout, entries, plan } = planLoading(published, shards, folder.name);
     makeRoom(k, plan, entries, options, specs, weights);
     const embedding = weights.get(nameOf(layout, 'embedding.weight'))!;
     await readWeights(folder, shards, plan, weights, embedding, options);

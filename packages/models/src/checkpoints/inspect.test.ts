@@ -80,6 +80,12 @@ describe('inspectPretrained', () => {
     expect(obstacle).toMatch(/experts must be 1/);
     const bare = [new File(['{"model_type": "mamba"}'], 'config.json')];
     expect((await inspectPretrained(bare)).obstacle).toMatch(/must hold model.safetensors or/);
+    const weights = new File([encodeSafetensors(model.parameters()) as BlobPart], 'model.safetensors');
+    const { obstacle: misfit } = await inspectPretrained([...bare, weights]);
+    expect(misfit).toMatch(/weights must hold 32 layers as config.json says, got/);
+    const sizes = '{"model_type": "mamba", "vocab_size": 40, "hidden_size": 32, "num_hidden_layers": 2}';
+    const other = await inspectPretrained([new File([sizes], 'config.json'), weights]);
+    expect(other.obstacle).toMatch(/weights must fit config.json, got[^]*A_log/);
   });
 
   it.each([

@@ -3,9 +3,10 @@ import { checkComputable, isObject, type ModelConfig, readConfig, readGgufConfig
 import { checkOptions, FormatError, UnsupportedError } from '@freelunch/errors';
 import { checkFlag } from '../check.js';
 import type { ByteSource } from './byte-source.js';
-import { MAXIMUM_CONFIG_BYTES, readHeaders } from './checkpoint.js';
+import { MAXIMUM_CONFIG_BYTES, planLoading, readHeaders } from './checkpoint.js';
 import { type Folder, readJson } from './folder.js';
 import { readGgufHeader } from './gguf/header.js';
+import { planGguf } from './gguf/load.js';
 import { Missing } from './placeholder.js';
 import { resolveFile } from './resolve.js';
 import { type ModelSource, openSource } from './source.js';
@@ -35,7 +36,7 @@ export interface PretrainedInfo {
   tensors: readonly TensorInfo[];
   /** Of all files of weights, headers included. */
   fileBytes: number;
-  /** What keeps `loadPretrained` from loading it, as far as config and the presence of files tell. */
+  /** What keeps `loadPretrained` from loading it, as far as config and headers tell. */
   obstacle?: string;
   /** Whether there is one for `loadTokenizer` to read. */
   hasTokenizer: boolean;
@@ -51,14 +52,13 @@ function idsIn(value: unknown, vocabSize: number): number[] {
   );
 }
 
-/** @returns what models cannot compute of a config, undefined if nothing @throws FormatError */
-function obstacleIn(config: ModelConfig, where: string): string | undefined {
-  const resolved = resolveFile(where, config);
+/** @returns why a checkpoint does not load, undefined if it does */
+function obstacleOf(plan: () => unknown): string | undefined {
   try {
-    checkComputable(resolved, where);
+    plan();
     return undefined;
   } catch (error) {
-    if (!(error instanceof UnsupportedError)) throw error;
+    if (!(error instanceof UnsupportedError || error instanceof FormatError)) throw error;
     return error.message;
   }
 }
@@ -81,7 +81,7 @@ async function inspectGguf(file: ByteSource): Promise<PretrainedInfo> {
       file: name,
     })),
     fileBytes: file.size ?? header.leastBytes,
-    obstacle: obstacleIn(config, name),
+    obstacle: obstacleOf(() => planGguf(header, name)),
     hasTokenizer: metadata.has('tokenizer.ggml.tokens'),
     endTokens: [...new Set(ends.flatMap((end) => idsIn(end, config.vocabSize)))],
   };
@@ -110,7 +110,9 @@ async function inspectFolder(folder: Folder, options: InspectOptions): Promise<P
   const json = await readJson(folder, 'config.json', MAXIMUM_CONFIG_BYTES);
   if (json instanceof Missing)
     throw new FormatError(`${folder.name}: must hold config.json, got ${json.reason}`);
-  const { architecture, config } = readConfig(json, 'config.json');
+  const published = readConfig(json, 'config.json');
+  const { architecture, config } = published;
+  const resolved = resolveFile('config.json', config);
   const shards = weights ? await readHeaders(folder, signal) : [];
   const found = shards instanceof Missing ? [] : shards;
   for (const { source } of found) await source?.close();
@@ -128,7 +130,11 @@ async function inspectFolder(folder: Folder, options: InspectOptions): Promise<P
       })),
     ),
     fileBytes: found.reduce((total, { header }) => total + header.fileBytes, 0),
-    obstacle: obstacleIn(config, 'config.json') ?? (shards instanceof Missing ? shards.reason : undefined),
+    obstacle: obstacleOf(() => {
+      checkComputable(resolved, 'config.json');
+      if (shards instanceof Missing) throw new FormatError(shards.reason);
+      if (weights) planLoading(published, shards, folder.name);
+    }),
     hasTokenizer: await has(folder, 'tokenizer.json'),
     endTokens: await endTokensOf(folder, json, config.vocabSize),
   };

@@ -35,6 +35,13 @@ function describe({ metadata, tensors }: GgufHeader, where: string) {
   return { architecture, config: resolved };
 }
 
+/** How the model in a file loads: nothing is allocated yet. @throws FormatError, UnsupportedError */
+export function planGguf(header: GgufHeader, where: string) {
+  const { architecture, config } = describe(header, where);
+  const { specs } = architectureOf(config);
+  return { config, specs, targets: planOf(config, architecture, specs, header, where) };
+}
+
 /**
  * Loads the model in a GGUF file. The source stays open.
  *
@@ -49,9 +56,7 @@ export async function loadGguf(
   const weights = new Map<string, Weight>();
   try {
     const { header, data } = await readGgufHeader(source);
-    const { architecture, config } = describe(header, source.name);
-    const { specs } = architectureOf(config);
-    const targets = planOf(config, architecture, specs, header, source.name);
+    const { config, specs, targets } = planGguf(header, source.name);
     const loaded = new Map<string, GgufWeight>();
     for (const spec of specs) {
       const { tensor } = targets.get(spec.name)!;
