@@ -9,7 +9,9 @@ const transcendental = new Set([
   'simd/exp/expNegative',
   'simd/exp/exp2',
   'simd/exp/log1pUnit',
-  'activation/expMinus1',
+  'simd/tanh/expMinus1',
+  'simd/angle/cosine',
+  'simd/angle/sine',
   'activation/normalTail', // the tail of the normal distribution
 ]);
 const multiplyAdd = new Set(['simd/madd/madd', 'simd/madd/maddWhere', 'simd/madd/nmadd']);

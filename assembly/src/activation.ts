@@ -6,8 +6,8 @@
  * Infinite x gives the limit, NaN gives NaN. Where there is an exp, one loop does whole vectors and the rest alike: loadTail and storeTail cost
  * nothing beside it (measured), and it is inlined once. Where there is none, the rest comes after the loop: twice as fast.
  *
- * Coefficients are least-maximum fits made for this file: of (e^r - 1 - r) / r^2 in r, |r| <= ln(2)/2, and of
- * Q(t) e^(t^2/2) in u = 1 / (1 + 0.4 t), 0 <= t <= 14, Q being the upper tail of the normal distribution.
+ * Coefficients are least-maximum fits made for this file, of Q(t) e^(t^2/2) in u = 1 / (1 + 0.4 t), 0 <= t <= 14, Q being
+ * the upper tail of the normal distribution.
  */
 import {
   exp,
@@ -22,38 +22,29 @@ import {
   silu,
   softplus,
   storeTail,
+  tanh,
 } from './simd';
 
 // prettier-ignore
 const constants: usize = memory.data<f32>([
   0,              //  0
   1,              //  4
-  2,              //  8
-  20,             // 12 e^20 + 2 = e^20 in float32
-  1.44269504,     // 16 log2(e)
-  12582912.0,     // 20 1.5 * 2^23: adding it rounds to an integer
-  0.693359375,    // 24 ln(2), its first bits
-  -2.12194440e-4, // 28 and the rest
-  1.39262131e-3,  // 32 the polynomial of e^r, highest power first
-  8.36320315e-3,  // 36
-  4.16665561e-2,  // 40
-  0.166665763,    // 44
-  0.5,            // 48
-  0.4,            // 52
-  -3.96009982e-2, // 56 the polynomial of the tail, highest power first
-  0.200601369,    // 60
-  -0.373683572,   // 64
-  0.250973672,    // 68
-  -1.23858759e-2, // 72
-  0.158416569,    // 76
-  0.155786619,    // 80
-  0.159904182,    // 84
-  -1.19874958e-5, // 88
-  0.398942280,    // 92 1 / sqrt(2 pi)
-  -1.59576912,    // 96 -2 sqrt(2 / pi)
-  -7.13548163e-2, // 100 0.044715 of that
-  -0.214064449,   // 104 and three times that
-  10,             // 108 beyond, the tanh form of GELU is 0 or x
+  0.5,            //  8
+  0.4,            // 12
+  -3.96009982e-2, // 16 the polynomial of the tail, highest power first
+  0.200601369,    // 20
+  -0.373683572,   // 24
+  0.250973672,    // 28
+  -1.23858759e-2, // 32
+  0.158416569,    // 36
+  0.155786619,    // 40
+  0.159904182,    // 44
+  -1.19874958e-5, // 48
+  0.398942280,    // 52 1 / sqrt(2 pi)
+  -1.59576912,    // 56 -2 sqrt(2 / pi)
+  -7.13548163e-2, // 60 0.044715 of that
+  -0.214064449,   // 64 and three times that
+  10,             // 68 beyond, the tanh form of GELU is 0 or x
 ], 4);
 
 function constant(offset: usize): v128 {
@@ -162,31 +153,31 @@ function geluSlope(x: v128): v128 {
   const zero = constant(0);
   const p = v128.bitselect(f32x4.sub(constant(4), q), q, f32x4.gt(x, zero));
   // Where e is 0, x may be infinite.
-  return madd(v128.and(f32x4.mul(x, constant(92)), f32x4.gt(e, zero)), e, p);
+  return madd(v128.and(f32x4.mul(x, constant(52)), f32x4.gt(e, zero)), e, p);
 }
 
 /** e^(-t^2/2). Inlined, as is normalTail: gelu took a quarter longer with calls. */
 @inline
 function bell(t: v128): v128 {
-  return expNegative(f32x4.neg(f32x4.mul(f32x4.mul(t, constant(48)), t)));
+  return expNegative(f32x4.neg(f32x4.mul(f32x4.mul(t, constant(8)), t)));
 }
 
 /** Q(t) for t >= 0 and e = e^(-t^2/2). Powers side by side (Estrin): the chain of a Horner scheme took up to 1.5 times as long. */
 @inline
 function normalTail(t: v128, e: v128): v128 {
-  const u = f32x4.div(constant(4), madd(t, constant(52), constant(4)));
+  const u = f32x4.div(constant(4), madd(t, constant(12), constant(4)));
   const u2 = f32x4.mul(u, u);
   const u4 = f32x4.mul(u2, u2);
-  const high = madd(madd(constant(60), u, constant(64)), u2, madd(constant(68), u, constant(72)));
-  const low = madd(madd(constant(76), u, constant(80)), u2, madd(constant(84), u, constant(88)));
-  return f32x4.mul(madd(madd(constant(56), u4, high), u4, low), e);
+  const high = madd(madd(constant(20), u, constant(24)), u2, madd(constant(28), u, constant(32)));
+  const low = madd(madd(constant(36), u, constant(40)), u2, madd(constant(44), u, constant(48)));
+  return f32x4.mul(madd(madd(constant(16), u4, high), u4, low), e);
 }
 
 /** y = x (1 + tanh(w)) / 2 = x / (1 + e^(-2 w)), w = sqrt(2 / pi) (x + 0.044715 x^3). */
 export function geluTanhForward(y: usize, x: usize, size: i32): void {
   for (; size > 0; size -= 4, y += 16, x += 16) {
     const value = loadTail(x, size);
-    const e = exp(f32x4.mul(value, madd(f32x4.mul(value, value), constant(100), constant(96))));
+    const e = exp(f32x4.mul(value, madd(f32x4.mul(value, value), constant(60), constant(56))));
     storeTail(y, f32x4.div(finiteBelow(value), f32x4.add(constant(4), e)), size);
   }
 }
@@ -199,12 +190,12 @@ export function geluTanhBackward(dx: usize, dy: usize, x: usize, size: i32): voi
 }
 
 function geluTanhSlope(x: v128): v128 {
-  const limit = constant(108);
+  const limit = constant(68);
   x = f32x4.pmax(f32x4.pmin(x, limit), f32x4.neg(limit)); // keeps e below finite; the slope has long been 0 or 1
   const square = f32x4.mul(x, x);
-  const e = exp(f32x4.mul(x, madd(square, constant(100), constant(96))));
+  const e = exp(f32x4.mul(x, madd(square, constant(60), constant(56))));
   const s = f32x4.div(constant(4), f32x4.add(constant(4), e));
-  const inner = f32x4.mul(x, madd(square, constant(104), constant(96)));
+  const inner = f32x4.mul(x, madd(square, constant(64), constant(56)));
   return nmadd(inner, f32x4.mul(s, f32x4.mul(e, s)), s);
 }
 
@@ -276,30 +267,6 @@ export function tanhBackward(dx: usize, dy: usize, x: usize, size: i32): void {
     const slope = f32x4.add(f32x4.add(quarter, quarter), f32x4.add(quarter, quarter));
     storeTail(dx, f32x4.mul(loadTail(dy, size), slope), size);
   }
-}
-
-/** w / (w + 2), w = e^(2 |x|) - 1, with the sign of x: near 0, where w = 2 |x|, no digit is lost. */
-function tanh(x: v128): v128 {
-  const t = f32x4.abs(x);
-  const w = expMinus1(f32x4.pmin(f32x4.add(t, t), constant(12)));
-  const sign = v128.xor(x, t);
-  return v128.or(f32x4.div(w, f32x4.add(w, constant(8))), sign);
-}
-
-/** e^x - 1 for 0 <= x <= 20, as 2^n (e^r - 1) + (2^n - 1). */
-function expMinus1(x: v128): v128 {
-  const magic = constant(20);
-  const shifted = madd(x, constant(16), magic);
-  const n = f32x4.sub(shifted, magic);
-  const r = nmadd(n, constant(28), nmadd(n, constant(24), x));
-  let p = madd(constant(32), r, constant(36));
-  p = madd(p, r, constant(40));
-  p = madd(p, r, constant(44));
-  p = madd(p, r, constant(48));
-  p = madd(p, f32x4.mul(r, r), r);
-  const one = constant(4);
-  const power = i32x4.add(one, i32x4.shl(shifted, 23)); // n into the exponent bits of 1
-  return madd(p, power, f32x4.sub(power, one));
 }
 
 /** y = max(x, 0). */

@@ -10,6 +10,8 @@ export * from './matmul';
 export * from './quantization';
 export * from './selective-scan';
 export * from './ssd';
+export * from './mamba3';
+export * from './mamba3-gate';
 export * from './linear-attention';
 export * from './linear-attention/chunked';
 export * from './delta-rule';

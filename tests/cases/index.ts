@@ -7,6 +7,8 @@ import { adamWCases } from './adamw.ts';
 import { layoutCases } from './layout.ts';
 import { linearAttentionCases } from './linear-attention.ts';
 import { lossCases } from './loss.ts';
+import { mamba3Cases } from './mamba3.ts';
+import { mamba3GateCases } from './mamba3-gate.ts';
 import { matmulCases } from './matmul.ts';
 import { normCases } from './norm.ts';
 import { quantizationCases } from './quantization.ts';
@@ -19,6 +21,8 @@ import { ssdCases } from './ssd.ts';
 export const cases: Case[] = [
   ...selectiveScanCases,
   ...ssdCases,
+  ...mamba3Cases,
+  ...mamba3GateCases,
   ...linearAttentionCases,
   ...deltaRuleCases,
   ...softmaxAttentionCases,

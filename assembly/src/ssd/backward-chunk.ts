@@ -24,7 +24,7 @@ import { addScaledRowDot, addSkip, gateGradient, inputGradient, multiplyRow, sca
 function headDecays(c: BackwardCall, index: i32, length: i32): void {
   const steps = c.steps + <usize>(index * c.chunk) * c.stepRow + <usize>(c.head - c.firstHead) * 4;
   gatherSteps(c.stepOfHead, steps, c.stepRow, length);
-  chunkDecays(c.s, c.fromStart, c.toEnd, c.whole, c.stepOfHead, c.rate, length);
+  chunkDecays(c.s, c.fromStart, c.toEnd, c.whole, c.stepOfHead, c.A + <usize>c.head * 4, 0, length);
 }
 
 /** The state at the end of a whole chunk, which is that at the start of the next. */
@@ -103,7 +103,7 @@ function gradientsOfPairs(c: BackwardCall): void {
   const leftPanel = <usize>c.headDim * LEFT_STEP;
   const rightPanel = <usize>c.headDim * RIGHT_STEP;
   packPanels(c.right, rightPanel, COLUMNS, c.X, c.rowBytes, 4, length, c.headDim);
-  multiplyPairs(c.M, c.pairRow, length, c.gLeft, leftPanel, c.right, rightPanel, c.headDim);
+  multiplyPairs(c.M, c.pairRow, length, c.gLeft, leftPanel, c.right, rightPanel, c.headDim, 1);
   decayGradients(c.M, c.T + square, c.change, c.CB + square, c.s, length, c.padded);
 }
 
@@ -122,7 +122,7 @@ function gradientsOfGate(c: BackwardCall): void {
   packPanels(c.right, <usize>length * RIGHT_STEP, COLUMNS, c.X, 4, rowBytes, c.headDim, length);
   const scale = c.hasState ? c.fromStart : 0;
   const scaleStep = c.hasState ? LEFT_STEP : 0;
-  multiplyTriangle(c.Y, rowBytes, length, c.channels, c.left, c.right, scale, scaleStep, LOWER_LEFT);
+  multiplyTriangle(c.Y, rowBytes, length, c.channels, c.left, c.right, scale, scaleStep, LOWER_LEFT, 1);
   const D = skipOf(c, c.head);
   for (let i: usize = 0; i < <usize>length; i++) {
     const row = c.at + i * c.xRow;
@@ -151,7 +151,7 @@ function gradientsOfInputs(c: BackwardCall): void {
   packG(c);
   const scale = c.hasGradient ? c.toEnd : 0;
   const scaleStep = c.hasGradient ? LEFT_STEP : 0;
-  multiplyTriangle(c.dX, rowBytes, length, c.channels, c.left, c.right, scale, scaleStep, UPPER_LEFT);
+  multiplyTriangle(c.dX, rowBytes, length, c.channels, c.left, c.right, scale, scaleStep, UPPER_LEFT, 1);
 }
 
 /** dC of what h0 gives, and how much it gives to each step. @returns how much it gives to the end */

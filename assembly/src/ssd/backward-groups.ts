@@ -30,7 +30,7 @@ export function packGroup(c: BackwardCall, index: i32): void {
   packPanels(c.bDown + down, downPanel, ROWS, B, 4, c.groupRow, dState, length);
   packPanels(c.right, rightPanel, COLUMNS, B, c.groupRow, 4, length, dState);
   const pairs = c.CB + <usize>index * c.squareBytes;
-  multiplyPairs(pairs, c.pairRow, length, c.cDeep + deep, c.deepPanel, c.right, rightPanel, dState);
+  multiplyPairs(pairs, c.pairRow, length, c.cDeep + deep, c.deepPanel, c.right, rightPanel, dState, 1);
 }
 
 /** dB and dC of a group and chunk, from what its heads have left: that of all bundles is added up in the first. */
@@ -51,10 +51,10 @@ export function groupGradients(c: BackwardCall, index: i32): void {
   }
   packPanels(c.left, leftPanel, ROWS, T, c.pairRow, 4, length, length);
   packPanels(c.right, rightPanel, COLUMNS, c.B + at, 4, c.groupRow, c.dState, length);
-  multiplyTriangle(dC, row, length, c.stateColumns, c.left, c.right, ones, 0, LOWER_LEFT);
+  multiplyTriangle(dC, row, length, c.stateColumns, c.left, c.right, ones, 0, LOWER_LEFT, 1);
   packPanels(c.left, leftPanel, ROWS, T, 4, c.pairRow, length, length);
   packPanels(c.right, rightPanel, COLUMNS, c.C + at, 4, c.groupRow, c.dState, length);
-  multiplyTriangle(dB, row, length, c.stateColumns, c.left, c.right, ones, 0, UPPER_LEFT);
+  multiplyTriangle(dB, row, length, c.stateColumns, c.left, c.right, ones, 0, UPPER_LEFT, 1);
   for (let i: usize = 0; i < <usize>length; i++) {
     memory.copy(c.dC + at + i * c.groupRow, dC + i * row, <usize>c.dState * 4);
     memory.copy(c.dB + at + i * c.groupRow, dB + i * row, <usize>c.dState * 4);

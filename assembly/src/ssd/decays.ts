@@ -49,7 +49,8 @@ export function differences(minuend: v128, s: usize): v128 {
 
 /**
  * The decays of one head over a chunk: s in double precision, fromStart = exp(s), toEnd = exp(s_end - s), and whole,
- * eight times exp(s_end). The arrays are padded (paddedSteps) with the last s.
+ * eight times exp(s_end). The arrays are padded (paddedSteps) with the last s. rateStep: bytes from the A of one step to
+ * that of the next, 0 if all have the same.
  */
 export function chunkDecays(
   s: usize,
@@ -57,13 +58,17 @@ export function chunkDecays(
   toEnd: usize,
   whole: usize,
   step: usize,
-  A: f32,
+  A: usize,
+  rateStep: usize,
   length: i32,
 ): void {
   let total: f64 = 0;
   const padded = paddedSteps(length);
   for (let i = 0; i < padded; i++) {
-    if (i < length) total += <f64>load<f32>(step + ((<usize>i) << 2)) * <f64>A;
+    if (i < length) {
+      total += <f64>load<f32>(step + ((<usize>i) << 2)) * <f64>load<f32>(A);
+      A += rateStep;
+    }
     store<f64>(s + ((<usize>i) << 3), total);
   }
   const end = f64x2.splat(total);

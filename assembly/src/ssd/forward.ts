@@ -139,7 +139,7 @@ function packGroup(c: ForwardCall, at: usize): void {
   packPanels(c.cDeep, c.deepPanel, ROWS, c.C + at, c.groupRow, 4, length, dState);
   packPanels(c.bRight, right, COLUMNS, c.B + at, c.groupRow, 4, length, dState);
   packPanels(c.bDown, <usize>length * LEFT_STEP, ROWS, c.B + at, 4, c.groupRow, dState, length);
-  multiplyPairs(c.pairs, c.pairRow, length, c.cDeep, c.deepPanel, c.bRight, right, dState);
+  multiplyPairs(c.pairs, c.pairRow, length, c.cDeep, c.deepPanel, c.bRight, right, dState, 1);
 }
 
 /** y of a piece of a head, `at` bytes from the start of x, before the gate. */
@@ -149,7 +149,7 @@ function headOutputs(c: ForwardCall, h: usize, at: usize, piece: i32, hasState: 
   const rowBytes = c.rowBytes;
   const xPanel = <usize>length * RIGHT_STEP;
   gatherSteps(c.stepOfHead, c.steps + <usize>(c.head - c.firstHead) * 4, c.stepRow, length);
-  chunkDecays(c.s, c.fromStart, c.toEnd, c.whole, c.stepOfHead, load<f32>(c.A + <usize>c.head * 4), length);
+  chunkDecays(c.s, c.fromStart, c.toEnd, c.whole, c.stepOfHead, c.A + <usize>c.head * 4, 0, length);
   packPanels(c.xRight, xPanel, COLUMNS, c.x + at, 4, c.xRow, c.headDim, length);
   scalePanels(c.xRight, xPanel, length, c.channels, c.stepOfHead, 4);
   decayed(c.S, c.pairs, c.s, length, c.padded);
@@ -161,7 +161,7 @@ function headOutputs(c: ForwardCall, h: usize, at: usize, piece: i32, hasState: 
   }
   const scale = hasState ? c.fromStart : 0;
   const scaleStep = hasState ? LEFT_STEP : 0;
-  multiplyTriangle(c.Y, rowBytes, length, c.channels, c.sLeft, c.xRight, scale, scaleStep, LOWER_LEFT);
+  multiplyTriangle(c.Y, rowBytes, length, c.channels, c.sLeft, c.xRight, scale, scaleStep, LOWER_LEFT, 1);
   const D = skipOf(c, c.skipByChannel ? piece : c.head);
   for (let i: usize = 0; i < <usize>length; i++) {
     const row = at + i * c.xRow;

@@ -72,10 +72,10 @@ export function ssdMatrixForward(
         const group = sequence * groupRow + <usize>(head / headsOfGroup) * dState * 4;
         packPanels(c.C5, leftPanel, ROWS, C + group, groupRow, 4, seqLen, dState);
         packPanels(c.B8, rightPanel, COLUMNS, B + group, groupRow, 4, seqLen, dState);
-        multiplyPairs(c.CB, ld, seqLen, c.C5, leftPanel, c.B8, rightPanel, dState);
+        multiplyPairs(c.CB, ld, seqLen, c.C5, leftPanel, c.B8, rightPanel, dState, 1);
       }
       gatherSteps(c.stepOfHead, c.steps + <usize>head * 4, headRow, seqLen);
-      chunkDecays(c.s, c.fromStart, c.toEnd, c.whole, c.stepOfHead, load<f32>(A + <usize>head * 4), seqLen);
+      chunkDecays(c.s, c.fromStart, c.toEnd, c.whole, c.stepOfHead, A + <usize>head * 4, 0, seqLen);
       decayed(c.S, c.CB, c.s, seqLen, padded);
       for (let i = 0; i < seqLen; i++) {
         const below = <usize>(i + 1) * 4;

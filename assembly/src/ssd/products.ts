@@ -59,13 +59,16 @@ export function multiply(
   }
 }
 
-/** out = a b on and below the diagonal: tiles wholly above it are not written. out has panels of 32 bytes. */
+/**
+ * out = a b on and below the diagonal: tiles wholly above it are not written. out has panels of 32 bytes. The diagonal is
+ * one of squares of `block` steps, which are computed whole.
+ */
 // prettier-ignore
 export function multiplyPairs(
-  out: usize, outRow: usize, steps: i32, a: usize, aPanel: usize, b: usize, bPanel: usize, depth: i32,
+  out: usize, outRow: usize, steps: i32, a: usize, aPanel: usize, b: usize, bPanel: usize, depth: i32, block: i32,
 ): void {
   for (let column = 0; column < steps; column += COLUMNS) {
-    const skipped = column / ROWS;
+    const skipped = startOfBlock(column, block) / ROWS;
     let target = out + <usize>(skipped * ROWS) * outRow;
     let left = a + <usize>skipped * aPanel;
     for (let row = skipped * ROWS; row < steps; row += ROWS) {
@@ -78,11 +81,19 @@ export function multiplyPairs(
   }
 }
 
-/** As `multiply`, for `steps` rows of a square left operand of which `part` says what is there. */
+/** Of the block that a step is in, the first step. */
+function startOfBlock(step: i32, block: i32): i32 {
+  return block == 1 ? step : step - (step % block);
+}
+
+/**
+ * As `multiply`, for `steps` rows of a square left operand of which `part` says what is there, with a diagonal as in
+ * `multiplyPairs`.
+ */
 // prettier-ignore
 export function multiplyTriangle(
   out: usize, outRow: usize, steps: i32, columns: i32, a: usize, b: usize,
-  scale: usize, scaleStep: usize, part: i32,
+  scale: usize, scaleStep: usize, part: i32, block: i32,
 ): void {
   const aPanel = LEFT_STEP * <usize>steps;
   const bPanel = RIGHT_STEP * <usize>steps;
@@ -93,19 +104,21 @@ export function multiplyTriangle(
     for (let row = 0; row < steps; row += ROWS) {
       // The tile on the diagonal, row by row.
       const own = min(ROWS, steps - row);
-      const ownLeft = left + <usize>row * LEFT_STEP;
-      const ownRight = b + <usize>row * RIGHT_STEP;
       if (part == LOWER_LEFT) {
+        const ownLeft = left + <usize>row * LEFT_STEP;
+        const ownRight = b + <usize>row * RIGHT_STEP;
         multiplyTile(target, outRow, left, b, row, factors);
         for (let i = 0; i < own; i++) {
-          tileRow(target + <usize>i * outRow, ownLeft + ((<usize>i) << 2), LEFT_STEP, ownRight, RIGHT_STEP, i + 1);
+          const end = min(startOfBlock(row + i, block) + block, steps) - row;
+          tileRow(target + <usize>i * outRow, ownLeft + ((<usize>i) << 2), LEFT_STEP, ownRight, RIGHT_STEP, end);
         }
       } else {
         startTile(target, outRow, factors);
         for (let i = 0; i < own; i++) {
-          const at = <usize>i * LEFT_STEP + ((<usize>i) << 2);
-          const right = ownRight + <usize>i * RIGHT_STEP;
-          tileRow(target + <usize>i * outRow, ownLeft + at, LEFT_STEP, right, RIGHT_STEP, own - i);
+          const first = startOfBlock(row + i, block);
+          const ownStep = left + <usize>first * LEFT_STEP + ((<usize>i) << 2);
+          const right = b + <usize>first * RIGHT_STEP;
+          tileRow(target + <usize>i * outRow, ownStep, LEFT_STEP, right, RIGHT_STEP, row + own - first);
         }
         const next = <usize>(row + own);
         multiplyTile(

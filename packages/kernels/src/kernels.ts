@@ -8,6 +8,8 @@ import type { QuantizedTensor, WeightDType } from './quantized-tensor.js';
 import { disposeSymbol, type Tensor } from './tensor.js';
 import * as selectiveScan from './selective-scan.js';
 import * as ssd from './ssd.js';
+import * as mamba3 from './mamba3.js';
+import * as mamba3Gate from './mamba3-gate.js';
 import * as linearAttention from './linear-attention.js';
 import * as deltaRule from './delta-rule.js';
 import * as softmaxAttention from './softmax-attention.js';
@@ -31,6 +33,8 @@ type Ops = Readonly<Record<string, AnyOp>>;
 const families: readonly Ops[] = [
   selectiveScan.ops,
   ssd.ops,
+  mamba3.ops,
+  mamba3Gate.ops,
   linearAttention.ops,
   deltaRule.ops,
   softmaxAttention.ops,
@@ -82,6 +86,8 @@ export interface Kernels
     Disposable,
     Bound<typeof selectiveScan>,
     Bound<typeof ssd>,
+    Bound<typeof mamba3>,
+    Bound<typeof mamba3Gate>,
     Bound<typeof linearAttention>,
     Bound<typeof deltaRule>,
     Bound<typeof softmaxAttention>,

@@ -1,4 +1,6 @@
 export * from './selective-scan.js';
+export * from './mamba3.js';
+export * from './mamba3-gate.js';
 export * from './ssd.js';
 export * from './linear-attention.js';
 export * from './delta-rule.js';
