@@ -26,6 +26,8 @@ import { guarded } from './kernels.ts';
 const sequences: Record<string, { read: string[]; written: string[] }> = {
   selectiveScan: { read: ['C', 'z'], written: ['u', 'delta', 'B'] },
   ssd: { read: ['C', 'z'], written: ['x', 'dt', 'B'] },
+  mamba3: { read: ['C'], written: ['x', 'dt', 'A', 'trap', 'B', 'angles'] },
+  mamba3Gate: { read: ['x', 'z'], written: [] },
   linearAttention: { read: ['q'], written: ['k', 'v', 'decay', 'gate'] },
   deltaRule: { read: ['q'], written: ['k', 'v', 'beta'] },
   gatedDeltaRule: { read: ['q'], written: ['k', 'v', 'beta', 'decay'] },
@@ -41,6 +43,7 @@ const sequences: Record<string, { read: string[]; written: string[] }> = {
 const intoState: Record<string, { inputs: string[]; exceptions: string[] }> = {
   selectiveScan: { inputs: ['u', 'B'], exceptions: [] },
   ssd: { inputs: ['x', 'B'], exceptions: [] },
+  mamba3: { inputs: ['x', 'B'], exceptions: ['ddt', 'dangles'] }, // later angles are sums of the earlier ones
   linearAttention: { inputs: ['k', 'v'], exceptions: ['ddecay', 'dgate'] },
 };
 
@@ -81,7 +84,7 @@ const bits = (data: HostTensor['data']) => new Uint32Array(data.buffer, data.byt
 /** Numbers of a batch item, and their step: sums of scores are `[batch, nHeads, qLen]`, a state has no step. */
 function placesOf(name: string, { shape, data }: HostTensor) {
   const itemSize = data.length / shape[0];
-  const isState = /normalizer|state/i.test(name);
+  const isState = /normalizer|state|^last/i.test(name);
   const width = itemSize / shape[1];
   const stepOf = isState
     ? () => undefined

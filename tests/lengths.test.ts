@@ -27,6 +27,23 @@ const swept: [title: string, size: Size, axes: string[]][] = [
     ['seqLen', 'headDim', 'dState'],
   ],
   ['ssd', { batch: 1, seqLen: 35, nHeads: 1, headDim: 3, nGroups: 1, dState: 3 }, ['chunkSize']],
+  [
+    'mamba3',
+    { batch: 1, seqLen: 5, nHeads: 2, headDim: 3, dState: 4, nAngles: 1, chunkSize: 4 },
+    ['seqLen', 'headDim'],
+  ],
+  [
+    'mamba3',
+    { batch: 1, seqLen: 7, nHeads: 2, headDim: 3, nRanks: 3, dState: 66, nAngles: 2, half: true },
+    ['seqLen', 'nAngles', 'nRanks'],
+  ],
+  ['mamba3', { batch: 1, seqLen: 35, nHeads: 1, headDim: 3, dState: 3, nAngles: 1 }, ['chunkSize']],
+  [
+    'mamba3Step',
+    { batch: 1, nHeads: 2, headDim: 3, dState: 66, nAngles: 2 },
+    ['headDim', 'nAngles', 'nRanks'],
+  ],
+  ['mamba3Gate', { batch: 2, nHeads: 2, nRanks: 2, headDim: 3, norm: true, mixed: true }, ['headDim']],
   ['ssdStep', { batch: 1, nHeads: 2, headDim: 3, nGroups: 1, dState: 3 }, ['headDim', 'dState']],
   [
     'linearAttention',

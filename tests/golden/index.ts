@@ -6,6 +6,7 @@ import { deltaRuleRunners } from './delta-rule.ts';
 import { embeddingRunners } from './embedding.ts';
 import { linearAttentionRunners } from './linear-attention.ts';
 import { lossRunners } from './loss.ts';
+import { mamba3Runners } from './mamba3.ts';
 import { normRunners } from './norm.ts';
 import { ropeRunners } from './rope.ts';
 import { selectiveScanRunners } from './selective-scan.ts';
@@ -16,6 +17,7 @@ import { ssdRunners } from './ssd.ts';
 export const runners: Record<string, GoldenRunner> = {
   ...selectiveScanRunners,
   ...ssdRunners,
+  ...mamba3Runners,
   ...linearAttentionRunners,
   ...deltaRuleRunners,
   ...softmaxAttentionRunners,

@@ -123,7 +123,7 @@ function advance(c: RecurrentCall, h: usize, lastX: usize, token: usize, head: i
   }
   const x = c.x + token * c.xRow + <usize>head * c.headBytes;
   const y = c.y + token * c.outRow + <usize>head * c.headOut;
-  const skip: f32 = c.D == 0 ? 0 : load<f32>(c.D + (<usize>head << 2));
+  const skip: f32 = c.D == 0 ? 0 : load<f32>(c.D + ((<usize>head) << 2));
   for (let p: usize = 0; p < c.headBytes; p += 4, h += <usize>dState * 4) {
     const input = load<f32>(x + p);
     const before = load<f32>(lastX + p);

@@ -40,11 +40,19 @@ export function advanceAngles(c: Mamba3Call, turns: usize, step: f32, cosines: u
 
 /** The angles as the caller has them. */
 export function storeAngles(c: Mamba3Call, out: usize): void {
-  for (let s: usize = 0; s < <usize>c.nAngles * 4; s += 4) store<f32>(out + s, <f32>load<f64>(c.angle + s * 2));
+  for (let s: usize = 0; s < <usize>c.nAngles * 4; s += 4)
+    store<f32>(out + s, <f32>load<f64>(c.angle + s * 2));
 }
 
 /** out = row + bias, turned; bias may be 0. */
-export function turnRow(c: Mamba3Call, out: usize, row: usize, bias: usize, cosines: usize, sines: usize): void {
+export function turnRow(
+  c: Mamba3Call,
+  out: usize,
+  row: usize,
+  bias: usize,
+  cosines: usize,
+  sines: usize,
+): void {
   const dState = c.dState;
   addBias(out, row, bias, dState);
   if (c.half) {
@@ -93,7 +101,14 @@ function addBias(out: usize, row: usize, bias: usize, size: i32): void {
  * Turns the gradient of a turned row back, in place; adds to `slopes`, [nAngles], the gradients of the angles:
  * of plane (a, b), db a - da b.
  */
-export function turnBack(c: Mamba3Call, slopes: usize, d: usize, row: usize, cosines: usize, sines: usize): void {
+export function turnBack(
+  c: Mamba3Call,
+  slopes: usize,
+  d: usize,
+  row: usize,
+  cosines: usize,
+  sines: usize,
+): void {
   if (c.half) {
     const half = (<usize>(c.dState / 2)) << 2;
     for (let s = 0; s < c.nAngles; s += 4) {

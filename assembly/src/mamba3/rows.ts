@@ -73,7 +73,8 @@ export function headInputs(c: Mamba3Call, at: usize, head: i32, count: i32): voi
   let V = c.V;
   for (let x = c.x + at; count > 0; count--, x += c.xRow) {
     let mix = c.mimoX + <usize>head * c.headOut;
-    for (let r = 0; r < c.nRanks; r++, mix += c.headBytes, V += c.rowBytes) multiplyRows(V, x, mix, c.headDim);
+    for (let r = 0; r < c.nRanks; r++, mix += c.headBytes, V += c.rowBytes)
+      multiplyRows(V, x, mix, c.headDim);
   }
 }
 

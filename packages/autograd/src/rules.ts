@@ -34,6 +34,15 @@ export const rules: { [Op in Differentiable]: Rule<Op> } = {
     inputs: ['x', 'dt', 'A', 'B', 'C', 'D', 'z', 'dtBias', 'initialState'],
     outputs: ['y', 'lastState'],
   },
+  mamba3: {
+    // prettier-ignore
+    inputs: [
+      'x', 'dt', 'A', 'trap', 'B', 'C', 'angles', 'BBias', 'CBias', 'D', 'mimoX', 'dtBias',
+      'initialAngle', 'initialState', 'initialB', 'initialX',
+    ],
+    outputs: ['y', 'lastAngle', 'lastState', 'lastB', 'lastX'],
+  },
+  mamba3Gate: { inputs: ['x', 'z', 'weight', 'mimoZ', 'mimoO'], outputs: ['y'] },
   linearAttention: {
     inputs: ['q', 'k', 'v', 'decay', 'gate', 'initialState', 'initialNormalizer'],
     outputs: ['o', 'lastState', 'lastNormalizer'],

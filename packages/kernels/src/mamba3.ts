@@ -380,15 +380,11 @@ export function mamba3Step(k: Context, args: Mamba3StepArgs): Tensor<'float32'> 
   const { batch, nHeads, headDim, nRanks, dState, nAngles } = check.sizes;
   const y = k.empty([batch, nHeads, nRanks, headDim]);
   const states = pointers(angle, state, lastB, lastX);
-  k.run(
-    'mamba3RecurrentForward',
-    [y.pointer, ...states, ...tensors, ...states, 1, ...sizes, ...options],
-    {
-      units: batch * nHeads,
-      nanoseconds: batch * nHeads * headDim * nRanks * dState * STEP_ELEMENT_NS,
-      scratchBytes: k.wasm.mamba3RecurrentForwardScratchBytes(nRanks, dState, nAngles),
-    },
-  );
+  k.run('mamba3RecurrentForward', [y.pointer, ...states, ...tensors, ...states, 1, ...sizes, ...options], {
+    units: batch * nHeads,
+    nanoseconds: batch * nHeads * headDim * nRanks * dState * STEP_ELEMENT_NS,
+    scratchBytes: k.wasm.mamba3RecurrentForwardScratchBytes(nRanks, dState, nAngles),
+  });
   return y;
 }
 
@@ -429,5 +425,11 @@ export const ops = {
     dLastB: 'tensor',
     dLastX: 'tensor',
   }),
-  mamba3Step: op(mamba3Step, { ...shared, angle: 'tensor', state: 'tensor', lastB: 'tensor', lastX: 'tensor' }),
+  mamba3Step: op(mamba3Step, {
+    ...shared,
+    angle: 'tensor',
+    state: 'tensor',
+    lastB: 'tensor',
+    lastX: 'tensor',
+  }),
 };

@@ -64,6 +64,12 @@ export type {
   SoftmaxAttentionStepArgs,
   SparsePattern,
 } from './softmax-attention.js';
-export type { Mamba3Args, Mamba3BackwardArgs, Mamba3Gradients, Mamba3Result, Mamba3StepArgs } from './mamba3.js';
+export type {
+  Mamba3Args,
+  Mamba3BackwardArgs,
+  Mamba3Gradients,
+  Mamba3Result,
+  Mamba3StepArgs,
+} from './mamba3.js';
 export type { Mamba3GateArgs, Mamba3GateGradients } from './mamba3-gate.js';
 export type { SsdArgs, SsdBackwardArgs, SsdGradients, SsdStepArgs } from './ssd.js';

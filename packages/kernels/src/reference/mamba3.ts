@@ -188,11 +188,7 @@ export function mamba3Step(args: Mamba3Options & Carried): Carried & { y: Array6
 }
 
 /** Plane s of a row turned by angle s. */
-function turned(
-  row: Float64Array,
-  angles: Float64Array,
-  convention: 'interleaved' | 'half',
-): Float64Array {
+function turned(row: Float64Array, angles: Float64Array, convention: 'interleaved' | 'half'): Float64Array {
   angles.forEach((angle, s) => {
     const [i, j] = convention === 'half' ? [s, s + row.length / 2] : [2 * s, 2 * s + 1];
     const [a, b] = [row[i], row[j]];
