@@ -82,7 +82,7 @@ const given = (args: HostArgs, names: string[]): [string, HostTensor][] =>
 const bits = (data: HostTensor['data']) => new Uint32Array(data.buffer, data.byteOffset, data.length);
 
 /** Gradients of parameters of three axes, which no other gradient of what all items share has. */
-const ofParameters = ['dBBias', 'dCBias', 'dMimoX', 'dMimoZ', 'dMimoO'];
+const ofParameters = new Set(['dBBias', 'dCBias', 'dMimoX', 'dMimoZ', 'dMimoO']);
 
 /** Numbers of a batch item, and their step: sums of scores are `[batch, nHeads, qLen]`, a state has no step. */
 function placesOf(name: string, { shape, data }: HostTensor) {
@@ -110,7 +110,7 @@ function expectKept(
     const [old, now] = [bits(tensor.data), bits(after[name].data)];
     for (let i = 0; i < old.length; i++) {
       // Only the first batch item has the poison; a gradient of what all items share has no items.
-      const isOther = i >= itemSize && tensor.shape.length >= 3 && !ofParameters.includes(name);
+      const isOther = i >= itemSize && tensor.shape.length >= 3 && !ofParameters.has(name);
       if (!isOther && !mustStay(name, i, stepOf(i))) continue;
       kept++;
       if (old[i] !== now[i]) {
