@@ -91,6 +91,7 @@ export class BackwardCall extends Mamba3Call {
   toLater: usize; // per row, what h0 gives to it
   toState: usize; // per row, what it gives to the end
   slopes: usize; // gradients of the angles of a step
+  rowSums: usize; // see rotation.ts
   chunkSums: usize; // as `sums`, of a chunk
   four: usize; // four floats, four times
 }
@@ -138,6 +139,7 @@ export function layOut(c: BackwardCall, scratch: usize): void {
   c.toLater = takeFloats(2 * padded);
   c.toState = takeFloats(2 * padded);
   c.four = takeFloats(16);
+  c.rowSums = takeFloats(4);
   c.chunkSums = takeFloats(floatsOfSums(c));
 }
 

@@ -2,6 +2,7 @@
 import { packPanels, scalePanels } from '../matrix/panels';
 import { dot, dotPadded } from '../matrix/rows';
 import { COLUMNS } from '../matrix/tile';
+import { loadTail } from '../simd';
 import { chunkDecays } from '../ssd/decays';
 import { transposeState } from '../ssd/panels';
 import {
@@ -14,14 +15,13 @@ import {
   ROWS,
   UPPER_LEFT,
 } from '../ssd/products';
-import { scaleRows } from '../ssd/rows';
 import { BackwardCall } from './backward-call';
 import { pairGradients } from './pairs';
 import { hasInitial, headInputs, headRows, packInputs, weightEnds } from './rows';
 import { rowsOfSteps } from './steps';
 
-/** Turns to a chunk of the head: its rows of B', C' and v, and its decays. */
-export function openChunk(c: BackwardCall, index: i32): void {
+/** Turns to a chunk of the head: its rows of B', v and, if `reads`, C', and its decays. */
+export function openChunk(c: BackwardCall, index: i32, reads: bool): void {
   const first = index * c.chunk;
   const count = min(c.chunk, c.seqLen - first);
   const anglesAt = <usize>first * c.angleRow;
@@ -31,7 +31,7 @@ export function openChunk(c: BackwardCall, index: i32): void {
   c.length = count * c.nRanks;
   c.token = c.item * c.seqLen + first;
   c.h0 = c.h + <usize>index * c.packedBytes;
-  headRows(c, c.token, c.head, count, c.cosines + anglesAt, c.sines + anglesAt);
+  headRows(c, c.token, c.head, count, c.cosines + anglesAt, c.sines + anglesAt, reads);
   rowsOfSteps(c, first, count);
   chunkDecays(c.s, c.fromStart, c.toEnd, c.whole, c.stepOfRow, c.rateOfRow, 4, c.length);
   weightEnds(c, c.length);
@@ -61,17 +61,27 @@ export function openGradients(c: BackwardCall): void {
   c.hasState = c.chunkIndex > 0 || hasInitial(c);
   c.hasGradient = c.chunkIndex < c.chunks - 1 || c.dLastState != 0;
   // Where x is v, it is not padded yet; where it is not, the rows are, but not with zeros.
-  scaleRows(c.V, c.rowBytes, c.v, c.vRow, rows, c.headDim, 0);
-  const rank = c.rowBytes * c.nRanks;
-  let dy = c.dy == 0 ? 0 : c.dy + c.token * c.outRow + <usize>c.head * c.headOut;
-  for (let t: usize = 0; t < <usize>c.count; t++) {
-    scaleRows(c.g + t * rank, c.rowBytes, dy, c.headBytes, c.nRanks, c.headDim, 0);
-    if (dy != 0) dy += c.outRow;
+  for (let i: usize = 0; i < <usize>rows; i++) padRow(c.V + i * c.rowBytes, c.v + i * c.vRow, c.headDim, c.channels);
+  if (c.dy == 0) memory.fill(c.g, 0, <usize>rows * c.rowBytes);
+  else {
+    let g = c.g;
+    let dy = c.dy + c.token * c.outRow + <usize>c.head * c.headOut;
+    for (let t = 0; t < c.count; t++, dy += c.outRow) {
+      for (let r: usize = 0; r < <usize>c.nRanks; r++, g += c.rowBytes) {
+        padRow(g, dy + r * c.headBytes, c.headDim, c.channels);
+      }
+    }
   }
   packPanels(c.gLeft, <usize>c.headDim * LEFT_STEP, ROWS, c.g, c.rowBytes, 4, rows, c.headDim);
   packPanels(c.gRight, <usize>rows * RIGHT_STEP, COLUMNS, c.g, 4, c.rowBytes, c.headDim, rows);
   memory.fill(c.toLater, 0, <usize>c.padded * 8);
   memory.fill(c.toState, 0, <usize>c.padded * 8);
+}
+
+/** Copies a row, and fills it up with zeros; may be in place. */
+function padRow(out: usize, row: usize, size: i32, padded: i32): void {
+  for (; size >= 4; size -= 4, padded -= 4, out += 16, row += 16) v128.store(out, v128.load(row));
+  for (; padded > 0; size = 0, padded -= 4, out += 16, row += 16) v128.store(out, loadTail(row, size));
 }
 
 /** C' B'^T and M = g v^T; from them the gradients of decays and weights, S in place of M and E W M in place of C' B'^T. */

@@ -1,10 +1,10 @@
 /** The gradients of the steps of a head, from those of its rows. */
-import { addRow, addScaledRow, dot, dotPadded } from '../matrix/rows';
+import { addRow, addScaledRow, dot, dotPadded, narrowed } from '../matrix/rows';
 import { loadTail, madd, sigmoid, storeTail } from '../simd';
 import { groupOf } from '../ssd/call';
 import { gatherSteps } from '../ssd/decays';
 import { BackwardCall } from './backward-call';
-import { turnBack } from './rotation';
+import { RowSums, turnBack } from './rotation';
 import { keptAt, keptStep } from './rows';
 import { lateOf } from './steps';
 
@@ -48,53 +48,59 @@ function finishInput(
 /** Turns dB' and dC' of a chunk back, and adds them up; and the angles' gradients, from the last step to the first. */
 export function finishRows(c: BackwardCall): void {
   const groupAt = <usize>(groupOf(c, c.head) * c.dState) * 4;
+  const sums = changetype<RowSums>(c.rowSums);
+  sums.isFirst = c.head == c.firstHead;
   for (let t = c.count - 1; t >= 0; t--) {
-    const anglesAt = <usize>(c.steps0 + t) * c.angleRow;
+    const step = <usize>(c.steps0 + t);
+    const cosines = c.cosines + step * c.angleRow;
+    const sines = c.sines + step * c.angleRow;
     const token = c.token + t;
     memory.fill(c.slopes, 0, c.angleRow);
     for (let r: usize = 0; r < <usize>c.nRanks; r++) {
       const row = <usize>(t * c.nRanks) + r;
       const at = token * c.stepOfB + r * c.rankRow + groupAt;
-      const sums = c.chunkSums + r * c.stateRow;
-      const dB = c.dBs + row * c.gradientRow;
-      const dC = c.dCs + row * c.gradientRow;
-      turnBack(c, c.slopes, dB, c.Bs + row * c.stateRow, c.cosines + anglesAt, c.sines + anglesAt);
-      turnBack(c, c.slopes, dC, c.Cs + row * c.stateRow, c.cosines + anglesAt, c.sines + anglesAt);
-      addRows(c.ownB + at, sums + c.BSums, dB, c.dState);
-      addRows(c.ownC + at, sums + c.CSums, dC, c.dState);
+      const bias = c.chunkSums + r * c.stateRow;
+      sums.own = c.ownB + at;
+      sums.bias = bias + c.BSums;
+      turnBack(c, sums, c.slopes, c.dBs + row * c.gradientRow, c.Bs + row * c.stateRow, cosines, sines);
+      sums.own = c.ownC + at;
+      sums.bias = bias + c.CSums;
+      turnBack(c, sums, c.slopes, c.dCs + row * c.gradientRow, c.Cs + row * c.stateRow, cosines, sines);
     }
-    finishAngles(c, token, <usize>(c.steps0 + t));
-  }
-}
-
-/** a += row, b += row; b in whole vectors. */
-function addRows(a: usize, b: usize, row: usize, size: i32): void {
-  for (; size > 0; size -= 4, a += 16, b += 16, row += 16) {
-    const value = loadTail(row, size);
-    storeTail(a, f32x4.add(value, loadTail(a, size)), size);
-    v128.store(b, f32x4.add(value, v128.load(b)));
+    finishAngles(c, token, step);
   }
 }
 
 /** The gradients of the angles of a step of the head, and of dt through them. */
 function finishAngles(c: BackwardCall, token: usize, t: usize): void {
-  const step = <f64>load<f32>(c.step + (t << 2));
   const turns = c.turns + t * c.angleRow;
-  const nAngles = <usize>c.nAngles;
+  const nAngles = c.nAngles;
+  const one = f64x2.splat(1);
+  const factor = f64x2.splat(Math.PI * <f64>load<f32>(c.step + (t << 2)));
+  const adds = c.angleHeads == 1 && c.head != c.firstHead;
   let out = c.ownAngles + token * c.angleStep;
-  if (c.angleHeads != 1) out += <usize>c.head * nAngles * 4;
-  let total: f64 = 0;
-  for (let s: usize = 0; s < nAngles; s++) {
-    const sum = c.angleGradient + (s << 3);
-    const gradient = load<f64>(sum) + <f64>load<f32>(c.slopes + (s << 2));
-    store<f64>(sum, gradient);
-    const turn = <f64>load<f32>(turns + (s << 2));
-    total += gradient * turn;
-    let value = <f32>(gradient * Math.PI * step * (1 - turn * turn));
-    if (c.angleHeads == 1) value += load<f32>(out + (s << 2));
-    store<f32>(out + (s << 2), value);
+  if (c.angleHeads != 1) out += <usize>(c.head * nAngles) * 4;
+  let total = f64x2.splat(0);
+  for (let s = 0; s < nAngles; s += 4) {
+    const at = (<usize>s) << 2;
+    const sums = c.angleGradient + at * 2;
+    const slope = v128.load(c.slopes + at);
+    const turn = v128.load(turns + at);
+    const low = f64x2.add(v128.load(sums), f64x2.promote_low_f32x4(slope));
+    const high = f64x2.add(v128.load(sums, 16), f64x2.promote_low_f32x4(v128.shuffle<f64>(slope, slope, 1, 1)));
+    v128.store(sums, low);
+    v128.store(sums, high, 16);
+    const turnLow = f64x2.promote_low_f32x4(turn);
+    const turnHigh = f64x2.promote_low_f32x4(v128.shuffle<f64>(turn, turn, 1, 1));
+    total = f64x2.add(total, f64x2.add(f64x2.mul(low, turnLow), f64x2.mul(high, turnHigh)));
+    const dLow = f64x2.mul(f64x2.mul(low, factor), f64x2.sub(one, f64x2.mul(turnLow, turnLow)));
+    const dHigh = f64x2.mul(f64x2.mul(high, factor), f64x2.sub(one, f64x2.mul(turnHigh, turnHigh)));
+    let value = narrowed(dLow, dHigh);
+    if (adds) value = f32x4.add(value, loadTail(out + at, nAngles - s));
+    storeTail(out + at, value, nAngles - s);
   }
-  store<f32>(c.turnGradients + (t << 2), <f32>(Math.PI * total));
+  const sum = f64x2.extract_lane(total, 0) + f64x2.extract_lane(total, 1);
+  store<f32>(c.turnGradients + (t << 2), <f32>(Math.PI * sum));
 }
 
 /** Per step of the chunk, the gradients of its log decay and of its weight. */
@@ -133,9 +139,10 @@ export function gradientsOfLast(c: BackwardCall): void {
 
 /** out += row, of any size. */
 export function addTo(out: usize, row: usize, size: i32): void {
-  for (; size > 0; size -= 4, out += 16, row += 16) {
-    storeTail(out, f32x4.add(loadTail(row, size), loadTail(out, size)), size);
+  for (; size >= 4; size -= 4, out += 16, row += 16) {
+    v128.store(out, f32x4.add(v128.load(row), v128.load(out)));
   }
+  storeTail(out, f32x4.add(loadTail(row, size), loadTail(out, size)), size);
 }
 
 /** ddt, dA and dtrap of the head. */

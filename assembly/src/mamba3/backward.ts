@@ -127,16 +127,6 @@ function bundleGradients(c: BackwardCall, unit: i32): void {
   c.ownAngles = c.dangles;
   const ofItem = unit % (c.bundles * c.nGroups);
   if (c.angleHeads == 1 && ofItem > 0) c.ownAngles = c.partsOfAngles + <usize>(ofItem - 1) * c.bytesOfAngles;
-  const groupAt = <usize>(group * c.dState) * 4;
-  const firstToken = c.item * c.seqLen;
-  for (let token = firstToken; token < firstToken + c.seqLen; token++) {
-    for (let r: usize = 0; r < <usize>c.nRanks; r++) {
-      const at = token * c.stepOfB + r * c.rankRow + groupAt;
-      memory.fill(c.ownB + at, 0, <usize>c.dState * 4);
-      memory.fill(c.ownC + at, 0, <usize>c.dState * 4);
-    }
-    if (c.angleHeads == 1) memory.fill(c.ownAngles + token * c.angleStep, 0, c.angleStep);
-  }
   c.firstHead = group * headsOfGroup + within;
   c.heads = min(c.bundleHeads, headsOfGroup - within);
   for (let i = 0; i < c.heads; i++) headGradients(c, c.firstHead + i);
@@ -162,13 +152,14 @@ function headGradients(c: BackwardCall, head: i32): void {
   if (hasInitial(c)) startState(c, c.h, c.item, head);
   else memory.fill(c.h, 0, c.packedBytes);
   for (let chunk = 0; chunk + 1 < c.chunks; chunk++) {
-    openChunk(c, chunk);
+    openChunk(c, chunk, false);
     nextState(c, chunk > 0 || hasInitial(c));
   }
   if (c.dLastState != 0) packState(c.dh, c.dLastState + index * c.stateBytes, c.headDim, c.dState);
-  for (let s: usize = 0; s < <usize>c.nAngles; s++) {
-    const given = c.dLastAngle == 0 ? 0 : c.dLastAngle + (index * c.nAngles + s) * 4;
-    store<f64>(c.angleGradient + (s << 3), given == 0 ? 0 : <f64>load<f32>(given));
+  for (let s: usize = 0; s < c.angleRow; s += 4) {
+    const isThere = c.dLastAngle != 0 && s < <usize>c.nAngles * 4;
+    const given = c.dLastAngle + index * c.nAngles * 4 + s;
+    store<f64>(c.angleGradient + s * 2, isThere ? <f64>load<f32>(given) : 0);
   }
   for (let chunk = c.chunks - 1; chunk >= 0; chunk--) chunkGradients(c, chunk);
   initialGradients(c);
@@ -177,7 +168,7 @@ function headGradients(c: BackwardCall, head: i32): void {
 
 function chunkGradients(c: BackwardCall, chunk: i32): void {
   memory.fill(c.chunkSums, 0, c.sumsRow);
-  openChunk(c, chunk);
+  openChunk(c, chunk, true);
   openGradients(c);
   gradientsOfPairs(c);
   gradientsOfInputs(c);
@@ -195,9 +186,9 @@ function chunkGradients(c: BackwardCall, chunk: i32): void {
 /** Gradients of what goes on from an earlier sequence. */
 function initialGradients(c: BackwardCall): void {
   if (c.dInitialAngle != 0) {
+    const out = c.dInitialAngle + c.index * c.nAngles * 4;
     for (let s: usize = 0; s < <usize>c.nAngles; s++) {
-      const gradient = <f32>load<f64>(c.angleGradient + (s << 3));
-      store<f32>(c.dInitialAngle + (c.index * c.nAngles + s) * 4, gradient);
+      store<f32>(out + (s << 2), <f32>load<f64>(c.angleGradient + (s << 3)));
     }
   }
   if (c.dInitialX != 0) memory.fill(c.dInitialX + c.index * c.headBytes, 0, c.headBytes);

@@ -4,6 +4,9 @@ import { roundUp, roundUpLarge } from '../matrix/rows';
 import { takeFloats } from '../matrix/scratch';
 import { paddedSteps } from '../ssd/decays';
 
+/** More than what lies between steps and whole tiles of them. */
+const TILE: i32 = 16;
+
 /** Rows take the place of SSD's steps: nRanks rows per step. */
 @unmanaged
 export class Mamba3Call extends Call {
@@ -36,7 +39,8 @@ export class Mamba3Call extends Call {
   share: usize;
   own: usize;
   weight: usize;
-  // The same per row.
+  // The same per row; where steps have several rows, in memory of their own.
+  spreadSteps: usize;
   stepOfRow: usize;
   rateOfRow: usize;
   ownOfRow: usize;
@@ -76,9 +80,9 @@ export function setMamba3Sizes(c: Mamba3Call, nRanks: i32, nAngles: i32, angleHe
   c.outRow = c.headOut * c.nHeads;
 }
 
-/** Working memory for so many steps of a head, and one step beyond them. */
+/** Working memory for so many steps of a head, and one step beyond them; whole tiles are read of the last ones. */
 export function takeSteps(c: Mamba3Call, steps: f64): void {
-  const padded = roundUpLarge(steps + 1, 4);
+  const padded = roundUpLarge(steps + 1, 4) + TILE;
   c.step = takeFloats(padded);
   c.rate = takeFloats(padded);
   c.share = takeFloats(padded);

@@ -1,8 +1,9 @@
 /** The chunked form, forward: see mamba3.ts. */
 import { packPanels, scalePanels } from '../matrix/panels';
-import { roundUpLarge } from '../matrix/rows';
+import { copyRow, roundUpLarge } from '../matrix/rows';
 import { scratchEnd, startScratch, takeFloats } from '../matrix/scratch';
 import { COLUMNS } from '../matrix/tile';
+import { loadTail, madd, storeTail } from '../simd';
 import { setHeads, setSizes } from '../ssd/call';
 import { chunkDecays } from '../ssd/decays';
 import { unpackState } from '../ssd/panels';
@@ -15,7 +16,6 @@ import {
   RIGHT_STEP,
   ROWS,
 } from '../ssd/products';
-import { addSkip } from '../ssd/rows';
 import { Mamba3Call, setMamba3Sizes, takeAngles, takeSteps } from './call';
 import { weighted } from './pairs';
 import { advanceAngles, headTurns, startAngles, storeAngles } from './rotation';
@@ -140,7 +140,7 @@ function chunkForward(c: ForwardCall, item: usize, t: i32, i: i32): void {
     const at = k * c.angleRow;
     advanceAngles(c, c.turns + at, load<f32>(c.step + (k << 2)), c.cosines + at, c.sines + at);
   }
-  headRows(c, token, head, length, c.cosines, c.sines);
+  headRows(c, token, head, length, c.cosines, c.sines, true);
   rowsOfSteps(c, 0, length);
   chunkDecays(c.s, c.fromStart, c.toEnd, c.whole, c.stepOfRow, c.rateOfRow, 4, c.length);
   weightEnds(c, c.length);
@@ -185,10 +185,22 @@ function headOutputs(c: ForwardCall, h: usize, at: usize, hasState: bool): void 
   let v = c.v;
   for (let step = 0; step < rows; step += c.nRanks, at += c.outRow) {
     for (let r: usize = 0; r < <usize>c.nRanks; r++, Y += rowBytes, v += c.vRow) {
-      if (D != 0) addSkip(Y, v, D, c.headDim, 0);
-      memory.copy(c.y + at + r * c.headBytes, Y, c.headBytes);
+      storeOutput(c.y + at + r * c.headBytes, Y, v, D, c.headDim);
     }
   }
+}
+
+/** y = Y + D v on one row; D may be absent. */
+function storeOutput(y: usize, Y: usize, v: usize, D: usize, size: i32): void {
+  if (D == 0) {
+    copyRow(y, Y, size);
+    return;
+  }
+  const skip = v128.load32_splat(D);
+  for (; size >= 4; size -= 4, y += 16, Y += 16, v += 16) {
+    v128.store(y, madd(skip, v128.load(v), v128.load(Y)));
+  }
+  storeTail(y, madd(skip, loadTail(v, size), loadTail(Y, size)), size);
 }
 
 /** H = exp(s_end) H + sum_j exp(s_end - s[j]) w[j] B'[j] v[j]^T */

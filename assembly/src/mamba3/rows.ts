@@ -21,10 +21,7 @@ export function takeRows(c: Mamba3Call): void {
   const padded = paddedRowsLarge(c);
   const row = roundUpLarge(<f64>c.dState, 4);
   const channels = roundUpLarge(<f64>c.headDim, COLUMNS);
-  c.stepOfRow = takeFloats(padded);
-  c.rateOfRow = takeFloats(padded);
-  c.ownOfRow = takeFloats(padded);
-  c.weightOfRow = takeFloats(padded);
+  c.spreadSteps = takeFloats(4 * padded);
   c.s = takeFloats(2 * padded);
   c.fromStart = takeFloats(padded);
   c.toEnd = takeFloats(padded);
@@ -36,14 +33,13 @@ export function takeRows(c: Mamba3Call): void {
   c.plain = takeFloats(<f64>c.headDim * <f64>c.dState);
 }
 
-/** B' and C' of a head for `count` steps from `token` on, a step of the batch; cosines and sines from their first one. */
+/**
+ * B' of a head, and C' if `reads`, for `count` steps from `token` on, a step of the batch; cosines and sines from their
+ * first one.
+ */
+// prettier-ignore
 export function headRows(
-  c: Mamba3Call,
-  token: usize,
-  head: i32,
-  count: i32,
-  cosines: usize,
-  sines: usize,
+  c: Mamba3Call, token: usize, head: i32, count: i32, cosines: usize, sines: usize, reads: bool,
 ): void {
   const groupAt = <usize>(groupOf(c, head) * c.dState) * 4;
   const biasAt = <usize>(head * c.nRanks * c.dState) * 4;
@@ -54,7 +50,7 @@ export function headRows(
       const at = token * c.stepOfB + r * c.rankRow + groupAt;
       const bias = biasAt + r * c.dState * 4;
       turnRow(c, Bs, c.B + at, c.BBias == 0 ? 0 : c.BBias + bias, cosines, sines);
-      turnRow(c, Cs, c.C + at, c.CBias == 0 ? 0 : c.CBias + bias, cosines, sines);
+      if (reads) turnRow(c, Cs, c.C + at, c.CBias == 0 ? 0 : c.CBias + bias, cosines, sines);
       Bs += c.stateRow;
       Cs += c.stateRow;
     }

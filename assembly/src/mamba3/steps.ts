@@ -1,5 +1,5 @@
 /** Step sizes, decay rates and weights of a head. */
-import { loadTail, sigmoid, softplus, storeTail } from '../simd';
+import { loadTail, sigmoid, softplus } from '../simd';
 import { gatherSteps } from '../ssd/decays';
 import { Mamba3Call } from './call';
 
@@ -48,9 +48,21 @@ export function stepWeights(c: Mamba3Call, count: i32, isEnd: bool): void {
   }
 }
 
-/** What the pointers of rows are to show, `first` steps from the start of the arrays. */
+/** The numbers of so many steps as those of their rows, `first` steps from the start of the arrays. */
 export function rowsOfSteps(c: Mamba3Call, first: i32, count: i32): void {
   const at = (<usize>first) << 2;
+  if (c.nRanks == 1) {
+    c.stepOfRow = c.step + at;
+    c.rateOfRow = c.rate + at;
+    c.ownOfRow = c.own + at;
+    c.weightOfRow = c.weight + at;
+    return;
+  }
+  const row = c.pairRow;
+  c.stepOfRow = c.spreadSteps;
+  c.rateOfRow = c.stepOfRow + row;
+  c.ownOfRow = c.rateOfRow + row;
+  c.weightOfRow = c.ownOfRow + row;
   spread(c.stepOfRow, c.step + at, count, c.nRanks);
   // Only the first row of a step decays.
   for (let i = 0; i < count * c.nRanks; i++) {
@@ -61,10 +73,9 @@ export function rowsOfSteps(c: Mamba3Call, first: i32, count: i32): void {
   spread(c.weightOfRow, c.weight + at, count, c.nRanks);
 }
 
-/** Each number `ranks` times, and zeros up to a whole vector. */
+/** Each number `ranks` times. */
 function spread(out: usize, from: usize, count: i32, ranks: i32): void {
   for (; count > 0; count--, from += 4) {
     for (let r = 0; r < ranks; r++, out += 4) store<f32>(out, load<f32>(from));
   }
-  storeTail(out, f32x4.splat(0), 4);
 }

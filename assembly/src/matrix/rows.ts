@@ -37,6 +37,12 @@ export function addScaledRow(y: usize, factor: usize, x: usize, size: i32): void
     storeTail(y, madd(f, loadTail(x, size), loadTail(y, size)), size);
 }
 
+/** Copies a row of any size: without the call that memory.copy is. */
+export function copyRow(out: usize, row: usize, size: i32): void {
+  for (; size >= 4; size -= 4, out += 16, row += 16) v128.store(out, v128.load(row));
+  storeTail(out, loadTail(row, size), size);
+}
+
 /** y += x on rows of a multiple of 4 floats. */
 export function addRow(y: usize, x: usize, size: i32): void {
   for (const end = y + ((<usize>size) << 2); y < end; y += 16, x += 16) {
