@@ -61,7 +61,8 @@ export function openGradients(c: BackwardCall): void {
   c.hasState = c.chunkIndex > 0 || hasInitial(c);
   c.hasGradient = c.chunkIndex < c.chunks - 1 || c.dLastState != 0;
   // Where x is v, it is not padded yet; where it is not, the rows are, but not with zeros.
-  for (let i: usize = 0; i < <usize>rows; i++) padRow(c.V + i * c.rowBytes, c.v + i * c.vRow, c.headDim, c.channels);
+  for (let i: usize = 0; i < <usize>rows; i++)
+    padRow(c.V + i * c.rowBytes, c.v + i * c.vRow, c.headDim, c.channels);
   if (c.dy == 0) memory.fill(c.g, 0, <usize>rows * c.rowBytes);
   else {
     let g = c.g;

@@ -87,7 +87,10 @@ function finishAngles(c: BackwardCall, token: usize, t: usize): void {
     const slope = v128.load(c.slopes + at);
     const turn = v128.load(turns + at);
     const low = f64x2.add(v128.load(sums), f64x2.promote_low_f32x4(slope));
-    const high = f64x2.add(v128.load(sums, 16), f64x2.promote_low_f32x4(v128.shuffle<f64>(slope, slope, 1, 1)));
+    const high = f64x2.add(
+      v128.load(sums, 16),
+      f64x2.promote_low_f32x4(v128.shuffle<f64>(slope, slope, 1, 1)),
+    );
     v128.store(sums, low);
     v128.store(sums, high, 16);
     const turnLow = f64x2.promote_low_f32x4(turn);

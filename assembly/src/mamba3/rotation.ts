@@ -47,12 +47,26 @@ export function advanceAngles(c: Mamba3Call, turns: usize, step: f32, cosines: u
 }
 
 /** out = row + bias, turned; bias may be 0. Rows of out are whole vectors. */
-export function turnRow(c: Mamba3Call, out: usize, row: usize, bias: usize, cosines: usize, sines: usize): void {
+export function turnRow(
+  c: Mamba3Call,
+  out: usize,
+  row: usize,
+  bias: usize,
+  cosines: usize,
+  sines: usize,
+): void {
   if (c.half) turnHalves(c, out, row, bias, cosines, sines);
   else turnNeighbours(c, out, row, bias, cosines, sines);
 }
 
-function turnNeighbours(c: Mamba3Call, out: usize, row: usize, bias: usize, cosines: usize, sines: usize): void {
+function turnNeighbours(
+  c: Mamba3Call,
+  out: usize,
+  row: usize,
+  bias: usize,
+  cosines: usize,
+  sines: usize,
+): void {
   const alternate = v128.load(signs);
   const whole = (<usize>(c.nAngles & ~1)) << 3; // bytes of planes that fill vectors
   for (let at: usize = 0; at < whole; at += 16) {
