@@ -165,6 +165,9 @@ const takers: Record<string, Record<string, Entry>> = {
     resolveConfig: [modelConfig, (o) => models.resolveConfig(o)],
     train: [{ steps: 1 }, (o) => models.train(model, [], o)],
     evaluate: [{ contextLength: 4 }, (o) => models.evaluate(model, [1, 2, 3], o)],
+    generateText: [{}, (o) => models.generateText(model, models.byteTokens, [1], o)],
+    textBatches: [{ batchSize: 1, seqLen: 1 }, (o) => models.textBatches([1, 2], o)],
+    splitTokens: [{}, (o) => models.splitTokens([1, 2], o)],
     quantizeModel: [{ dtype: 'int8' }, (o) => models.quantizeModel(model, o)],
     loadPretrained: [{}, (o) => models.loadPretrained(k, nowhere, o)],
     inspectPretrained: [{}, (o) => models.inspectPretrained(nowhere, o)],
@@ -233,7 +236,7 @@ describe('functions without options', () => {
     constructions:
       'positionBits decode encode randomUnitKeys signCodebook chiSquared informationBits welchBound bitOf codeBits Expr',
     models:
-      'configJson LanguageModel blobSource bytesSource fileSource streamSource openCache readSafetensorsHeader readTensor',
+      'characterTokens StopTexts TextStream configJson LanguageModel blobSource bytesSource fileSource streamSource openCache readSafetensorsHeader readTensor',
     files: 'lockFolder openFile makeFolder syncFolder',
     lab: 'builtInText copyTextConfig experimentPage InputError glyphs tokenize',
     labNode: 'experimentPage reportPage experimentOf',

@@ -51,7 +51,7 @@ const calls: Record<string, Call[]> = {
     (wrong) => model.generate([wrong]),
     (wrong) => model.generate([[1], wrong] as never),
     (wrong) => model.generate([1], wrong ?? null),
-    ...(['maxTokens', 'topK', 'topP', 'stopTokens', 'seed', 'signal'] as const).map(
+    ...(['maxTokens', 'topK', 'topP', 'minP', 'processLogits', 'stopTokens', 'signal'] as const).map(
       (name): Call =>
         (wrong) =>
           model.generate([1], { [name]: wrong ?? null }),
@@ -85,6 +85,35 @@ const calls: Record<string, Call[]> = {
     (wrong) => models.evaluate(model, [1, 2], { onProgress: wrong ?? null }),
     (wrong) => models.evaluate(model, [1, 2], { signal: wrong ?? null }),
   ],
+  generateText: [
+    (wrong) => models.generateText(wrong, models.byteTokens, [1]),
+    (wrong) => models.generateText(model, wrong, [1]),
+    (wrong) => models.generateText(model, models.byteTokens, wrong),
+    (wrong) => models.generateText(model, models.byteTokens, [1], wrong ?? null),
+    (wrong) => models.generateText(model, models.byteTokens, [1], { stop: wrong ?? null }),
+  ],
+  characterTokens: [
+    (wrong) => models.characterTokens(typeof wrong === 'string' ? ('' as never) : wrong),
+    (wrong) => models.characterTokens('y').encode(wrong),
+    (wrong) => models.characterTokens('y').decode(wrong),
+  ],
+  textBatches: [
+    (wrong) => models.textBatches(wrong, { batchSize: 1, seqLen: 1 }),
+    (wrong) => models.textBatches([1, 2], wrong),
+    (wrong) => models.textBatches([1, 2], { batchSize: wrong, seqLen: 1 }),
+    (wrong) => models.textBatches([1, 2], { batchSize: 1, seqLen: 1, seed: wrong ?? null }),
+    (wrong) => models.textBatches([1, 2], { batchSize: 1, seqLen: 1, state: wrong ?? null }),
+  ],
+  splitTokens: [
+    (wrong) => models.splitTokens(wrong),
+    (wrong) => models.splitTokens([1, 2], wrong ?? null),
+    (wrong) => models.splitTokens([1, 2], { validation: wrong ?? null }),
+  ],
+  TextStream: [
+    (wrong) => new models.TextStream(wrong, []),
+    (wrong) => new models.TextStream(() => '', wrong),
+  ],
+  StopTexts: [(wrong) => new models.StopTexts(wrong)],
   quantizeModel: [
     (wrong) => models.quantizeModel(wrong, { dtype: 'int8' }),
     (wrong) => models.quantizeModel(model, wrong),

@@ -222,8 +222,93 @@ describe('generate', () => {
       new ShapeError('generate: prompt must be one token or more, got none'),
     );
     expect(() => model.generate([[]])).toThrow(ShapeError);
-    expect(() => model.generate([[1, 2], [1]])).toThrow('rows of one length, got 2 and 1');
+    expect(() => model.generate([[1, 2], []])).toThrow('prompt[1] must be one token or more, got none');
     expect(() => model.generate([1, 23])).toThrow('prompt[1] must be a token from 0 to 22, got 23');
     expect(() => model.generate([[1], [NaN]])).toThrow('prompt[1][0] must be a token');
+  });
+});
+
+it('goes on with rows of different lengths as with each alone', async () => {
+  const rows = [[3, 1, 4], [1, 5, 9, 2, 6], [5], [3, 5, 8]];
+  const options = { maxTokens: 8, temperature: 0.9, seed: 3, stopTokens: [7] };
+  const together = await all(model.generate(rows, options));
+  // Row 0 draws from the same stream as a row that is alone.
+  expect(together.flatMap(([token]) => token ?? [])).toEqual(await all(model.generate(rows[0], options)));
+  const likeliest = await all(model.generate(rows, { maxTokens: 8 }));
+  for (const [b, row] of rows.entries()) {
+    const alone = await all(model.generate(row, { maxTokens: 8 }));
+    expect(likeliest.map((tokens) => tokens[b])).toEqual(alone);
+  }
+  expect(k.memory).toMatchObject({ tensors: held.tensors, usedBytes: held.usedBytes });
+});
+
+describe('logits', () => {
+  const first = async (options: GenerateOptions) => (await generated({ ...options, maxTokens: 1 }))[0];
+  /** The likeliest of changed logits. */
+  const likeliestOf = (change: (logit: number, token: number) => number) => {
+    const changed = Array.from(logitsAfter(prompt), change);
+    return changed.indexOf(Math.max(...changed));
+  };
+
+  it('of tokens of the prompt are divided or multiplied by the repetition penalty', async () => {
+    for (const penalty of [0.01, 1, 1.5, 100]) {
+      const wanted = likeliestOf((logit, token) =>
+        !prompt.includes(token) ? logit : logit > 0 ? logit / penalty : logit * penalty,
+      );
+      expect(await first({ repetitionPenalty: penalty })).toBe(wanted);
+    }
+    expect(await first({ repetitionPenalty: 0.01 })).not.toBe(await first({ repetitionPenalty: 100 }));
+  });
+
+  it('of generated tokens are lowered once by the presence and each time by the frequency penalty', async () => {
+    const presencePenalty = 1e6; // no token comes twice
+    const once = await generated({ maxTokens: vocabSize, presencePenalty });
+    expect(new Set(once).size).toBe(vocabSize);
+    const twice = await generated({ maxTokens: 2 * vocabSize, frequencyPenalty: 1e6 });
+    expect(twice.toSorted((a, b) => a - b)).toEqual(Array.from({ length: 2 * vocabSize }, (_, i) => i >> 1));
+    expect(twice.slice(0, vocabSize)).toEqual(once);
+  });
+
+  it('are changed in place by processLogits, which sees the text so far', async () => {
+    const seen: number[][] = [];
+    const tokens = await generated({
+      maxTokens: 3,
+      processLogits(logits, text, row) {
+        seen.push([row, ...text]);
+        logits.fill(-Infinity, 0, 20 + seen.length - 1);
+        logits.fill(-Infinity, 20 + seen.length);
+      },
+    });
+    expect(tokens).toEqual([20, 21, 22]);
+    expect(seen).toEqual([
+      [0, ...prompt],
+      [0, ...prompt, 20],
+      [0, ...prompt, 20, 21],
+    ]);
+    await expect(first({ processLogits: (logits) => void logits.fill(-Infinity) })).rejects.toThrow(
+      'there must be a token whose logit is not -Infinity',
+    );
+  });
+
+  it('below a share of the likeliest are out with minP', async () => {
+    const share = probabilitiesAfter(prompt, 3);
+    const minP = 0.2;
+    const wanted = share.flatMap((p, token) => (p >= minP * Math.max(...share) ? token : []));
+    expect(wanted.length).toBeGreaterThan(1);
+    expect(wanted.length).toBeLessThan(vocabSize);
+    expect(await drawn({ minP })).toEqual(wanted);
+    expect(await first({ minP: 1, seed: 9 })).toBe(await first({}));
+  });
+
+  it.each([
+    ['minP', 1.5],
+    ['repetitionPenalty', 0],
+    ['presencePenalty', NaN],
+    ['frequencyPenalty', 'x'],
+    ['processLogits', 1],
+  ])('are left alone where %s is %s', (name, value) => {
+    expect(() => model.generate(prompt, { [name]: value })).toThrow(
+      new RegExp(`^generate: ${name} must be `),
+    );
   });
 });

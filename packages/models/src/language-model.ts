@@ -193,8 +193,8 @@ export class LanguageModel implements Disposable {
   }
 
   /**
-   * Tokens that go on after a prompt; of several rows of one length, one of each at a time, undefined once a row has
-   * ended. The likeliest tokens, unless `temperature`, `topK` or `topP` say otherwise.
+   * Tokens that go on after a prompt; of several rows, which may differ in length, one of each at a time, undefined once a
+   * row has ended. The likeliest tokens, unless `temperature`, `topK` or `topP` say otherwise.
    *
    *   for await (const token of model.generate([1, 2, 3], { maxTokens: 20, temperature: 0.8, topP: 0.9, seed: 1 }))
    *

@@ -1,8 +1,7 @@
 /** What stands between a user and the tokens of a model: a tokenizer, or nothing but the ids. */
 import { show } from '@freelunch/errors';
-import type { SourceOptions } from '@freelunch/models';
+import { type SourceOptions, StopTexts, TextStream } from '@freelunch/models';
 import { InputError } from '../errors.js';
-import { StopTexts, TextStream } from './streaming.js';
 
 /** Takes tokens and gives out what can be shown of them so far. */
 export interface Shown {

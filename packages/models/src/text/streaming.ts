@@ -1,4 +1,5 @@
 /** Text of tokens as they come. */
+import { ArgumentError, show } from '@freelunch/errors';
 
 /** Tokens before the first one that the text of a token may depend on: a blank at its start, the rest of a character. */
 const CONTEXT = 6;
@@ -18,6 +19,10 @@ export class TextStream {
 
   /** @param before  the tokens that go before, whose text is not put out */
   constructor(decode: (ids: readonly number[]) => string, before: readonly number[]) {
+    if (typeof decode !== 'function')
+      throw new ArgumentError(`TextStream: decode must be a function, got ${show(decode)}`);
+    if (!Array.isArray(before))
+      throw new ArgumentError(`TextStream: before must be a list of ids, got ${show(before)}`);
     this.#decode = decode;
     this.#ids = before.slice(-CONTEXT);
     this.#out = this.#ids.length;
@@ -54,6 +59,8 @@ export class StopTexts {
   stopped = false;
 
   constructor(stops: readonly string[]) {
+    if (!Array.isArray(stops) || stops.some((stop) => typeof stop !== 'string' || stop === ''))
+      throw new ArgumentError(`StopTexts: stops must be a list of texts, none empty, got ${show(stops)}`);
     this.#stops = stops;
   }
 
