@@ -17,5 +17,7 @@ it('has kernels, models and tasks in one import', async () => {
 it('has the freelunch command', () => {
   const bin = fileURLToPath(new URL('../bin/freelunch.js', import.meta.url));
   expect(readFileSync(bin, 'utf8').startsWith('#!/usr/bin/env node\n')).toBe(true);
-  expect(execFileSync(process.execPath, [bin, '--help'], { encoding: 'utf8' })).toContain('freelunch generate');
+  expect(execFileSync(process.execPath, [bin, '--help'], { encoding: 'utf8' })).toContain(
+    'freelunch generate',
+  );
 });
