@@ -427,16 +427,20 @@ export function callsOf(k: Kernels): Call[] {
     );
   }
 
-  for (const [batch, seqLen, nHeads, headDim] of [
+  for (const [batch, seqLen, nHeads, headDim, valueDim = headDim] of [
     [1, 64, 2, 16],
     [2, 45, 1, 12],
     [1, 7, 2, 5],
     [1, 1, 1, 8],
+    [1, 70, 2, 12, 5],
+    [2, 9, 1, 5, 18],
   ]) {
     const row = [batch, seqLen, nHeads, headDim];
+    const values = [batch, seqLen, nHeads, valueDim];
+    const size = valueDim === headDim ? `[${row}]` : `[${row}], ${valueDim}`;
     for (const gated of [false, true]) {
       const op = gated ? 'gatedDeltaRule' : 'deltaRule';
-      const sizes = { batch, seqLen, nHeads, headDim, gated };
+      const sizes = { batch, seqLen, nHeads, headDim, valueDim, gated };
       const numbers = (...shape: number[]): Args => ({
         beta: normal(...shape),
         ...(gated && { decay: negative(...shape) }),
@@ -444,26 +448,26 @@ export function callsOf(k: Kernels): Call[] {
       const args = {
         q: normal(...row),
         k: normal(...row),
-        v: normal(...row),
+        v: normal(...values),
         ...numbers(batch, seqLen, nHeads),
         l2Normalize: true,
       };
-      add(op, `[${row}]`, (g) => ops.deltaRule(g, sizes), args);
-      add(`${op}Backward`, `[${row}]`, (g) => ops.deltaRuleBackward(g, sizes), {
+      add(op, size, (g) => ops.deltaRule(g, sizes), args);
+      add(`${op}Backward`, size, (g) => ops.deltaRuleBackward(g, sizes), {
         ...args,
-        do: normal(...row),
+        do: normal(...values),
       });
-      const state = normal(batch, nHeads, headDim, headDim);
+      const state = normal(batch, nHeads, headDim, valueDim);
       const head = [batch, nHeads, headDim];
       const step = {
         state,
         q: normal(...head),
         k: normal(...head),
-        v: normal(...head),
+        v: normal(batch, nHeads, valueDim),
         ...numbers(batch, nHeads),
         l2Normalize: true,
       };
-      add(`${op}Step`, `[${row}]`, (g) => ops.deltaRuleStep(g, sizes), step, { updated: [state] });
+      add(`${op}Step`, size, (g) => ops.deltaRuleStep(g, sizes), step, { updated: [state] });
     }
   }
 

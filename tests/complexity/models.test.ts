@@ -118,6 +118,87 @@ const models: Record<string, { config: ModelConfig; atMost?: boolean }> = {
     },
     atMost: true,
   },
+  'gated delta net and gated attention': {
+    config: {
+      ...base,
+      mixer: [
+        { type: 'gated-delta-net', nKeyHeads: 2, nValueHeads: 6, headDim: 6, valueDim: 5 },
+        { type: 'softmax-attention', nHeads: 2, nKvHeads: 1, qkNorm: true, outputGate: true },
+      ],
+      mlp: 'swiglu',
+      norm: { type: 'rms', zeroCentered: true },
+      position: { type: 'rope', rotaryDim: 4 },
+    },
+    atMost: true,
+  },
+  'shared blocks': {
+    config: {
+      ...base,
+      nLayers: 3,
+      mixer: { type: 'mamba2', dState: 6, headDim: 16 },
+      sharedBlocks: {
+        layers: [0, 2],
+        attention: { type: 'softmax-attention', nHeads: 2, headDim: 16 },
+        dHidden: 24,
+        bias: true,
+        adapterRank: 5,
+        attentionAdapters: true,
+      },
+      position: 'rope',
+    },
+    atMost: true,
+  },
+  'short convolutions': {
+    config: {
+      ...base,
+      mixer: [
+        { type: 'short-conv', bias: true },
+        { type: 'gated-delta-net', nKeyHeads: 2, dConv: 0 },
+      ],
+      mlp: 'relu2',
+    },
+  },
+  'in parallel, with multipliers': {
+    config: {
+      ...base,
+      mixer: {
+        type: 'parallel',
+        branches: [
+          {
+            mixer: {
+              type: 'mamba2',
+              dState: 6,
+              headDim: 8,
+              nGroups: 2,
+              gatedNorm: false,
+              multipliers: [0.5, 2, 3, 4, 5],
+            },
+            inMultiplier: 2,
+            outMultiplier: 0.5,
+          },
+          {
+            mixer: { type: 'softmax-attention', nHeads: 2, keyMultiplier: 0.5, qkvBias: true },
+            outMultiplier: 3,
+          },
+        ],
+      },
+      mlp: { type: 'swiglu', gateMultiplier: 2, outMultiplier: 0.5 },
+      position: {
+        type: 'rope',
+        scaling: {
+          type: 'llama3',
+          factor: 8,
+          lowFreqFactor: 1,
+          highFreqFactor: 4,
+          originalMaxLength: 64,
+        },
+      },
+      embeddingMultiplier: 3,
+      residualMultiplier: 0.25,
+      logitsMultiplier: 0.5,
+    },
+    atMost: true,
+  },
   hybrid: {
     config: {
       ...base,

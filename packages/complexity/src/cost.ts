@@ -20,7 +20,7 @@ import {
 import { adamW } from './ops/adamw.js';
 import { crossEntropy, crossEntropyBackward } from './ops/loss.js';
 import { Expression, maximum, product, type Size, sum } from './expression.js';
-import { block, embed, type Entry, head, type Phase, type Situation, Sizes } from './model.js';
+import { block, embed, type Entry, head, leadOf, type Phase, type Situation, Sizes } from './model.js';
 import { type ElementKind, type Grain, grainOf } from './ops/op.js';
 
 export { figures };
@@ -88,10 +88,11 @@ function pass(context: Context, situation: Situation, model: ResolvedConfig, las
 
   const kinds = new Map<string, { draft: Draft; layers: number[]; type: string }>();
   mixers.forEach((mixer, i) => {
-    const key = JSON.stringify([mixer, mlps[i]]);
+    const lead = leadOf(model, i);
+    const key = JSON.stringify([mixer, mlps[i], lead]);
     let kind = kinds.get(key);
     if (kind === undefined) {
-      const parts = block(situation, mixer, mlps[i], model);
+      const parts = block(situation, mixer, mlps[i], model, lead);
       const draft = group('', [
         ...(parts.mixer.length > 0 ? [group(mixer.type, ops(parts.mixer, context.recompute))] : []),
         ...(parts.mlp.length > 0 ? [group('mlp', ops(parts.mlp, context.recompute))] : []),
@@ -159,7 +160,7 @@ function pass(context: Context, situation: Situation, model: ResolvedConfig, las
 function parameterTensors(situation: Situation, model: ResolvedConfig): readonly Size[] {
   if (!situation.grain.kernel) return [];
   const layers = model.mixers.flatMap((mixer, i) => {
-    const { mixer: first, mlp } = block(situation, mixer, model.mlps[i], model);
+    const { mixer: first, mlp } = block(situation, mixer, model.mlps[i], model, leadOf(model, i));
     return [...first, ...mlp];
   });
   return [...embed(situation, model), ...layers, ...head(situation, model, false)].flatMap(

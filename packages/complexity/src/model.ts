@@ -2,9 +2,16 @@
  * A model as a list of ops, in the order and with the shapes in which @freelunch/models runs them: whole sequences to
  * learn from, whole sequences that go into a state, and single steps.
  */
-import { accumulate, activation, copy, type PointwiseOp } from './ops/activation.js';
+import { accumulate, activation, copy, type PointwiseOp, scale } from './ops/activation.js';
 import { causalConv1d, causalConv1dBackward, causalConv1dStep } from './ops/causal-conv1d.js';
-import type { ResolvedConfig, ResolvedMixer, ResolvedMlp, ResolvedSoftmaxAttention } from '@freelunch/config';
+import type {
+  ResolvedConfig,
+  ResolvedGatedDeltaNet,
+  ResolvedMixer,
+  ResolvedMlp,
+  ResolvedSharedBlocks,
+  ResolvedSoftmaxAttention,
+} from '@freelunch/config';
 import { deltaRule, deltaRuleBackward, deltaRuleStep } from './ops/delta-rule.js';
 import { embedding, embeddingBackward } from './ops/embedding.js';
 import { rope } from './ops/rope.js';
@@ -83,7 +90,7 @@ export interface Situation {
 const BLOCK = 32;
 
 /** Projections that are small, or whose rounding would change much: they are never quantised. */
-const sensitive: ReadonlySet<string> = new Set(['dt_proj', 'b_proj', 'g_proj', 'router']);
+const sensitive: ReadonlySet<string> = new Set(['dt_proj', 'a_proj', 'b_proj', 'g_proj', 'router']);
 
 /** An op some of whose weights are a matrix. @param size of them it reads; all if absent */
 function reading(op: Op, matrix: Matrix | undefined, size = matrix?.size): Op {
@@ -173,8 +180,23 @@ class Layer {
     this.add(name, op({}), { more: Array.from({ length: uses - 1 }, () => accumulate(size)) });
   }
 
-  norm(name: string, type: ResolvedConfig['norm']['type'], rows: Size = this.rows): void {
+  /** Rows times constants, one per part of these widths; the gradient is alike. */
+  scale(name: string, widths: readonly Size[], rows: Size = this.rows): void {
+    const { grain } = this.situation;
+    this.add(name, scale(grain, rows, widths), {
+      backward: () => scale(grain, rows, widths),
+      outputs: product(rows, sum(...widths)),
+    });
+  }
+
+  /** The same, if the constant is not 1. */
+  multiplied(name: string, factor: number, width: Size): void {
+    if (factor !== 1) this.scale(name, [width]);
+  }
+
+  norm(name: string, { type, zeroCentered }: ResolvedConfig['norm'], rows: Size = this.rows): void {
     if (type === 'none') return;
+    if (zeroCentered) this.scale(`${name}.weight`, [this.situation.dModel], 1);
     const { grain, dModel } = this.situation;
     const shape = { rows, dim: dModel };
     const isRms = type === 'rms';
@@ -278,6 +300,10 @@ function addMixer(
       const nGroups = sizes.size('nGroups', config.nGroups);
       const mixed = sum(dInner, product(2, nGroups, dState));
       layer.linear('in_proj', sum(dInner, mixed, nHeads), dModel, bias);
+      if (config.multipliers) {
+        const dGroups = product(nGroups, dState);
+        layer.scale('multipliers', [dInner, dInner, dGroups, dGroups, nHeads]);
+      }
       layer.split('split', sum(dInner, mixed, nHeads));
       layer.convolve(mixed, dConv, convBias);
       layer.split('select', mixed);
@@ -358,8 +384,32 @@ function addMixer(
       layer.linear('o_proj', dModel, width);
       return gated ? 5 : 4;
     }
+    case 'gated-delta-net':
+      return addGatedDeltaNet(layer, config);
+    case 'short-conv': {
+      layer.linear('in_proj', product(3, dModel), dModel, config.bias);
+      layer.split('split', product(3, dModel));
+      layer.pointwise('gate.in', 'multiply', product(rows, dModel));
+      layer.convolve(dModel, config.dConv, config.bias, 'conv1d', false);
+      layer.pointwise('gate.out', 'multiply', product(rows, dModel));
+      layer.linear('out_proj', dModel, dModel, config.bias);
+      return 1;
+    }
     case 'softmax-attention':
       return addAttention(layer, config, model);
+    case 'parallel': {
+      const size = product(rows, dModel);
+      const uses = config.branches.map(({ mixer, inMultiplier, outMultiplier }) => {
+        layer.multiplied(`${mixer.type}.in`, inMultiplier, dModel);
+        const inside = addMixer(layer, mixer, model);
+        layer.multiplied(`${mixer.type}.out`, outMultiplier, dModel);
+        if (inMultiplier === 1) return inside;
+        layer.used(`${mixer.type}.x`, inside, size);
+        return 1;
+      });
+      for (let i = 1; i < uses.length; i++) layer.pointwise('sum', 'add', size);
+      return uses.reduce((total, count) => total + count, 0);
+    }
   }
 }
 
@@ -378,6 +428,61 @@ function addHeads(
   }
 }
 
+function addGatedDeltaNet(layer: Layer, config: ResolvedGatedDeltaNet): number {
+  const { situation, rows } = layer;
+  const { grain, sizes, batch, seqLen, dModel, phase } = situation;
+  const step = phase === 'decode';
+  const nKeyHeads = sizes.size('nKeyHeads', config.nKeyHeads);
+  const nHeads =
+    config.nValueHeads === config.nKeyHeads ? nKeyHeads : sizes.size('nHeads', config.nValueHeads);
+  const headDim = sizes.size('headDim', config.headDim);
+  const valueDim = config.valueDim === config.headDim ? headDim : sizes.size('valueDim', config.valueDim);
+  const keyWidth = nKeyHeads.times(headDim);
+  const valueWidth = nHeads.times(valueDim);
+  for (const [name, width] of [
+    ['q', keyWidth],
+    ['k', keyWidth],
+    ['v', valueWidth],
+  ] as const) {
+    layer.linear(`${name}_proj`, width, dModel);
+    layer.convolve(width, config.dConv, false, `${name}_conv1d`);
+  }
+  layer.linear('a_proj', nHeads, dModel, true); // its bias is dt_bias
+  const shared = config.nValueHeads / config.nKeyHeads;
+  for (const name of ['q', 'k']) {
+    if (shared === 1) continue;
+    const size = product(rows, nHeads, headDim);
+    layer.add(`${name}.repeat`, copy(size), { backward: () => copy(size), outputs: size });
+    layer.used(`${name}.shared`, shared, product(rows, keyWidth));
+  }
+  layer.linear('b_proj', nHeads, dModel);
+  layer.pointwise('beta', 'sigmoid', product(rows, nHeads));
+  layer.pointwise('dt', 'softplus', product(rows, nHeads));
+  layer.decayRates(nHeads);
+  const decay = { batch: 1, seqLen: rows, channels: nHeads, width: 1, bias: false, silu: false };
+  layer.add('decay', causalConv1d(grain, decay), {
+    tensors: [nHeads], // A_log
+    backward: () => causalConv1dBackward(grain, decay),
+    outputs: product(rows, nHeads),
+  });
+  const shape = { batch, seqLen, nHeads, headDim, valueDim, gated: true, initialState: phase === 'prefill' };
+  const state = product(batch, nHeads, headDim, valueDim);
+  layer.add('delta_rule', step ? deltaRuleStep(grain, shape) : deltaRule(grain, shape), {
+    backward: () => deltaRuleBackward(grain, shape),
+    outputs: sum(product(rows, valueWidth), step ? 0 : state),
+    state,
+  });
+  layer.linear('z_proj', valueWidth, dModel);
+  const norm = { rows: product(rows, nHeads), groups: 1, dim: valueDim, normBeforeGate: true };
+  layer.add('norm', gatedRmsNorm(grain, norm), {
+    tensors: [valueDim],
+    backward: () => gatedRmsNormBackward(grain, norm),
+    outputs: product(rows, valueWidth),
+  });
+  layer.linear('out_proj', dModel, valueWidth);
+  return 6;
+}
+
 function heads(layer: Layer, config: { nHeads: number; headDim: number; valueDim: number }) {
   const { sizes } = layer.situation;
   const nHeads = sizes.size('nHeads', config.nHeads);
@@ -386,7 +491,14 @@ function heads(layer: Layer, config: { nHeads: number; headDim: number; valueDim
   return { nHeads, headDim, valueDim, width: nHeads.times(headDim), valueWidth: nHeads.times(valueDim) };
 }
 
-function addAttention(layer: Layer, config: ResolvedSoftmaxAttention, model: ResolvedConfig): number {
+/** @param adapt  adds what a layer adds to projections that it shares with others, from an input of width `inWidth` */
+function addAttention(
+  layer: Layer,
+  config: ResolvedSoftmaxAttention,
+  model: ResolvedConfig,
+  inWidth: Expression = layer.situation.dModel,
+  adapt?: (name: string, width: Expression) => void,
+): number {
   const { situation, rows } = layer;
   const { grain, sizes, batch, seqLen, position, dModel, phase } = situation;
   const { bias, qkvBias } = config;
@@ -398,9 +510,14 @@ function addAttention(layer: Layer, config: ResolvedSoftmaxAttention, model: Res
     layer.linear('c_attn', sum(width, kvWidth), dModel, qkvBias, false);
     layer.split('split', sum(width, kvWidth));
   } else {
-    layer.linear('q_proj', width, dModel, qkvBias);
-    layer.linear('k_proj', nKvHeads.times(headDim), dModel, qkvBias);
-    layer.linear('v_proj', nKvHeads.times(valueDim), dModel, qkvBias);
+    for (const [name, outWidth] of [
+      ['q', width],
+      ['k', nKvHeads.times(headDim)],
+      ['v', nKvHeads.times(valueDim)],
+    ] as const) {
+      layer.linear(`${name}_proj`, outWidth, inWidth, qkvBias);
+      adapt?.(name, outWidth);
+    }
   }
   if (config.dConv > 0)
     for (const [name, channels] of [
@@ -409,9 +526,23 @@ function addAttention(layer: Layer, config: ResolvedSoftmaxAttention, model: Res
       ['v_conv1d', nKvHeads.times(valueDim)],
     ] as const)
       layer.convolve(channels, config.dConv, true, name, false);
+  if (config.qkNorm)
+    for (const [name, count] of [
+      ['q_norm', nHeads],
+      ['k_norm', nKvHeads],
+    ] as const) {
+      const shape = { rows: product(rows, count), dim: headDim };
+      if (model.norm.zeroCentered) layer.scale(`${name}.weight`, [headDim], 1);
+      layer.add(name, rmsNorm(grain, shape), {
+        tensors: [headDim],
+        backward: () => rmsNormBackward(grain, shape),
+        outputs: product(rows, count, headDim),
+      });
+    }
+  layer.multiplied('key_multiplier', config.keyMultiplier, nKvHeads.times(headDim));
   const positions = config.position ?? model.position;
   if (positions.type === 'rope') {
-    const { rotaryDim, convention } = positions;
+    const { rotaryDim, convention, scaling } = positions;
     for (const [name, count] of [
       ['rope.q', nHeads],
       ['rope.k', nKvHeads],
@@ -426,6 +557,7 @@ function addAttention(layer: Layer, config: ResolvedSoftmaxAttention, model: Res
             ? headDim
             : sizes.size('rotaryDim', rotaryDim),
         interleaved: convention === 'interleaved',
+        scaling: scaling?.type === 'longrope' ? 'linear' : scaling?.type,
       };
       layer.add(name, rope(grain, shape), {
         backward: () => rope(grain, shape),
@@ -459,8 +591,83 @@ function addAttention(layer: Layer, config: ResolvedSoftmaxAttention, model: Res
       state: product(batch, held, kvWidth),
     },
   );
+  if (config.outputGate) {
+    layer.linear('gate_proj', valueWidth, dModel, qkvBias);
+    layer.pointwise('gate.sigmoid', 'sigmoid', product(rows, valueWidth));
+    layer.pointwise('gate', 'multiply', product(rows, valueWidth));
+  }
   layer.linear(fused ? 'c_proj' : 'o_proj', dModel, valueWidth, bias, !fused);
-  return fused ? 1 : 3;
+  return (fused ? 1 : 3) + (config.outputGate ? 1 : 0);
+}
+
+/** Whether a layer has a shared block in front of its mixer, and whether it is the first to use that one. */
+export type LeadKind = 'none' | 'first' | 'again';
+
+export function leadOf({ sharedBlocks }: ResolvedConfig, layer: number): LeadKind {
+  const index = sharedBlocks?.layers.indexOf(layer) ?? -1;
+  return index === -1 ? 'none' : index < sharedBlocks!.count ? 'first' : 'again';
+}
+
+/** A shared block, which reads x beside the embeddings, and the addition of what it gives to x. */
+function addSharedBlock(
+  layer: Layer,
+  shared: ResolvedSharedBlocks,
+  model: ResolvedConfig,
+  kind: LeadKind,
+): void {
+  const { situation, rows } = layer;
+  const { grain, sizes, dModel } = situation;
+  const dHidden = sizes.size('dHidden', shared.dHidden);
+  const rank = sizes.size('adapterRank', shared.adapterRank);
+  const both = product(2, dModel);
+  /** Parameters that this layer shares with the first one of the block count there. */
+  const sharing = (add: () => void): void => {
+    const from = layer.entries.length;
+    add();
+    if (kind === 'first') return;
+    const added = layer.entries.slice(from);
+    const sharedTensors = added.flatMap(({ tensors }) => tensors);
+    for (const entry of added)
+      Object.assign(entry, { params: Expression.of(0), matrix: undefined, tensors: [] });
+    for (const size of sharedTensors) layer.used('shared', 2, size);
+  };
+  const norm = (name: string, dim: Expression) => {
+    const shape = { rows, dim };
+    sharing(() => {
+      layer.add(name, rmsNorm(grain, shape), {
+        tensors: [dim],
+        backward: () => rmsNormBackward(grain, shape),
+        outputs: product(rows, dim),
+      });
+    });
+  };
+  const adapter = (name: string, from: Expression, to: Expression) => {
+    layer.linear(`${name}.0`, rank, from);
+    layer.linear(`${name}.1`, to, rank);
+    layer.pointwise(`${name}.add`, 'add', product(rows, to));
+  };
+  const size = product(rows, both);
+  layer.add('shared.concat', copy(size), { backward: () => copy(size), outputs: size });
+  norm('shared.mixer_norm', Expression.of(both));
+  let uses = 3;
+  const attention: [name: string, width: Expression][] = [];
+  sharing(() => {
+    const adapt = (name: string, width: Expression) => void attention.push([name, width]);
+    uses = addAttention(layer, shared.attention, model, Expression.of(both), adapt);
+  });
+  if (shared.attentionAdapters)
+    for (const [name, width] of attention) adapter(`${name}_adapter`, Expression.of(both), width);
+  layer.used('shared.u', shared.attentionAdapters ? uses + 3 : uses, size);
+  norm('shared.mlp_norm', dModel);
+  sharing(() => layer.linear('gate_up_proj', product(2, dHidden), dModel, shared.bias));
+  adapter('adapter', dModel, Expression.of(product(2, dHidden)));
+  layer.used('shared.v', 2, product(rows, dModel));
+  layer.split('shared.split', product(2, dHidden));
+  layer.pointwise('gelu', 'gelu', product(rows, dHidden));
+  layer.pointwise('gate', 'multiply', product(rows, dHidden));
+  sharing(() => layer.linear('down_proj', dModel, dHidden, shared.bias));
+  layer.linear('shared_linear', dModel, dModel);
+  layer.pointwise('shared.add', 'add', product(rows, dModel));
 }
 
 /** Makes a product one of `count` experts, to which `rows` rows go: more of them are read the more rows there are. */
@@ -500,21 +707,19 @@ function addMlp(layer: Layer, config: Exclude<ResolvedMlp, { type: 'none' }>, mo
   const dHidden = sizes.size('dHidden', config.dHidden);
   if (config.type === 'swiglu') {
     linear('gate_proj', dHidden, dModel, bias, true);
+    if (config.gateMultiplier !== 1) layer.scale('gate_multiplier', [dHidden], rows);
     layer.pointwise('silu', 'silu', product(rows, dHidden));
     linear('up_proj', dHidden, dModel, bias, true);
     layer.pointwise('gate', 'multiply', product(rows, dHidden));
     linear('down_proj', dModel, dHidden, bias, true);
+    if (config.outMultiplier !== 1) layer.scale('out_multiplier', [dModel], rows);
     return 2;
   }
   linear(fused ? 'c_fc' : 'fc1', dHidden, dModel, bias, !fused);
   const hidden = product(rows, dHidden);
   if (config.type === 'gelu')
     layer.pointwise('gelu', config.approximate === 'tanh' ? 'geluTanh' : 'gelu', hidden);
-  else layer.pointwise('relu', 'relu', hidden);
-  if (config.type === 'relu2') {
-    layer.pointwise('square', 'multiply', hidden);
-    layer.used('active', 2, hidden);
-  }
+  else layer.pointwise(config.type, config.type, hidden);
   linear(fused ? 'c_proj' : 'fc2', dModel, dHidden, bias, !fused);
   return 1;
 }
@@ -525,18 +730,24 @@ export function block(
   mixer: ResolvedMixer,
   mlp: ResolvedMlp,
   model: ResolvedConfig,
+  lead: LeadKind,
 ): { mixer: Entry[]; mlp: Entry[] } {
-  const branch = (add: (layer: Layer) => number): Entry[] => {
+  const branch = (add: (layer: Layer) => number, shared?: ResolvedSharedBlocks): Entry[] => {
     const layer = new Layer(situation);
-    layer.norm('norm', model.norm.type);
-    const uses = add(layer);
+    if (shared) addSharedBlock(layer, shared, model, lead);
+    layer.norm('norm', model.norm);
+    const uses = add(layer) + (shared ? 2 : 0); // x and the embeddings, once more each
     const size = product(layer.rows, situation.dModel);
     layer.used('x', uses + 1, size); // in the branch, and beside it
+    layer.multiplied('multiplier', model.residualMultiplier, situation.dModel);
     layer.pointwise('residual', 'add', size);
     return layer.entries;
   };
   return {
-    mixer: mixer.type === 'none' ? [] : branch((layer) => addMixer(layer, mixer, model)),
+    mixer:
+      mixer.type === 'none'
+        ? []
+        : branch((layer) => addMixer(layer, mixer, model), lead === 'none' ? undefined : model.sharedBlocks),
     mlp: mlp.type === 'none' ? [] : branch((layer) => addMlp(layer, mlp, model)),
   };
 }
@@ -555,6 +766,7 @@ export function embed(situation: Situation, model: ResolvedConfig): Entry[] {
     });
   const vocabSize = sizes.size('vocabSize', model.vocabSize);
   table('embedding', vocabSize, layer.matrix(vocabSize, dModel));
+  layer.multiplied('multiplier', model.embeddingMultiplier, dModel);
   if (model.position.type === 'learned') {
     table('positions', sizes.size('maxLength', model.position.maxLength));
     layer.pointwise('add', 'add', size);
@@ -570,7 +782,7 @@ export function head(situation: Situation, model: ResolvedConfig, last: boolean)
   const vocabSize = sizes.size('vocabSize', model.vocabSize);
   if (last && situation.phase !== 'decode')
     layer.add('last', copy(product(rows, dModel)), { outputs: product(rows, dModel) });
-  layer.norm('norm', model.norm.type);
+  layer.norm('norm', model.norm);
   layer.linear('lm_head', vocabSize, dModel);
   const entry = layer.entries[layer.entries.length - 1];
   if (model.tieEmbeddings) {
@@ -579,5 +791,6 @@ export function head(situation: Situation, model: ResolvedConfig, last: boolean)
     entry.tensors = [];
     layer.used('tied', 2, product(vocabSize, dModel));
   }
+  layer.multiplied('logits', model.logitsMultiplier, vocabSize);
   return layer.entries;
 }

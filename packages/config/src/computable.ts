@@ -5,20 +5,16 @@ import type { ResolvedConfig, ResolvedMixer, ResolvedMlp, ResolvedPosition } fro
 type Wanted = readonly (readonly [name: string, wanted: unknown, got: unknown])[];
 
 function ofPosition(name: string, position: ResolvedPosition | undefined): Wanted {
-  return position?.type === 'rope' ? [[`${name}.scaling`, undefined, position.scaling?.type]] : [];
+  const longrope = position?.type === 'rope' && position.scaling?.type === 'longrope';
+  return longrope ? [[`${name}.scaling`, undefined, 'longrope']] : [];
 }
 
 function ofMixer(mixer: ResolvedMixer): Wanted {
   switch (mixer.type) {
-    case 'mamba2':
-      return [['multipliers', undefined, mixer.multipliers]];
     case 'softmax-attention':
-      return [
-        ['qkNorm', false, mixer.qkNorm],
-        ['outputGate', false, mixer.outputGate],
-        ['keyMultiplier', 1, mixer.keyMultiplier],
-        ...ofPosition('position', mixer.position),
-      ];
+      return ofPosition('position', mixer.position);
+    case 'parallel':
+      return mixer.branches.flatMap((branch) => ofMixer(branch.mixer));
     default:
       return [];
   }
@@ -26,23 +22,12 @@ function ofMixer(mixer: ResolvedMixer): Wanted {
 
 function ofMlp(mlp: ResolvedMlp): Wanted {
   if (mlp.type === 'none') return [];
-  return [
-    ['experts', 1, mlp.experts],
-    ...(mlp.type === 'swiglu'
-      ? ([
-          ['gateMultiplier', 1, mlp.gateMultiplier],
-          ['outMultiplier', 1, mlp.outMultiplier],
-        ] as const)
-      : []),
-  ];
+  return [['experts', 1, mlp.experts]];
 }
 
-const ofModel = (config: ResolvedConfig): Wanted => [
-  ['norm.zeroCentered', false, config.norm.zeroCentered],
-  ['embeddingMultiplier', 1, config.embeddingMultiplier],
-  ['residualMultiplier', 1, config.residualMultiplier],
-  ['logitsMultiplier', 1, config.logitsMultiplier],
-  ...ofPosition('position', config.position),
+const ofModel = ({ position, sharedBlocks }: ResolvedConfig): Wanted => [
+  ...ofPosition('position', position),
+  ...(sharedBlocks ? ofPosition('sharedBlocks.attention.position', sharedBlocks.attention.position) : []),
 ];
 
 const text = (value: unknown): string =>

@@ -2,16 +2,34 @@ import type { Filled } from './filled.js';
 import { limits } from './limits.js';
 import { fail, Part, typed } from './part.js';
 
-/** Rules by which rotary frequencies are changed for longer contexts; the fields are those of Transformers. */
+/**
+ * Rules by which rotary frequencies are changed for longer contexts than a model was first trained on, as `k.rope` of
+ * `@freelunch/kernels` computes them (but `longrope`); the fields are those of Transformers.
+ */
 export type RopeScaling =
-  | { type: 'linear' | 'dynamic' | 'yarn' | 'longrope'; factor?: number }
+  | { type: 'linear'; factor: number }
+  | { type: 'dynamic'; factor: number; originalMaxLength: number }
+  | {
+      type: 'yarn';
+      factor: number;
+      originalMaxLength: number;
+      /** Turns in the original length above which frequencies stay; 32 if absent. */
+      betaFast?: number;
+      /** Turns below which they are divided; 1 if absent. */
+      betaSlow?: number;
+      /** What cosines and sines are multiplied by; `1 + ln(factor) / 10` if absent. */
+      attentionFactor?: number;
+      /** Whether the ends of the range are rounded to whole pairs; true if absent. */
+      truncate?: boolean;
+    }
   | {
       type: 'llama3';
       factor: number;
       lowFreqFactor: number;
       highFreqFactor: number;
       originalMaxLength: number;
-    };
+    }
+  | { type: 'longrope'; factor?: number };
 
 /** Where positions come from: only softmax attention needs them. */
 export type PositionConfig =
@@ -34,20 +52,49 @@ export type ResolvedPosition =
   | Exclude<PositionConfig, { type: 'rope' }>
   | Filled<Extract<PositionConfig, { type: 'rope' }>, 'rotaryDim' | 'scaling'>;
 
+/** The options of each rule beside its type. */
+const scalings = {
+  linear: ['factor'],
+  dynamic: ['factor', 'originalMaxLength'],
+  yarn: ['factor', 'originalMaxLength', 'betaFast', 'betaSlow', 'attentionFactor', 'truncate'],
+  llama3: ['factor', 'lowFreqFactor', 'highFreqFactor', 'originalMaxLength'],
+  longrope: ['factor'],
+} as const satisfies Record<RopeScaling['type'], readonly string[]>;
+
+const scalingTypes = Object.keys(scalings) as RopeScaling['type'][];
+
 function resolveScaling(where: string, name: string, given: unknown): RopeScaling | undefined {
   if (given === undefined) return undefined;
-  const scaling = typed(where, name, given, ['linear', 'dynamic', 'yarn', 'longrope', 'llama3']);
-  const llama3 = ['lowFreqFactor', 'highFreqFactor', 'originalMaxLength'] as const;
-  const p = new Part(where, name, scaling, ['type', 'factor', ...(scaling.type === 'llama3' ? llama3 : [])]);
-  const { type } = scaling;
-  if (type !== 'llama3')
-    return p.get('factor') === undefined ? { type } : { type, factor: p.positive('factor') };
+  const { type, ...options } = typed(where, name, given, scalingTypes);
+  const p = new Part(where, name, options, scalings[type]);
+  const optional = (key: string) => (p.get(key) === undefined ? undefined : p.positive(key));
+  if (type === 'longrope') return { type, factor: optional('factor') };
+  const factor = p.positive('factor');
+  if (type === 'linear') return { type, factor };
+  const originalMaxLength = p.needed('originalMaxLength', limits.length);
+  if (type === 'dynamic') {
+    if (factor < 1) p.fail('factor', 'a number from 1 up');
+    return { type, factor, originalMaxLength };
+  }
+  const above = (high: string, highValue: number, low: string, lowValue: number) => {
+    if (highValue <= lowValue) p.fail(high, `above ${low} = ${lowValue}`, highValue);
+  };
+  if (type === 'llama3') {
+    const [lowFreqFactor, highFreqFactor] = [p.positive('lowFreqFactor'), p.positive('highFreqFactor')];
+    above('highFreqFactor', highFreqFactor, 'lowFreqFactor', lowFreqFactor);
+    return { type, factor, lowFreqFactor, highFreqFactor, originalMaxLength };
+  }
+  const [betaFast, betaSlow] = [p.positive('betaFast', 32), p.positive('betaSlow', 1)];
+  above('betaFast', betaFast, 'betaSlow', betaSlow);
+  const attentionFactor = optional('attentionFactor');
   return {
     type,
-    factor: p.positive('factor'),
-    lowFreqFactor: p.positive('lowFreqFactor'),
-    highFreqFactor: p.positive('highFreqFactor'),
-    originalMaxLength: p.needed('originalMaxLength', limits.length),
+    factor,
+    originalMaxLength,
+    betaFast,
+    betaSlow,
+    attentionFactor,
+    truncate: p.flag('truncate', true),
   };
 }
 

@@ -1,14 +1,15 @@
 import { limits } from './limits.js';
-import { mixerTypes, resolveMixer } from './mixers/index.js';
+import { mixersIn, mixerTypes, resolveMixer } from './mixers/index.js';
 import { checkLayers, resolveMlp } from './mlp.js';
 import { resolveNaming } from './naming.js';
 import { fail, Part, typed } from './part.js';
 import { checkRotary, resolvePosition } from './position.js';
+import { resolveSharedBlocks } from './shared-blocks.js';
 import type { MixerConfig, ModelConfig, ResolvedConfig, ResolvedMixer } from './types.js';
 
 /** The names of a model's options. */
 export const modelOptions: readonly (keyof ModelConfig)[] = [
-  'vocabSize', 'dModel', 'nLayers', 'mixer', 'mlp', 'norm', 'position', 'tieEmbeddings', 'embeddingMultiplier',
+  'vocabSize', 'dModel', 'nLayers', 'mixer', 'mlp', 'norm', 'position', 'sharedBlocks', 'tieEmbeddings', 'embeddingMultiplier',
   'residualMultiplier', 'logitsMultiplier', 'naming', 'embeddingStd', 'seed',
 ]; // prettier-ignore
 
@@ -74,8 +75,13 @@ export function resolveConfig(config: ModelConfig, where = 'createModel'): Resol
   checkRotary(
     where,
     position,
-    mixers.map((mixer, layer) => ({ name: mixerConfigs[layer].name, mixer })),
+    mixers.flatMap((mixer, layer) =>
+      mixersIn(mixer).map((one) => ({ name: mixerConfigs[layer].name, mixer: one })),
+    ),
   );
+  const sharedBlocks = resolveSharedBlocks(where, p.get('sharedBlocks'), { dModel, eps: norm.eps, mixers });
+  if (sharedBlocks)
+    checkRotary(where, position, [{ name: 'sharedBlocks.attention', mixer: sharedBlocks.attention }]);
   return {
     vocabSize,
     dModel,
@@ -84,6 +90,7 @@ export function resolveConfig(config: ModelConfig, where = 'createModel'): Resol
     mlps,
     norm,
     position,
+    ...(sharedBlocks && { sharedBlocks }),
     tieEmbeddings: p.flag('tieEmbeddings', true),
     embeddingMultiplier: p.finite('embeddingMultiplier', 1),
     residualMultiplier: p.finite('residualMultiplier', 1),

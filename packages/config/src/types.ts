@@ -3,8 +3,18 @@ import type { MixerConfig, ResolvedMixer } from './mixers/index.js';
 import type { MlpConfig, ResolvedMlp } from './mlp.js';
 import type { Naming } from './naming.js';
 import type { PositionConfig, ResolvedPosition } from './position.js';
+import type { ResolvedSharedBlocks, SharedBlocksConfig } from './shared-blocks.js';
 
-export type { MixerConfig, NoMixerConfig, ResolvedMixer } from './mixers/index.js';
+export type {
+  MixerConfig,
+  NoMixerConfig,
+  ResolvedMixer,
+  ResolvedSingleMixer,
+  SingleMixerConfig,
+} from './mixers/index.js';
+export type { GatedDeltaNetConfig, ResolvedGatedDeltaNet } from './mixers/gated-delta-net.js';
+export type { Branch, ParallelConfig, ResolvedParallel } from './mixers/parallel.js';
+export type { ResolvedShortConv, ShortConvConfig } from './mixers/short-conv.js';
 export type { DeltaRuleConfig, ResolvedDeltaRule } from './mixers/delta-rule.js';
 export type {
   FeatureMap,
@@ -21,6 +31,7 @@ export type {
 export type { MlpConfig, ResolvedMlp } from './mlp.js';
 export type { Naming } from './naming.js';
 export type { PositionConfig, ResolvedPosition, RopeScaling } from './position.js';
+export type { ResolvedSharedBlocks, SharedBlocksConfig } from './shared-blocks.js';
 
 export interface NormConfig {
   type: 'rms' | 'layer' | 'none';
@@ -43,6 +54,8 @@ export interface ModelConfig {
   norm?: NormConfig | NormConfig['type'];
   /** `none` if absent. */
   position?: PositionConfig | 'none' | 'rope' | 'alibi';
+  /** None if absent. */
+  sharedBlocks?: SharedBlocksConfig;
   /** Whether the head's weights are the embedding's; true if absent. */
   tieEmbeddings?: boolean;
   /** What embeddings, mixers and MLPs (as they are added to the residual stream) and logits are multiplied by; 1 if absent. */
@@ -73,6 +86,7 @@ export interface ResolvedConfig {
   mlps: readonly ResolvedMlp[];
   norm: Filled<NormConfig>;
   position: ResolvedPosition;
+  sharedBlocks?: ResolvedSharedBlocks;
   tieEmbeddings: boolean;
   embeddingMultiplier: number;
   residualMultiplier: number;

@@ -4,12 +4,14 @@
  *   x[0] = embedding(tokens)
  *   x[i+1] = h + mlp(norm2(h)),  h = x[i] + mixer(norm(x[i])); without an MLP h, without a mixer h = x[i]
  *   logits = head(norm_f(x[nLayers]))
+ *
+ * Where a mixer has a lead, its input is norm(x[i] + lead(x[i], x[0])).
  */
 import type { ResolvedConfig } from '@freelunch/config';
 import { type Kernels, QuantizedTensor, type Tensor } from '@freelunch/kernels';
 import type { Block } from './architecture.js';
-import type { Mixer, MixerState } from './mixers/mixer.js';
-import { freeing, isPlain, type Ops, plainOps } from './mixers/ops.js';
+import type { Lead, Mixer, MixerState } from './mixers/mixer.js';
+import { freeing, isPlain, normWeight, type Ops, plainOps, scaled } from './mixers/ops.js';
 import { type FloatTensor, type ParameterSpec, Scope, type Weight } from './mixers/parameters.js';
 import { pieceLength } from './pieces.js';
 import { LayerStates } from './state.js';
@@ -24,6 +26,12 @@ interface Pass {
   observe: ((name: string, value: FloatTensor) => void) | undefined;
 }
 
+/** How a layer's mixer is computed, over a sequence or a step. */
+interface Mixing {
+  lead(lead: Lead, p: Scope): FloatTensor;
+  mix(mixer: Mixer, p: Scope, x: FloatTensor): FloatTensor;
+}
+
 /** What a model computes, with its weights. Arguments have been checked. */
 export class Network {
   readonly blocks: readonly Block[];
@@ -33,6 +41,8 @@ export class Network {
   readonly #weights: ReadonlyMap<string, Weight>;
   /** Positions in a piece of a long prompt. */
   readonly #pieceLength: number;
+  /** Whether some layer looks at the embeddings again. */
+  readonly #leads: boolean;
 
   constructor(
     k: Kernels,
@@ -46,6 +56,7 @@ export class Network {
     this.blocks = blocks;
     this.#weights = new Map(specs.map(({ path, name }) => [path, weights.get(name)!]));
     this.#pieceLength = pieceLength(config);
+    this.#leads = blocks.some(({ mixer }) => mixer?.lead !== undefined);
   }
 
   /** What each layer keeps before the first token. */
@@ -77,21 +88,26 @@ export class Network {
     observe?: Pass['observe'],
   ): FloatTensor {
     const learned = this.#config.position.type === 'learned';
-    let x = this.#embed(o, ids, learned ? positionsOf(o.k, ids, state?.position ?? 0) : undefined);
+    const embedded = this.#embed(o, ids, learned ? positionsOf(o.k, ids, state?.position ?? 0) : undefined);
+    let x = embedded;
     const through = (): FloatTensor => {
       this.blocks.forEach((block, layer) => {
         observe?.(`hidden.${layer}`, x);
         const mixerState = state?.layers[layer];
         const input = x;
         const inside = (inner: Ops) =>
-          this.#block(inner, block, input, (mixer, p, normed) => mixer.forward(inner, p, normed, mixerState));
+          this.#block(inner, block, input, {
+            lead: (lead, p) => lead.forward(inner, p, input, embedded, mixerState),
+            mix: (mixer, p, normed) => mixer.forward(inner, p, normed, mixerState),
+          });
         x =
           checkpoint && mixerState === undefined
-            ? o.checkpoint(inside, [input, ...this.#ofBlock(block)])
+            ? o.checkpoint(inside, [input, ...(block.mixer?.lead ? [embedded] : []), ...this.#ofBlock(block)])
             : freeing(o, () => inside(o));
-        if (isPlain(o) && x !== input) input.dispose();
+        if (isPlain(o) && x !== input && !(this.#leads && input === embedded)) input.dispose();
       });
       observe?.(`hidden.${this.blocks.length}`, x);
+      if (isPlain(o) && this.#leads && x !== embedded) embedded.dispose();
       return x;
     };
     return state === undefined ? through() : state.advance(ids.shape[1], through);
@@ -100,16 +116,20 @@ export class Network {
   /** What a step calls, on the state of each layer: see `Mixer.step`. @returns logits `[batch, vocabSize]` */
   step(layers: readonly MixerState[], { ids, positions, position, held }: StepInputs): FloatTensor {
     const o = plainOps(this.#k);
-    let x = this.#embed(o, ids, positions).reshape([ids.shape[0], this.#config.dModel]);
+    const embedded = this.#embed(o, ids, positions).reshape([ids.shape[0], this.#config.dModel]);
+    let x = embedded;
     this.blocks.forEach((block, layer) => {
       const input = x;
+      const now = { position, held: held[layer] };
       x = freeing(o, () =>
-        this.#block(o, block, input, (mixer, p, normed) =>
-          mixer.step(o, p, normed, layers[layer], { position, held: held[layer] }),
-        ),
+        this.#block(o, block, input, {
+          lead: (lead, p) => lead.step(o, p, input, embedded, layers[layer], now),
+          mix: (mixer, p, normed) => mixer.step(o, p, normed, layers[layer], now),
+        }),
       );
-      if (x !== input) input.dispose();
+      if (x !== input && !(this.#leads && input === embedded)) input.dispose();
     });
+    if (this.#leads && x !== embedded) embedded.dispose();
     return this.#head(o, this.#norm(o, 'final_norm.', x));
   }
 
@@ -132,39 +152,49 @@ export class Network {
     return new Scope(this.#weights, prefix);
   }
 
-  #ofBlock({ prefix }: Block): FloatTensor[] {
-    const ofBlock = [...this.#weights].filter(([name]) => name.startsWith(prefix));
+  #ofBlock({ prefix, mixer }: Block): FloatTensor[] {
+    const prefixes = [prefix, ...(mixer?.lead?.parameters ?? [])];
+    const ofBlock = [...this.#weights].filter(([name]) => prefixes.some((one) => name.startsWith(one)));
     return ofBlock.flatMap(([, weight]) => (weight instanceof QuantizedTensor ? [] : [weight]));
   }
 
   #norm(o: Ops, prefix: string, x: FloatTensor): FloatTensor {
-    const { type, eps } = this.#config.norm;
+    const { type, eps, zeroCentered } = this.#config.norm;
     if (type === 'none') return x;
     const weight = this.#scope(prefix).get('weight');
     return type === 'rms'
-      ? o.rmsNorm({ x, weight, eps })
+      ? o.rmsNorm({ x, weight: normWeight(o, weight, zeroCentered), eps })
       : o.layerNorm({ x, weight, bias: this.#scope(prefix).get('bias'), eps });
   }
 
-  /** One layer; `mix` is its mixer, over a sequence or a step. */
+  /** One layer, over a sequence or a step. */
   #block(
     o: Ops,
-    { prefix, mixerPrefix, mixer, mlp }: Block,
+    { prefix, mixerPrefix, normPrefix, mixer, mlp }: Block,
     x: FloatTensor,
-    mix: (mixer: Mixer, p: Scope, x: FloatTensor) => FloatTensor,
+    { lead, mix }: Mixing,
   ): FloatTensor {
     let h = x;
     if (mixer !== undefined) {
       const p = this.#scope(mixerPrefix);
-      h = freeing(o, () => o.add({ a: x, b: mix(mixer, p, this.#norm(o, `${prefix}mixer_norm.`, x)) }));
+      h = freeing(o, () => {
+        const input = mixer.lead === undefined ? x : o.add({ a: x, b: lead(mixer.lead, p) });
+        return this.#added(o, x, mix(mixer, p, this.#norm(o, normPrefix, input)));
+      });
     }
     if (mlp === undefined) return h;
     const p = this.#scope(`${prefix}mlp.`);
-    return o.add({ a: h, b: mlp.forward(o, p, this.#norm(o, `${prefix}mlp_norm.`, h)) });
+    return this.#added(o, h, mlp.forward(o, p, this.#norm(o, `${prefix}mlp_norm.`, h)));
+  }
+
+  /** What a mixer or an MLP gives, added to the residual stream. */
+  #added(o: Ops, x: FloatTensor, y: FloatTensor): FloatTensor {
+    return o.add({ a: x, b: scaled(o, y, this.#config.residualMultiplier) });
   }
 
   #embed(o: Ops, ids: Tensor, positions: Tensor | undefined): FloatTensor {
-    const x = o.embedding({ ids, weight: this.#scope('').matrix('embedding.weight') });
+    const tokens = o.embedding({ ids, weight: this.#scope('').matrix('embedding.weight') });
+    const x = scaled(o, tokens, this.#config.embeddingMultiplier);
     if (positions === undefined || this.#config.position.type !== 'learned') return x;
     return o.add({
       a: x,
@@ -173,11 +203,8 @@ export class Network {
   }
 
   #head(o: Ops, x: FloatTensor): FloatTensor {
-    return o.matmul({
-      a: x,
-      b: this.#scope('').matrix(this.#config.tieEmbeddings ? 'embedding.weight' : 'head.weight'),
-      transposeB: true,
-    });
+    const b = this.#scope('').matrix(this.#config.tieEmbeddings ? 'embedding.weight' : 'head.weight');
+    return scaled(o, o.matmul({ a: x, b, transposeB: true }), this.#config.logitsMultiplier);
   }
 }
 

@@ -21,7 +21,7 @@ const convolution = {
   silu: true,
   initialState: true,
 } as const;
-const delta = { ...row, gated: true, initialState: true } as const;
+const delta = { ...row, valueDim: true, gated: true, initialState: true } as const;
 const linear = {
   ...row,
   valueDim: true,

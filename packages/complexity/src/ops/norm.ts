@@ -6,9 +6,17 @@ export interface NormSizes {
   dim: Size;
 }
 
-/** Of the gradients of weights, 32 rows are added up in float32, then those sums in float64. */
-const folds = (g: Grain, { rows, dim }: NormSizes) =>
-  g.kernel ? Math.ceil(numberOf(rows) / 32) * numberOf(g.round(dim, 4)) : 0;
+/**
+ * Of the gradients of weights, 32 rows are added up in float32, then those sums in float64, run by run of rows, and then
+ * the runs.
+ */
+function folds(g: Grain, { rows, dim }: NormSizes): number {
+  if (!g.kernel) return 0;
+  const count = numberOf(rows);
+  const rowsInRun = Math.max(256, Math.ceil(count / 16 / 32) * 32);
+  const runs = Math.ceil(count / rowsInRun);
+  return (Math.ceil(count / 32) + runs - 1) * numberOf(g.round(dim, 4));
+}
 
 /** `y = x w / sqrt(mean(x^2) + eps)`. */
 export function rmsNorm(g: Grain, { rows, dim }: NormSizes): Op {

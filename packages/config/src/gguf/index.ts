@@ -32,11 +32,6 @@ export function readGgufConfig(
     throw new UnsupportedError(
       `${where}: general.architecture must be one of ${architectures.map((one) => one.name).join(', ')} to be supported, got ${show(name)}`,
     );
-  // Of Llama 3: factors of each frequency, worked out from numbers that the file does not hold.
-  if (tensors.has('rope_freqs.weight'))
-    throw new UnsupportedError(
-      `${where}: rope_freqs.weight, factors of rotary frequencies, must be absent to be supported`,
-    );
   const shape = tensors.get('token_embd.weight')?.shape;
   if (shape?.length !== 2)
     throw new FormatError(

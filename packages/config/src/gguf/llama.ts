@@ -1,11 +1,12 @@
 import { harmless, only, type Values, whole } from '../fields.js';
-import type { ModelConfig, PositionConfig } from '../types.js';
+import type { ModelConfig, PositionConfig, RopeScaling } from '../types.js';
 import { ggufArchitecture, type Weights } from './architecture.js';
 import { common, float, needed } from './fields.js';
 
 /** Of Llama and what descends from it. */
 const fields = {
   ...common,
+  context_length: whole(), // of the training, where yarn stretches it
   feed_forward_length: needed,
   'attention.head_count': needed,
   'attention.head_count_kv': whole(), // attention.head_count if absent
@@ -17,18 +18,29 @@ const fields = {
   'rope.freq_base': float(10000),
   'rope.scaling.type': only('linear', 'none', 'yarn', 'longrope'),
   'rope.scaling.factor': float(),
-  'rope.scaling.attn_factor': harmless, // these shape yarn and longrope, which configs only name
-  'rope.scaling.yarn_log_multiplier': harmless,
-  'rope.scaling.yarn_ext_factor': harmless,
-  'rope.scaling.yarn_attn_factor': harmless,
-  'rope.scaling.yarn_beta_fast': harmless,
-  'rope.scaling.yarn_beta_slow': harmless,
-  'rope.scaling.original_context_length': harmless,
+  'rope.scaling.attn_factor': harmless, // of longrope, which configs only name
+  'rope.scaling.yarn_log_multiplier': only(undefined, 0),
+  'rope.scaling.yarn_ext_factor': only(undefined, 1),
+  'rope.scaling.yarn_attn_factor': only(undefined, 1),
+  'rope.scaling.yarn_beta_fast': float(),
+  'rope.scaling.yarn_beta_slow': float(),
+  'rope.scaling.original_context_length': whole(), // context_length if absent
   'rope.scaling.finetuned': harmless,
   'rope.scale_linear': float(), // the older name of the factor
 };
 
 type Fields = Values<typeof fields>;
+
+function scaling(f: Fields, type: 'linear' | 'yarn' | 'longrope', factor: number): RopeScaling {
+  if (type !== 'yarn') return { type, factor };
+  return {
+    type,
+    factor,
+    originalMaxLength: f['rope.scaling.original_context_length'] ?? f.context_length ?? 0,
+    betaFast: f['rope.scaling.yarn_beta_fast'],
+    betaSlow: f['rope.scaling.yarn_beta_slow'],
+  };
+}
 
 function position(f: Fields, headDim: number): PositionConfig {
   const type = f['rope.scaling.type'];
@@ -39,7 +51,7 @@ function position(f: Fields, headDim: number): PositionConfig {
     type: 'rope',
     base: f['rope.freq_base'],
     rotaryDim: rotaryDim === headDim ? undefined : rotaryDim,
-    scaling: scaled ? { type, factor } : undefined,
+    scaling: scaled ? scaling(f, type, factor) : undefined,
   };
 }
 

@@ -1,6 +1,7 @@
 /** All mixers that a config can name. A new one is one file, and its name here. */
 import { Part } from '../part.js';
 import { deltaRule, type DeltaRuleConfig, type ResolvedDeltaRule } from './delta-rule.js';
+import { gatedDeltaNet, type GatedDeltaNetConfig, type ResolvedGatedDeltaNet } from './gated-delta-net.js';
 import type { Kind, Surroundings } from './kind.js';
 import {
   linearAttention,
@@ -9,6 +10,8 @@ import {
 } from './linear-attention.js';
 import { mamba, type MambaConfig, type ResolvedMamba } from './mamba.js';
 import { mamba2, type Mamba2Config, type ResolvedMamba2 } from './mamba2.js';
+import { parallel, type ParallelConfig, type ResolvedParallel } from './parallel.js';
+import { type ResolvedShortConv, shortConv, type ShortConvConfig } from './short-conv.js';
 import {
   type ResolvedSoftmaxAttention,
   softmaxAttention,
@@ -20,37 +23,60 @@ export interface NoMixerConfig {
   type: 'none';
 }
 
-export type MixerConfig =
+/** Mixers that stand alone in a layer, or beside others. */
+export type SingleMixerConfig =
   | MambaConfig
   | Mamba2Config
   | LinearAttentionConfig
   | DeltaRuleConfig
-  | SoftmaxAttentionConfig
-  | NoMixerConfig;
+  | GatedDeltaNetConfig
+  | ShortConvConfig
+  | SoftmaxAttentionConfig;
 
-export type ResolvedMixer =
+export type ResolvedSingleMixer =
   | ResolvedMamba
   | ResolvedMamba2
   | ResolvedLinearAttention
   | ResolvedDeltaRule
-  | ResolvedSoftmaxAttention
-  | NoMixerConfig;
+  | ResolvedGatedDeltaNet
+  | ResolvedShortConv
+  | ResolvedSoftmaxAttention;
+
+export type MixerConfig = SingleMixerConfig | ParallelConfig<SingleMixerConfig> | NoMixerConfig;
+
+export type ResolvedMixer = ResolvedSingleMixer | ResolvedParallel<ResolvedSingleMixer> | NoMixerConfig;
 
 const none: Kind<NoMixerConfig, NoMixerConfig> = { options: ['type'], resolve: () => ({ type: 'none' }) };
 
-type Type = MixerConfig['type'];
-type Kinds = { readonly [T in Type]: Kind<Extract<MixerConfig, { type: T }>, ResolvedMixer> };
+type Kinds<T extends MixerConfig['type']> = {
+  readonly [Type in T]: Kind<Extract<MixerConfig, { type: Type }>, Extract<ResolvedMixer, { type: Type }>>;
+};
 
-const kinds: Kinds = {
+const single: Kinds<SingleMixerConfig['type']> = {
   mamba,
   mamba2,
   'linear-attention': linearAttention,
   'delta-rule': deltaRule,
+  'gated-delta-net': gatedDeltaNet,
+  'short-conv': shortConv,
   'softmax-attention': softmaxAttention,
-  none,
 };
 
-export const mixerTypes = Object.keys(kinds) as Type[];
+const singleTypes = Object.keys(single) as SingleMixerConfig['type'][];
+
+function resolveSingle(
+  where: string,
+  name: string,
+  mixer: SingleMixerConfig,
+  around: Surroundings,
+): ResolvedSingleMixer {
+  const { options, resolve }: Kind<never, ResolvedSingleMixer> = single[mixer.type];
+  return resolve(new Part(where, name, mixer, options), around, where, name);
+}
+
+const kinds: Kinds<MixerConfig['type']> = { ...single, parallel: parallel(singleTypes, resolveSingle), none };
+
+export const mixerTypes = Object.keys(kinds) as MixerConfig['type'][];
 
 /** Checks a mixer whose type is known and fills in what is absent. */
 export function resolveMixer(
@@ -62,3 +88,7 @@ export function resolveMixer(
   const { options, resolve }: Kind<never, ResolvedMixer> = kinds[mixer.type];
   return resolve(new Part(where, name, mixer, options), around, where, name);
 }
+
+/** The mixers of a layer, which has one or several side by side. */
+export const mixersIn = (mixer: ResolvedMixer): readonly (ResolvedSingleMixer | NoMixerConfig)[] =>
+  mixer.type === 'parallel' ? mixer.branches.map((branch) => branch.mixer) : [mixer];

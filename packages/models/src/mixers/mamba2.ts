@@ -14,13 +14,13 @@ import { type Argument, decayRates, leading, type Ops } from './ops.js';
 import { type FloatTensor, type Initializer, ones, type Scope, uniform, zeros } from './parameters.js';
 
 /** ln of numbers spread evenly over [1, 16]. */
-const logOfDecays: Initializer = (data, rng) => {
+export const logOfDecays: Initializer = (data, rng) => {
   for (let i = 0; i < data.length; i++) data[i] = ln(1 + 15 * rng.float());
 };
 
 export function mamba2(config: ResolvedMamba2, dModel: number, branches: number): Mixer {
   const { dState, dConv, dInner, headDim, nGroups, bias, outBias, convBias, chunkSize, dtLimit } = config;
-  const { gatedNorm, normBeforeGate, normGroups, normEps } = config;
+  const { gatedNorm, normBeforeGate, normGroups, normEps, multipliers } = config;
   const nHeads = dInner / headDim;
   const dGroups = nGroups * dState; // width of B, and of C
   const dMixed = dInner + 2 * dGroups; // channels of the convolution: x, B and C
@@ -35,7 +35,12 @@ export function mamba2(config: ResolvedMamba2, dModel: number, branches: number)
     scan: (args: Argument<'ssd'>) => FloatTensor,
   ): FloatTensor {
     const axes = leading(input);
-    const [z, mixed, dt] = o.split({ x: linear(o, p, 'in_proj', input), sizes: [dInner, dMixed, nHeads] });
+    const projected = linear(o, p, 'in_proj', input);
+    const parts = [dInner, dInner, dGroups, dGroups, nHeads];
+    const [z, mixed, dt] = o.split({
+      x: multipliers === undefined ? projected : o.scale({ x: projected, factor: multipliers, sizes: parts }),
+      sizes: [dInner, dMixed, nHeads],
+    });
     const [x, B, C] = o.split({ x: convolve(mixed), sizes: [dInner, dGroups, dGroups] });
     const y = scan({
       x: o.reshape(x, [...axes, nHeads, headDim]),

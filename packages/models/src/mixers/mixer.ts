@@ -19,6 +19,14 @@ export interface Now {
   held: Tensor<'int32'> | undefined;
 }
 
+/** What some mixers have added to their input before its norm: it comes from the residual stream and the embeddings. */
+export interface Lead {
+  forward(o: Ops, p: Scope, x: FloatTensor, embedded: FloatTensor, state?: MixerState): FloatTensor;
+  step(o: Ops, p: Scope, x: FloatTensor, embedded: FloatTensor, state: MixerState, now: Now): FloatTensor;
+  /** What paths of parameters outside the layer begin with. */
+  readonly parameters: readonly string[];
+}
+
 /**
  * One kind of mixer at given sizes: its parameters, its block over whole sequences, its state, its step.
  * `forward` with a state goes on from it and leaves in it what the next call needs.
@@ -28,6 +36,7 @@ export interface Mixer {
   declare(list: ParameterList, prefix: string): void;
   /** `[batch, seqLen, dModel]` to the same. */
   forward(o: Ops, p: Scope, x: FloatTensor, state?: MixerState): FloatTensor;
+  readonly lead?: Lead;
   initialState(k: Kernels, batch: number): MixerState;
   /** Makes room in the state for so many more entries: it may replace tensors. */
   makeRoom?(k: Kernels, state: MixerState, added: number): void;

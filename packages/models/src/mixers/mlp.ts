@@ -5,7 +5,7 @@
 import type { ResolvedMlp } from '@freelunch/config';
 import { outputDeviation } from './mamba.js';
 import { linear } from './mixer.js';
-import type { Ops } from './ops.js';
+import { type Ops, scaled } from './ops.js';
 import { type FloatTensor, normal, type ParameterList, type Scope, uniform, zeros } from './parameters.js';
 
 export interface Mlp {
@@ -24,6 +24,7 @@ export function createMlp(
   if (config.type === 'none') return undefined;
   const { type, dHidden, bias } = config;
   if (type === 'swiglu') {
+    const { gateMultiplier, outMultiplier } = config;
     return {
       declare(list, prefix) {
         list.matrix(`${prefix}gate_proj.weight`, [dHidden, dModel], uniform(1 / Math.sqrt(dModel)));
@@ -39,8 +40,9 @@ export function createMlp(
         }
       },
       forward(o, p, x) {
-        const gate = o.silu({ x: linear(o, p, 'gate_proj', x) });
-        return linear(o, p, 'down_proj', o.multiply({ a: gate, b: linear(o, p, 'up_proj', x) }));
+        const gate = o.silu({ x: scaled(o, linear(o, p, 'gate_proj', x), gateMultiplier) });
+        const y = linear(o, p, 'down_proj', o.multiply({ a: gate, b: linear(o, p, 'up_proj', x) }));
+        return scaled(o, y, outMultiplier);
       },
     };
   }
@@ -58,9 +60,8 @@ export function createMlp(
     },
     forward(o, p, x) {
       const hidden = linear(o, p, first, x, axes);
-      const active = type === 'gelu' ? o.gelu({ x: hidden, approximate }) : o.relu({ x: hidden });
-      const squared = type === 'relu2' ? o.multiply({ a: active, b: active }) : active;
-      return linear(o, p, last, squared, axes);
+      const active = type === 'gelu' ? o.gelu({ x: hidden, approximate }) : o[type]({ x: hidden });
+      return linear(o, p, last, active, axes);
     },
   };
 }

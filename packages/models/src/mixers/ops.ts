@@ -13,6 +13,7 @@ export type Ops = Pick<
   | 'add'
   | 'causalConv1d'
   | 'checkpoint'
+  | 'concat'
   | 'crossEntropy'
   | 'deltaRule'
   | 'embedding'
@@ -27,13 +28,16 @@ export type Ops = Pick<
   | 'multiply'
   | 'negate'
   | 'relu'
+  | 'relu2'
   | 'reshape'
   | 'rmsNorm'
   | 'rope'
+  | 'scale'
   | 'selectiveScan'
   | 'sigmoid'
   | 'silu'
   | 'softmaxAttention'
+  | 'softplus'
   | 'split'
   | 'ssd'
 >;
@@ -64,6 +68,33 @@ export const freeing = (o: Ops, fn: () => FloatTensor): FloatTensor => (isPlain(
 export function decayRates(o: Ops, logs: FloatTensor): FloatTensor {
   const rates = () => o.negate({ x: o.exp({ x: logs }) });
   return isPlain(o) ? internalsOf(o.k).derived(logs, rates) : rates();
+}
+
+/** The weight w of an rms norm, or 1 + w where it is zero-centred. Steps compute it anew only where it has changed. */
+export function normWeight(o: Ops, weight: FloatTensor, zeroCentered: boolean): FloatTensor {
+  if (!zeroCentered) return weight;
+  const shifted = () => o.scale({ x: weight, factor: 1, offset: 1 });
+  return isPlain(o) ? internalsOf(o.k).derived(weight, shifted) : shifted();
+}
+
+/** What is multiplied by a constant, which for 1 is itself. */
+export const scaled = (o: Ops, x: FloatTensor, factor: number): FloatTensor =>
+  factor === 1 ? x : o.scale({ x, factor });
+
+/** Rows times `weight`, column by column: a convolution of width 1. `[..., columns]` by `[columns]`. */
+export function scaleColumns(o: Ops, x: FloatTensor, weight: FloatTensor): FloatTensor {
+  const columns = weight.size;
+  const rows = o.reshape(x, [1, x.size / columns, columns]);
+  const { y } = o.causalConv1d({ x: rows, weight: o.reshape(weight, [columns, 1]) });
+  return o.reshape(y, x.shape);
+}
+
+/** Each head `times` times, one after the other: `[..., nHeads, dim]` to `[..., nHeads times, dim]`. */
+export function repeatHeads(o: Ops, x: FloatTensor, times: number): FloatTensor {
+  if (times === 1) return x;
+  const [nHeads, dim] = x.shape.slice(-2);
+  const repeated = o.concat({ parts: Array<FloatTensor>(times).fill(x) });
+  return o.reshape(repeated, [...x.shape.slice(0, -2), nHeads * times, dim]);
 }
 
 /** An input of an op: `Argument<'ssd'>`. */

@@ -100,6 +100,16 @@ export class Scope {
     this.#prefix = prefix;
   }
 
+  /** Parameters elsewhere in the model; `prefix` ends in a dot. */
+  at(prefix: string): Scope {
+    return new Scope(this.#parameters, prefix);
+  }
+
+  /** Parameters of a part of the block; `prefix` ends in a dot. */
+  inside(prefix: string): Scope {
+    return new Scope(this.#parameters, this.#prefix + prefix);
+  }
+
   /** @throws Error if the model has no such parameter: a slip of ours, not the user's */
   get(name: string): FloatTensor {
     return notQuantized(this.matrix(name));

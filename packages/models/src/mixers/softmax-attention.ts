@@ -4,14 +4,17 @@
  *   q, k      queries and keys of width headDim, paper: d_k      v       values of width valueDim, paper: d_v
  *   nKvHeads  heads of keys and values, shared by groups of queries
  *   position  of a token in its sequence                         window  keys that a query sees, itself included
+ *
+ * Options, in the order of what is computed: a convolution of q, k and v; norms of each head's q and k; a constant that keys
+ * are multiplied by; rotary positions; a gate of the output by the sigmoid of a projection.
  */
-import type { ResolvedPosition, ResolvedSoftmaxAttention } from '@freelunch/config';
+import type { ResolvedConfig, ResolvedSoftmaxAttention } from '@freelunch/config';
 import type { Kernels, Tensor } from '@freelunch/kernels';
 import { causalConv1d } from './causal-conv1d.js';
 import { outputDeviation } from './mamba.js';
 import { linear, type Mixer, type MixerState } from './mixer.js';
-import { leading, type Ops } from './ops.js';
-import { type FloatTensor, normal, type Scope, uniform, zeros } from './parameters.js';
+import { leading, normWeight, type Ops, scaled } from './ops.js';
+import { type FloatTensor, normal, ones, type Scope, uniform, zeros } from './parameters.js';
 
 const LEAST_CAPACITY = 64;
 
@@ -35,15 +38,25 @@ type At = { offset: number } | { positions: Tensor<'int32'> };
 
 type Convolution = ReturnType<typeof causalConv1d>;
 
+/** What attention inside other blocks has that no config says. */
+interface Surroundings {
+  /** Width of the input; dModel if absent. */
+  inWidth?: number;
+  /** Changes `y`, the projection of `x` to queries (`part` 0), keys (1) or values (2). */
+  adapt?: (o: Ops, p: Scope, part: number, x: FloatTensor, y: FloatTensor) => FloatTensor;
+}
+
 /** @param fused one projection for q, k and v, stored `[in, out]`, as GPT-2 has it */
 export function softmaxAttention(
   config: ResolvedSoftmaxAttention,
-  dModel: number,
+  model: Pick<ResolvedConfig, 'dModel' | 'norm' | 'position'>,
   branches: number,
-  ofModel: ResolvedPosition,
   fused: boolean,
+  { inWidth = model.dModel, adapt = (_, __, ___, ____, y) => y }: Surroundings = {},
 ): Mixer {
   const { nHeads, nKvHeads, headDim, valueDim, window, sparse, bias, qkvBias, scale, dConv } = config;
+  const { qkNorm, outputGate, keyMultiplier } = config;
+  const { dModel, norm } = model;
   const qWidth = nHeads * headDim;
   const kWidth = nKvHeads * headDim;
   const vWidth = nKvHeads * valueDim;
@@ -56,7 +69,7 @@ export function softmaxAttention(
   ].map(({ name, width }) =>
     causalConv1d(width, dConv, true, { name: `${name}_conv1d`, kept: `${name}_conv`, activation: 'none' }),
   );
-  const position = config.position ?? ofModel;
+  const position = config.position ?? model.position;
   const rope = position.type === 'rope' ? position : undefined;
   // A window forgets: its cache has room for two windows, so that moving one to the front is rare. Block-sparse
   // patterns look far back and count from the first key: nothing is forgotten.
@@ -65,10 +78,17 @@ export function softmaxAttention(
   const inSight = forgets ? window - 1 : Infinity;
   const capacityAt = (length: number) => Math.min(roomFor(length), limit);
 
-  const rotate = (o: Ops, x: FloatTensor, at: At): FloatTensor =>
-    rope === undefined
-      ? x
-      : o.rope({ x, base: rope.base, rotaryDim: rope.rotaryDim, convention: rope.convention, ...at });
+  function rotate(o: Ops, x: FloatTensor, at: At): FloatTensor {
+    if (rope === undefined) return x;
+    const { base, rotaryDim, convention, scaling } = rope;
+    if (scaling?.type === 'longrope') throw new Error('longrope cannot be computed');
+    return o.rope({ x, base, rotaryDim, convention, scaling, ...at });
+  }
+
+  const normed = (o: Ops, p: Scope, name: string, x: FloatTensor): FloatTensor =>
+    qkNorm
+      ? o.rmsNorm({ x, weight: normWeight(o, p.get(`${name}.weight`), norm.zeroCentered), eps: norm.eps })
+      : x;
 
   const project = (o: Ops, p: Scope, x: FloatTensor): FloatTensor[] =>
     fused
@@ -76,7 +96,7 @@ export function softmaxAttention(
           x: linear(o, p, 'c_attn', x, 'in-out'),
           sizes: [qWidth, kWidth, vWidth],
         })
-      : ['q_proj', 'k_proj', 'v_proj'].map((name) => linear(o, p, name, x));
+      : ['q_proj', 'k_proj', 'v_proj'].map((name, part) => adapt(o, p, part, x, linear(o, p, name, x)));
 
   /** `[..., dModel]` to the same, at some positions; `convolve` and `attend` mix them. */
   function block(
@@ -90,14 +110,17 @@ export function softmaxAttention(
     const axes = leading(x);
     const [batch, seqLen = 1] = axes; // a step is a sequence of one
     const [qPart, kPart, vPart] = project(o, p, x).map((part, i) => convolve(convs[i], part));
+    const q = normed(o, p, 'q_norm', o.reshape(qPart, [batch, seqLen, nHeads, headDim]));
+    const k = normed(o, p, 'k_norm', o.reshape(kPart, [batch, seqLen, nKvHeads, headDim]));
     const y = attend({
-      q: rotate(o, o.reshape(qPart, [batch, seqLen, nHeads, headDim]), at),
-      k: rotate(o, o.reshape(kPart, [batch, seqLen, nKvHeads, headDim]), at),
+      q: rotate(o, q, at),
+      k: rotate(o, scaled(o, k, keyMultiplier), at),
       v: o.reshape(vPart, [batch, seqLen, nKvHeads, valueDim]),
       alibiSlopes: position.type === 'alibi' ? o.k.alibiSlopes({ nHeads }) : undefined,
     });
     const a = o.reshape(y, [...axes, oWidth]);
-    return linear(o, p, out, a, fused ? 'in-out' : 'out-in');
+    const gated = outputGate ? o.multiply({ a, b: o.sigmoid({ x: linear(o, p, 'gate_proj', x) }) }) : a;
+    return linear(o, p, out, gated, fused ? 'in-out' : 'out-in');
   }
 
   /** Moves the last `kept` entries to the front of caches of this capacity. */
@@ -152,9 +175,15 @@ export function softmaxAttention(
         ['q_proj', qWidth],
         ['k_proj', kWidth],
         ['v_proj', vWidth],
+        ...(outputGate ? ([['gate_proj', oWidth]] as const) : []),
       ] as const) {
-        list.matrix(`${prefix}${name}.weight`, [width, dModel], uniform(1 / Math.sqrt(dModel)));
+        list.matrix(`${prefix}${name}.weight`, [width, inWidth], uniform(1 / Math.sqrt(inWidth)));
         if (qkvBias) list.other(`${prefix}${name}.bias`, [width], zeros);
+      }
+      if (qkNorm) {
+        const start = norm.zeroCentered ? zeros : ones;
+        list.other(`${prefix}q_norm.weight`, [headDim], start);
+        list.other(`${prefix}k_norm.weight`, [headDim], start);
       }
       list.matrix(`${prefix}o_proj.weight`, [dModel, oWidth], outputDeviation(oWidth, branches));
       if (bias) list.other(`${prefix}o_proj.bias`, [dModel], zeros);

@@ -9,7 +9,16 @@ export const mamba: Layout = {
     head: 'lm_head',
   },
   layer: 'backbone.layers.#.',
-  modules: { mixer_norm: 'norm', mixer: 'mixer', mlp_norm: 'norm2', mlp: 'mlp' },
+  modules: {
+    mixer_norm: 'norm',
+    mixer: 'mixer',
+    mlp_norm: 'norm2',
+    mlp: 'mlp',
+    shared: 'shared',
+    shared_linear: 'shared_linear',
+    after_shared: 'mixer',
+    'after_shared.mixer_norm': 'norm',
+  },
   read: (name) =>
     // Copies of the bare model lack the prefix.
     (/^(embeddings?|layers|norm_f)\./.test(name) ? `backbone.${name}` : name).replace(
