@@ -100,8 +100,8 @@ export function writeConfig(config: ResolvedConfig, dtype: StoredDType = 'float3
 
 /** What a model computes: all of its config but how it started, and in which pieces kernels compute. */
 function computation(config: ResolvedConfig): string {
-  const mixers = config.mixers.map((mixer) => ({ ...mixer, chunkSize: undefined }));
-  return JSON.stringify({ ...config, mixers, seed: undefined, embeddingStd: undefined });
+  const started = { ...config, seed: undefined, embeddingStd: undefined };
+  return JSON.stringify(started, (name, value: unknown) => (name === 'chunkSize' ? undefined : value));
 }
 
 /** Whether a file describes this very model: what a form has no place for would be lost. */

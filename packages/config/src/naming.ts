@@ -6,7 +6,10 @@ import type { ResolvedPosition } from './position.js';
 
 /** What of a config decides which names fit. */
 interface Parts {
-  mixers: readonly { type: MixerConfig['type'] }[];
+  mixers: readonly {
+    type: MixerConfig['type'];
+    branches?: readonly { mixer: { type: MixerConfig['type'] } }[];
+  }[];
   mlps: readonly ResolvedMlp[];
   norm: { type: 'rms' | 'layer' | 'none' };
   position: ResolvedPosition;
@@ -27,11 +30,17 @@ const tables = {
   llama: { mixers: ['softmax-attention'], mlps: ['swiglu'], norm: 'rms' },
   jamba: { mixers: ['mamba', 'softmax-attention'], mlps: ['swiglu'], norm: 'rms' },
   mamba_ssm: { mixers: ['mamba', 'mamba2', 'softmax-attention'], mlps: ['swiglu'], norm: 'either' },
+  lfm2: { mixers: ['short-conv', 'softmax-attention'], mlps: ['swiglu'], norm: 'rms' },
+  falcon_h1: { mixers: ['parallel', 'mamba2', 'softmax-attention'], mlps: ['swiglu'], norm: 'rms' },
+  qwen3_next: { mixers: ['gated-delta-net', 'softmax-attention'], mlps: ['swiglu'], norm: 'rms' },
+  qwen3_5_text: { mixers: ['gated-delta-net', 'softmax-attention'], mlps: ['swiglu'], norm: 'rms' },
+  qwen3_5: { mixers: ['gated-delta-net', 'softmax-attention'], mlps: ['swiglu'], norm: 'rms' },
+  zamba2: { mixers: ['mamba2'], mlps: [], norm: 'rms' },
 } as const satisfies Record<string, Names>;
 
 /**
  * How parameters are named: as in checkpoints of this architecture. `mamba` also names what no published architecture
- * has; Mistral and Qwen2 have the names of `llama`, Mamba-2 and Falcon-Mamba those of `mamba`.
+ * has; Mistral, Qwen2 and Qwen3 have the names of `llama`, Mamba-2 and Falcon-Mamba those of `mamba`.
  */
 export type Naming = 'mamba' | keyof typeof tables;
 
@@ -43,7 +52,11 @@ function fits(naming: Naming, { mixers, mlps, norm, position }: Parts): boolean 
   const has = <T extends string>(types: readonly T[], { type }: { type: T | 'none' }) =>
     type === 'none' || types.includes(type);
   return (
-    mixers.every((mixer) => has<MixerConfig['type']>(names.mixers, mixer)) &&
+    mixers.every(
+      (mixer) =>
+        has<MixerConfig['type']>(names.mixers, mixer) &&
+        (mixer.branches ?? []).every((branch) => has<MixerConfig['type']>(names.mixers, branch.mixer)),
+    ) &&
     mlps.every((mlp) => has<MlpConfig['type']>(names.mlps, mlp)) &&
     (norm.type === names.norm || (names.norm === 'either' && norm.type !== 'none')) &&
     (position.type === 'learned') === (names.learned ?? false)

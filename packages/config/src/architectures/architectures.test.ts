@@ -282,8 +282,8 @@ describe('what models cannot compute yet', () => {
     [{ model_type: 'mixtral' }, /experts must be 1, got 8/],
     [{ model_type: 'jamba' }, /experts must be 1, got 16 in layer 1/],
     [
-      { ...llama, rope_scaling: { type: 'linear', factor: 2 } },
-      /position.scaling must be absent, got 'linear'/,
+      { ...llama, rope_scaling: { type: 'longrope', factor: 2, short_factor: [1], long_factor: [2] } },
+      /position.scaling must be absent, got 'longrope'/,
     ],
   ])('is named: %j', (json, message) => {
     const config = read(json);

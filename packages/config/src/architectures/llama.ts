@@ -52,11 +52,14 @@ export const llamaConfig = (
   naming: 'llama',
 });
 
-/** What the files of Llama and its descendants say; undefined for another model. */
+/**
+ * What the files of Llama and its descendants say of models whose layers are alike, except for windows; undefined for
+ * another model. What it has no place for is found when it is read again.
+ */
 export function llamaFile({ naming, position: at, ...config }: ResolvedConfig, { mixer, mlp }: Uniform) {
   if (naming !== 'llama' || mixer.type !== 'softmax-attention' || mlp.type !== 'swiglu') return undefined;
   const rope = rotaryFile(at, mixer.headDim);
-  if (rope === undefined || mixer.valueDim !== mixer.headDim || mixer.sparse !== undefined) return undefined;
+  if (rope === undefined) return undefined;
   return {
     hidden_size: config.dModel,
     intermediate_size: mlp.dHidden,
