@@ -9,9 +9,9 @@ import { createModel, type LanguageModel } from '../src/language-model.js';
 import { decodeBlocks, randomBlocks } from './gguf-blocks.js';
 import { type Entry, type TypeName, types, type WrittenTensor } from './gguf-writer.js';
 
-export type Architecture = 'mamba' | 'mamba2' | 'llama' | 'gpt2';
+export type Architecture = 'mamba' | 'mamba2' | 'llama' | 'qwen2' | 'gpt2';
 
-export const architectures: readonly Architecture[] = ['mamba', 'mamba2', 'llama', 'gpt2'];
+export const architectures: readonly Architecture[] = ['mamba', 'mamba2', 'llama', 'qwen2', 'gpt2'];
 
 /** @param dModel a multiple of 32, or of 256 for K-quants: rows must divide into blocks */
 export function configOf(architecture: Architecture, dModel = 32): ModelConfig {
@@ -25,6 +25,12 @@ export function configOf(architecture: Architecture, dModel = 32): ModelConfig {
       mlp: { type: 'swiglu', dHidden: 2 * dModel },
       position: 'rope',
       tieEmbeddings: false,
+    },
+    qwen2: {
+      ...common,
+      mixer: { type: 'softmax-attention', nHeads: 4, nKvHeads: 2, qkvBias: true },
+      mlp: { type: 'swiglu', dHidden: 2 * dModel },
+      position: 'rope',
     },
     gpt2: {
       ...common,
@@ -140,7 +146,7 @@ export function entriesOf(architecture: Architecture, { config }: LanguageModel)
     );
   if (mixer.type === 'mamba') entries.push([at('ssm.dt_b_c_rms'), 'bool', false]);
   if (mixer.type === 'mamba2') entries.push(whole('ssm.group_count', mixer.nGroups));
-  if (architecture === 'llama' && mixer.type === 'softmax-attention')
+  if ((architecture === 'llama' || architecture === 'qwen2') && mixer.type === 'softmax-attention')
     entries.push(
       whole('attention.head_count_kv', mixer.nKvHeads),
       whole('rope.dimension_count', mixer.headDim),

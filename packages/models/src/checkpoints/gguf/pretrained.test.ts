@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { FormatError, UnsupportedError } from '@freelunch/errors';
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { failure, file, k } from '../../../tests/checkpoint-samples.js';
 import { sampleOf } from '../../../tests/gguf-samples.js';
 import { type Entry, writeGguf, type WrittenTensor } from '../../../tests/gguf-writer.js';
@@ -80,18 +80,52 @@ it.each([
   expect(await failure(blob([...changed]), kind)).toContain(message);
 }); // prettier-ignore
 
-it('refuses the factors of rotary frequencies of Llama 3', async () => {
+describe('factors of rotary frequencies', () => {
   const llama = sampleOf(k, 'llama', 'F32');
   llama.model.dispose();
-  const factors: WrittenTensor = {
-    name: 'rope_freqs.weight',
-    type: 'F32',
-    shape: [4],
-    bytes: new Uint8Array(16),
+  const withFactors = (factors: readonly number[]) => {
+    const tensor: WrittenTensor = {
+      name: 'rope_freqs.weight',
+      type: 'F32',
+      shape: [factors.length],
+      bytes: new Uint8Array(Float32Array.from(factors).buffer),
+    };
+    return blob(llama.entries, [tensor, ...llama.tensors]);
   };
-  expect(await failure(blob(llama.entries, [factors, ...llama.tensors]), UnsupportedError)).toContain(
-    'rope_freqs.weight, factors of rotary frequencies, must be absent to be supported',
-  );
+  const { position, mixers } = llama.model.config;
+  const base = position.type === 'rope' ? position.base : 0;
+  const pairs = mixers[0].type === 'softmax-attention' ? mixers[0].headDim / 2 : 0;
+  /** As convert_hf_to_gguf.py of llama.cpp has them. */
+  const llama3 = (length: number, factor: number) =>
+    Array.from({ length: pairs }, (_, i) => {
+      const wavelength = 2 * Math.PI * base ** (i / pairs);
+      if (wavelength < length / 4) return 1;
+      if (wavelength > length) return factor;
+      const smooth = (length / wavelength - 1) / 3;
+      return 1 / ((1 - smooth) / factor + smooth);
+    });
+
+  it('become the rule of Llama 3 that they were worked out by', async () => {
+    using model = await loadPretrained(k, withFactors(llama3(64, 8)));
+    expect(model.config.position).toMatchObject({
+      scaling: { type: 'llama3', factor: 8, lowFreqFactor: 1, highFreqFactor: 4, originalMaxLength: 64 },
+    });
+  });
+
+  it('change nothing if they are ones', async () => {
+    using model = await loadPretrained(k, withFactors(Array<number>(pairs).fill(1)));
+    expect(model.config.position).toEqual(position);
+  });
+
+  it('are refused if they come from another rule, or are not one per pair', async () => {
+    const others = Array.from({ length: pairs }, (_, i) => 1 + i);
+    expect(await failure(withFactors(others), UnsupportedError)).toContain(
+      'rope_freqs.weight must be those of the llama3 rule',
+    );
+    expect(await failure(withFactors([1]), FormatError)).toContain(
+      `rope_freqs.weight must be [${pairs}], got [1]`,
+    );
+  });
 });
 
 it('lists all tensors that do not fit', async () => {

@@ -28,9 +28,13 @@ export const qwen2: Places = (name) => {
   return { parameter: `model.layers.${layer}.${modules[module]}${suffix}` };
 };
 
+/** Of Llama 3: factors that rotary frequencies are divided by. */
+export const ROPE_FACTORS = 'rope_freqs.weight';
+
 export const llama =
   ({ mixers }: ResolvedConfig): Places =>
   (name) => {
+    if (name === ROPE_FACTORS) return 'ignored'; // a part of the config: see ../load.ts
     const place = qwen2(name);
     const { layer, module } = inBlock(name) ?? {};
     if (typeof place !== 'object' || (module !== 'attn_q' && module !== 'attn_k')) return place;
