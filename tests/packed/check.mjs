@@ -206,14 +206,48 @@ writeFileSync(
 await check('bundlers install', () =>
   run('npm', ['install', '--no-audit', '--no-fund', 'esbuild@0.27', 'webpack@5', 'webpack-cli@6']),
 );
-for (const [bundler, ...args] of [
-  ['esbuild', 'inline-main.js', '--bundle', '--minify', '--format=esm', '--outfile=dist/esbuild.js'],
-  ['webpack', './inline-main.js', '--mode', 'production', '-o', 'dist', '--output-filename', 'webpack.js'],
+writeFileSync(
+  join(folder, 'files-main.js'),
+  readFileSync(join(folder, 'inline-main.js'), 'utf8').replace('./inline.js', './consumer.js'),
+);
+for (const [bundler, name, ...args] of [
+  [
+    'esbuild',
+    'esbuild',
+    'inline-main.js',
+    '--bundle',
+    '--minify',
+    '--format=esm',
+    '--outfile=dist/esbuild.js',
+  ],
+  [
+    'webpack',
+    'webpack',
+    './inline-main.js',
+    '--mode',
+    'production',
+    '-o',
+    'dist',
+    '--output-filename',
+    'webpack.js',
+  ],
+  // It follows `new URL(...)`: the binaries lie beside the script.
+  [
+    'webpack',
+    'webpack-files',
+    './files-main.js',
+    '--mode',
+    'production',
+    '-o',
+    'dist',
+    '--output-filename',
+    'webpack-files.js',
+  ],
 ]) {
-  await check(`a page bundled by ${bundler} runs in Chromium, with threads`, async () => {
+  await check(`a page bundled by ${bundler} (${name}) runs in Chromium, with threads`, async () => {
     run(join(folder, 'node_modules/.bin', bundler), args);
-    writeFileSync(join(folder, 'dist', `${bundler}.html`), page(`${bundler}.js`));
-    await inPage(`/${bundler}.html`, folder);
+    writeFileSync(join(folder, 'dist', `${name}.html`), page(`${name}.js`));
+    await inPage(`/${name}.html`, folder);
   });
 }
 
