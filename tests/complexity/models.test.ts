@@ -20,6 +20,34 @@ const models: Record<string, { config: ModelConfig; atMost?: boolean }> = {
       tieEmbeddings: false,
     },
   },
+  'mamba, norms inside, multipliers': {
+    config: {
+      ...base,
+      mixer: { type: 'mamba', dState: 6, dtRank: 3, innerNorms: 'weighted' },
+      mlp: 'relu2',
+      embeddingMultiplier: 3,
+      residualMultiplier: 0.5,
+      logitsMultiplier: 0.25,
+    },
+  },
+  'mamba2, a norm over all channels or none, with attention of its own positions': {
+    config: {
+      ...base,
+      nLayers: 3,
+      mixer: [
+        { type: 'mamba2', dState: 6, headDim: 8, nGroups: 2, normGroups: 1, outBias: true, chunkSize: 16 },
+        { type: 'mamba2', dState: 6, headDim: 8, gatedNorm: false, chunkSize: 16 },
+        {
+          type: 'softmax-attention',
+          nHeads: 2,
+          qkvBias: true,
+          dConv: 3,
+          position: { type: 'rope', rotaryDim: 4 },
+        },
+      ],
+    },
+    atMost: true,
+  },
   'linear attention': { config: { ...base, mixer: { type: 'linear-attention', nHeads: 2 }, mlp: 'swiglu' } },
   retention: {
     config: { ...base, mixer: { type: 'linear-attention', nHeads: 2, forget: 'retention' }, mlp: 'gelu' },

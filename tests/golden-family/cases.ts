@@ -3,12 +3,12 @@
  * refuses them names.
  */
 export const cases: Readonly<Record<string, { refused?: RegExp; skipped?: RegExp }>> = {
-  model_bamba: { refused: /model_type/ },
+  model_bamba: {},
   model_falcon_h1: {},
   model_falcon_h1_norm: {},
   model_falcon_mamba: {},
-  model_granite_nope: { refused: /model_type/ },
-  model_granite_rope: { refused: /model_type/ },
+  model_granite_nope: {},
+  model_granite_rope: {},
   model_jamba: {},
   model_lfm2: {},
   model_llama3_scaled: {},
@@ -20,7 +20,7 @@ export const cases: Readonly<Record<string, { refused?: RegExp; skipped?: RegExp
   model_mamba3_mimo_norm: { refused: /layer must be/ },
   model_mamba3_siso: { refused: /layer must be/ },
   model_mamba3_siso_norm_mlp: { refused: /layer must be/ },
-  model_nemotron_h: { refused: /model_type/ },
+  model_nemotron_h: {},
   model_qwen2: {},
   model_qwen3: {},
   model_qwen3_5: {},

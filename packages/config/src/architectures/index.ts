@@ -1,7 +1,9 @@
 /** All architectures that config.json can describe. A new one is one file, and its name here. */
 import type { Architecture, Writer } from './architecture.js';
+import { bamba, writeBamba } from './bamba.js';
 import { falconMamba, writeFalconMamba } from './falcon_mamba.js';
 import { gpt2, writeGpt2 } from './gpt2.js';
+import { graniteHybrid, writeGraniteHybrid } from './granitemoehybrid.js';
 import { jamba, writeJamba } from './jamba.js';
 import { falconH1, writeFalconH1 } from './falcon_h1.js';
 import { lfm2, writeLfm2 } from './lfm2.js';
@@ -11,6 +13,7 @@ import { mamba2, writeMamba2 } from './mamba2.js';
 import { mambaSsm, writeMambaSsm } from './mamba_ssm.js';
 import { mistral, writeMistral } from './mistral.js';
 import { mixtral } from './mixtral.js';
+import { nemotronH, writeNemotronH } from './nemotron_h.js';
 import { qwen2, writeQwen2 } from './qwen2.js';
 import { qwen3, writeQwen3 } from './qwen3.js';
 import { qwen35, qwen35Text, writeQwen35, writeQwen35Text } from './qwen3_5.js';
@@ -35,6 +38,9 @@ export const published: readonly Architecture[] = [
   falconH1,
   zamba2,
   jamba,
+  bamba,
+  graniteHybrid,
+  nemotronH,
 ];
 
 /** Those that can be written, in the order in which they are tried. */
@@ -55,4 +61,7 @@ export const writers: readonly Writer[] = [
   writeFalconH1,
   writeZamba2,
   writeMambaSsm,
+  writeBamba,
+  writeGraniteHybrid,
+  writeNemotronH,
 ];

@@ -1,5 +1,6 @@
 /**
- * The feed-forward half of a block: relu (Vaswani et al. 2017, arXiv:1706.03762), gelu (Hendrycks & Gimpel 2016,
+ * The feed-forward half of a block: relu (Vaswani et al. 2017, arXiv:1706.03762), its square (So et al. 2021,
+ * arXiv:2109.08668), gelu (Hendrycks & Gimpel 2016,
  * arXiv:1606.08415) or swiglu (Shazeer 2020, arXiv:2002.05202).
  */
 import type { ResolvedMlp } from '@freelunch/config';
