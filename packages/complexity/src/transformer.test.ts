@@ -65,6 +65,23 @@ describe('transformerLike', () => {
     );
   });
 
+  it('counts mixers side by side as one layer, and shared blocks as often as they are used', () => {
+    const branches = [{ mixer: { type: 'mamba2' as const } }, { mixer: attention }];
+    const parallel: ModelConfig = { ...base, mixer: { type: 'parallel', branches }, mlp: 'swiglu' };
+    expect(transformerLike(parallel)).toMatchObject({ nLayers: 8, mixer: { nHeads: 2, headDim: 96 } });
+    const shared: ModelConfig = {
+      ...base,
+      mixer: { type: 'mamba2' },
+      sharedBlocks: {
+        layers: [1, 3, 5],
+        attention: { type: 'softmax-attention', nHeads: 4 },
+        dHidden: 512,
+        adapterRank: 8,
+      },
+    };
+    expect(transformerLike(shared)).toMatchObject({ nLayers: 7, mixer: { nHeads: 4, headDim: 128 } });
+  });
+
   it('is the model itself, of a Transformer of that form', () => {
     const llama: ModelConfig = { ...base, mixer: attention, mlp: { type: 'swiglu', dHidden: 320 }, position: 'rope', tieEmbeddings: false }; // prettier-ignore
     const like = transformerLike(llama);

@@ -4,7 +4,7 @@ import {
   type ModelConfig,
   resolveConfig,
   type ResolvedConfig,
-  type ResolvedSoftmaxAttention,
+  type ResolvedMixer,
 } from '@freelunch/config';
 import { ArgumentError } from '@freelunch/errors';
 import { cost } from './cost.js';
@@ -16,15 +16,24 @@ const GROUP = 4;
 /** MLPs are as wide as it takes, to a multiple of this. */
 const MULTIPLE = 8;
 
-/** Pairs of a mixer and an MLP: two layers that have only one of them count as one. */
-function depthOf({ mixers, mlps }: ResolvedConfig): number {
+/** Pairs of a mixer and an MLP: two layers that have only one of them count as one, and a block that is used again as often. */
+function depthOf({ mixers, mlps, sharedBlocks }: ResolvedConfig): number {
   const parts =
     mixers.filter(({ type }) => type !== 'none').length + mlps.filter(({ type }) => type !== 'none').length;
-  return Math.max(1, Math.round(parts / 2));
+  return Math.max(1, Math.round(parts / 2) + (sharedBlocks?.layers.length ?? 0));
 }
 
-function attentionOf({ mixers, dModel }: ResolvedConfig): MixerConfig {
-  const own = mixers.find((mixer): mixer is ResolvedSoftmaxAttention => mixer.type === 'softmax-attention');
+/** All mixers of a model, those side by side in a layer and in blocks that layers share too. */
+function allMixers({ mixers, sharedBlocks }: ResolvedConfig): readonly ResolvedMixer[] {
+  const inLayers = mixers.flatMap((mixer) =>
+    mixer.type === 'parallel' ? mixer.branches.map((branch) => branch.mixer) : [mixer],
+  );
+  return sharedBlocks === undefined ? inLayers : [...inLayers, sharedBlocks.attention];
+}
+
+function attentionOf(model: ResolvedConfig): MixerConfig {
+  const { dModel } = model;
+  const own = allMixers(model).find((mixer) => mixer.type === 'softmax-attention');
   if (own !== undefined) {
     const { type, nHeads, nKvHeads, headDim, valueDim } = own;
     return { type, nHeads, nKvHeads, headDim, valueDim };

@@ -90,6 +90,118 @@ const jamba: Models = {
   },
 };
 
+/** TII 2025, arXiv:2507.22448. */
+const falconH1: Models = {
+  'falcon-h1-0.5b': {
+    repository: 'tiiuae/Falcon-H1-0.5B-Base',
+    config: {
+      model_type: 'falcon_h1',
+      vocab_size: 32784,
+      hidden_size: 1024,
+      intermediate_size: 2048,
+      num_hidden_layers: 36,
+      num_attention_heads: 8,
+      num_key_value_heads: 2,
+      head_dim: 64,
+      mamba_d_ssm: 1536,
+      mamba_n_heads: 24,
+      mamba_d_head: 64,
+      mamba_d_state: 128,
+      mamba_d_conv: 4,
+      mamba_n_groups: 1,
+      mamba_conv_bias: true,
+      mamba_proj_bias: false,
+      mamba_rms_norm: false,
+      mamba_norm_before_gate: false,
+      embedding_multiplier: 5.656854249492381,
+      lm_head_multiplier: 0.0390625,
+      key_multiplier: 0.39062499999999994,
+      attention_in_multiplier: 1,
+      attention_out_multiplier: 0.9375,
+      ssm_in_multiplier: 1.25,
+      ssm_out_multiplier: 0.23570226039551587,
+      ssm_multipliers: [0.3535533905932738, 0.25, 0.3535533905932738, 0.5, 0.3535533905932738],
+      mlp_multipliers: [0.8838834764831844, 0.5859375],
+      rope_theta: 1e11,
+      tie_word_embeddings: false,
+    },
+  },
+};
+
+/** Zyphra 2024, arXiv:2411.15242. */
+const zamba2: Models = {
+  'zamba2-1.2b': {
+    repository: 'Zyphra/Zamba2-1.2B',
+    config: {
+      model_type: 'zamba2',
+      vocab_size: 32000,
+      hidden_size: 2048,
+      intermediate_size: 8192,
+      num_hidden_layers: 38,
+      hybrid_layer_ids: [5, 11, 17, 23, 29, 35],
+      num_mem_blocks: 1,
+      use_shared_attention_adapter: true,
+      adapter_rank: 128,
+      use_mem_rope: true,
+      num_attention_heads: 32,
+      num_key_value_heads: 32,
+      n_mamba_heads: 64,
+      mamba_ngroups: 1,
+      mamba_d_state: 128,
+      mamba_d_conv: 4,
+      mamba_expand: 2,
+      tie_word_embeddings: true,
+    },
+  },
+};
+
+/** Liquid AI 2025, https://huggingface.co/LiquidAI. */
+const lfm2: Models = {
+  'lfm2-350m': {
+    repository: 'LiquidAI/LFM2-350M',
+    config: {
+      model_type: 'lfm2',
+      vocab_size: 65536,
+      hidden_size: 1024,
+      block_ff_dim: 6656,
+      block_auto_adjust_ff_dim: true,
+      block_ffn_dim_multiplier: 1,
+      block_multiple_of: 256,
+      num_hidden_layers: 16,
+      full_attn_idxs: [2, 5, 8, 10, 12, 14],
+      num_attention_heads: 16,
+      num_key_value_heads: 8,
+      conv_L_cache: 3,
+      conv_bias: false,
+    },
+  },
+};
+
+/** Qwen Team 2026; the text model, without the vision encoder of the repository. */
+const qwen35: Models = {
+  'qwen3.5-0.8b': {
+    repository: 'Qwen/Qwen3.5-0.8B',
+    config: {
+      model_type: 'qwen3_5_text',
+      vocab_size: 248320,
+      hidden_size: 1024,
+      intermediate_size: 3584,
+      num_hidden_layers: 24,
+      full_attention_interval: 4,
+      num_attention_heads: 8,
+      num_key_value_heads: 2,
+      head_dim: 256,
+      linear_num_key_heads: 16,
+      linear_num_value_heads: 16,
+      linear_key_head_dim: 128,
+      linear_value_head_dim: 128,
+      linear_conv_kernel_dim: 4,
+      rope_parameters: { rope_type: 'default', rope_theta: 10000000, partial_rotary_factor: 0.25 },
+      tie_word_embeddings: true,
+    },
+  },
+};
+
 /** Transformers. */
 const transformers: Models = {
   gpt2: {
@@ -126,6 +238,21 @@ const transformers: Models = {
       tie_word_embeddings: true,
     },
   },
+  'qwen3-0.6b': {
+    repository: 'Qwen/Qwen3-0.6B',
+    config: {
+      model_type: 'qwen3',
+      vocab_size: 151936,
+      hidden_size: 1024,
+      intermediate_size: 3072,
+      num_hidden_layers: 28,
+      num_attention_heads: 16,
+      num_key_value_heads: 8,
+      head_dim: 128,
+      rope_theta: 1000000,
+      tie_word_embeddings: true,
+    },
+  },
 };
 
 /** By name, those of a kind together. */
@@ -134,5 +261,9 @@ export const publishedModels: Models = {
   ...mamba2,
   ...falconMamba,
   ...jamba,
+  ...zamba2,
+  ...falconH1,
+  ...lfm2,
+  ...qwen35,
   ...transformers,
 };

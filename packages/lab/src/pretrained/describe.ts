@@ -15,24 +15,34 @@ function counted(texts: readonly string[]): string {
   return Array.from(counts, ([text, count]) => `${count} x ${text}`).join(' + ');
 }
 
+/** As layers are named: those side by side with an ampersand between them. */
+const mixerText = (mixer: ResolvedMixer): string =>
+  mixer.type === 'parallel' ? mixer.branches.map((branch) => branch.mixer.type).join(' & ') : mixer.type;
+
+/** Blocks of attention and an MLP that several layers share. */
+const sharedText = ({ sharedBlocks }: ResolvedConfig): string =>
+  sharedBlocks === undefined ? '' : ` + ${sharedBlocks.layers.length} x shared softmax-attention`;
+
 /** `24 x mamba2 + 4 x softmax-attention, each with swiglu`. */
-export function layersText({ mixers, mlps }: ResolvedConfig): string {
+export function layersText(config: ResolvedConfig): string {
+  const { mixers, mlps } = config;
   const all = mlps.map(mlpText);
   const isSame = all.every((text) => text === all[0]) && mixers.every(({ type }) => type !== 'none');
   if (isSame) {
-    const text = counted(mixers.map(({ type }) => type));
-    return all[0] === '' ? text : `${text}, each with ${all[0]}`;
+    const text = counted(mixers.map(mixerText));
+    return `${text}${all[0] === '' ? '' : `, each with ${all[0]}`}${sharedText(config)}`;
   }
-  return counted(
-    mixers.map(({ type }, i) =>
-      type === 'none' ? `${all[i]} alone` : `${type}${all[i] === '' ? '' : ` with ${all[i]}`}`,
-    ),
-  );
+  const layers = mixers.map((mixer, i) => {
+    if (mixer.type === 'none') return `${all[i]} alone`;
+    return `${mixerText(mixer)}${all[i] === '' ? '' : ` with ${all[i]}`}`;
+  });
+  return counted(layers) + sharedText(config);
 }
 
 /** The mixers alone: `36 x mamba2 + 4 x softmax-attention`. */
-export const mixersText = ({ mixers }: ResolvedConfig): string =>
-  counted(mixers.map(({ type }) => (type === 'none' ? 'MLP alone' : type)));
+export const mixersText = (config: ResolvedConfig): string =>
+  counted(config.mixers.map((mixer) => (mixer.type === 'none' ? 'MLP alone' : mixerText(mixer)))) +
+  sharedText(config);
 
 /** What numbers and names a part has, apart from its type. */
 const fieldsText = (part: object): string =>
@@ -69,6 +79,9 @@ export function configRows(config: ResolvedConfig): [string, string][] {
       `${grouped(config.vocabSize)}, ${config.tieEmbeddings ? 'head tied to the embedding' : 'separate head'}`,
     ],
     ...parts.map((part): [string, string] => [part.type, fieldsText(part)]),
+    ...(config.sharedBlocks === undefined
+      ? []
+      : [['shared blocks', fieldsText(config.sharedBlocks)] as [string, string]]),
     ['norm', valueText(config.norm)],
     ['positions', valueText(config.position)],
   ];

@@ -88,7 +88,18 @@ export const modelCrossovers: Experiment<Config, CrossoverPiece, CrossoverRow> =
   presets: {
     quick: { models: ['mamba-130m', 'mamba2-130m', 'jamba-v0.1'], lengths: [1024, 8192, 65536] },
     full: {
-      models: ['jamba-v0.1', 'falcon-mamba-7b', 'mamba-130m', 'mamba-2.8b', 'mamba2-130m', 'mamba2-2.7b'],
+      models: [
+        'zamba2-1.2b',
+        'falcon-h1-0.5b',
+        'qwen3.5-0.8b',
+        'lfm2-350m',
+        'jamba-v0.1',
+        'falcon-mamba-7b',
+        'mamba-130m',
+        'mamba-2.8b',
+        'mamba2-130m',
+        'mamba2-2.7b',
+      ],
       lengths: [1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072, 262144],
     },
   },
