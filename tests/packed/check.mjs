@@ -2,8 +2,8 @@
  * What a user gets: packs every public package, installs the tarballs into an empty project, and there runs them in
  * Node, compiles a strict TypeScript file against them, bundles a page with vite and opens it in Chromium.
  */
-import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { chromium } from 'playwright';
@@ -142,6 +142,17 @@ await check('the freelunch command runs from its tarball', () => {
   freelunch('tasks', 'export', 'mqar', '--count', '10', '--out', 'mqar.safetensors');
   if (!freelunch('tasks', 'verify', 'mqar.safetensors').includes('the same'))
     throw new Error('not the same file');
+});
+await check('the freelunch command says what to install for --redis', () => {
+  if (existsSync(join(folder, 'node_modules/bullmq'))) throw new Error('bullmq is installed unasked');
+  const args = ['worker', '--redis', 'redis://127.0.0.1:1'];
+  const { status, stderr } = spawnSync(join(folder, 'node_modules/.bin/freelunch'), args, {
+    cwd: folder,
+    encoding: 'utf8',
+  });
+  const wanted =
+    'freelunch worker: --redis needs the package bullmq, which is not installed: npm install bullmq@5\n';
+  if (status !== 2 || stderr !== wanted) throw new Error(`wanted ${wanted}, got ${status}: ${stderr}`);
 });
 await check('a page bundled by vite, and one served by it, run in Chromium', async () => {
   run(bin('vite'), ['build', '--logLevel', 'error', '--target', 'es2022']);

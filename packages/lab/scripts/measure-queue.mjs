@@ -7,9 +7,9 @@
  * Starts redis-server itself, with an append-only file; workers are processes of their own.
  */
 import { spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { cpus, tmpdir } from 'node:os';
+import { cpus, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -48,6 +48,13 @@ const empty = {
   }),
   findings: () => ({ text: [], figures: [], tables: [], verdicts: [] }),
 };
+/** Of these processes together, as Linux counts it: in hundredths of a second. */
+const processorMs = (pids) =>
+  pids.reduce((total, pid) => {
+    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1].split(' ');
+    return total + 10 * (Number(fields[11]) + Number(fields[12]));
+  }, 0);
+
 const signal = new AbortController().signal;
 const note = (message) => console.error(message);
 
@@ -92,7 +99,10 @@ try {
   console.log(
     `${cpus().length} x ${cpus()[0].model}, ${values.workers} worker processes with ${values.slots} slots`,
   );
-  console.log('| pieces | queued in | pieces per s | all done in | memory, queued | memory, done |');
+  const [load] = loadavg();
+  console.log(`load before: ${load.toFixed(1)}`);
+  console.log('| pieces | queued in | pieces per s | processor per piece | memory, queued | memory, done |');
+  console.log('| --- | --- | --- | --- | --- | --- |');
   for (const count of values.pieces.split(',').map(Number)) {
     await connection.redis.call('FLUSHALL');
     const before = await memory();
@@ -105,10 +115,9 @@ try {
     const holds = { kind: 'run', description: { experiment: empty.name, config } };
     const swept = runJobs(empty, jobs, holds, options);
     const queue = connection.queue(BUILD);
-    while ((await queue.getWaitingCount()) < count) await wait(20);
+    while ((await queue.getWaitingCount()) < count) await wait(50);
     const queuedIn = seconds(begun);
     const queued = (await memory()) - before;
-    const working = performance.now();
     for (let i = 0; i < Number(values.workers); i++)
       children.push(
         spawn(process.execPath, [fileURLToPath(import.meta.url), '--serve', url, '--slots', values.slots], {
@@ -117,11 +126,14 @@ try {
       );
     while ((await queue.getWaitingCount()) === count) await wait(5);
     const first = performance.now();
+    const all = [process.pid, redis.pid, ...children.map(({ pid }) => pid)];
+    const spent = processorMs(all);
     await swept;
+    const each = (processorMs(all) - spent) / count;
     const rate = count / ((performance.now() - first) / 1000);
     const done = (await memory()) - before;
     console.log(
-      `| ${count} | ${queuedIn} s | ${rate.toFixed(0)} | ${seconds(working)} s | ${queued.toFixed(1)} MiB | ${done.toFixed(1)} MiB |`,
+      `| ${count} | ${queuedIn} s | ${rate.toFixed(0)} | ${each.toFixed(2)} ms | ${queued.toFixed(1)} MiB | ${done.toFixed(1)} MiB |`,
     );
     for (const child of children.splice(0)) child.kill('SIGKILL');
   }

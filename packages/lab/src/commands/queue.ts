@@ -1,7 +1,7 @@
 /** `freelunch queue`: what lies at a Redis, and how it is cleared. */
 import { InputError, unknownName } from '../errors.js';
 import { addressOf } from '../queue/address.js';
-import { connect } from '../queue/connection.js';
+import { connect, plainly } from '../queue/connection.js';
 import { drainRuns, type Status, statusOf } from '../queue/status.js';
 import { grouped } from '../report/format.js';
 import { textTable } from '../report/text-table.js';
@@ -51,6 +51,8 @@ export async function queueCommand(args: string[], terminal: Terminal): Promise<
       terminal.say(
         `Removed ${run.id}, a ${run.kind} of ${run.experiment}: ${grouped(waited)} pieces waited, ${grouped(run.done)} were done.\n`,
       );
+  } catch (cause) {
+    throw plainly(cause, address);
   } finally {
     await connection.close();
   }

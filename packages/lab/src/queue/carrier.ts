@@ -6,7 +6,7 @@ import { grouped } from '../report/format.js';
 import type { CarriedWork, Carrier, Job } from '../running/runner.js';
 import type { Address } from './address.js';
 import { buildOf } from './build.js';
-import { connect, type Connection } from './connection.js';
+import { connect, type Connection, plainly } from './connection.js';
 import { durationText, outlookOf, rateText } from './outlook.js';
 import { ATTEMPTS, digestOf, jobOptions, type QueuedPiece, rowsOf, runIdOf } from './piece.js';
 import { type Store, storeOf } from './store.js';
@@ -40,6 +40,8 @@ export function queueCarrier({ address, note, build = buildOf() }: CarrierOption
     const connection = await connect(address, signal, note);
     try {
       await untilAborted(signal, carry(work, connection, build, note, signal));
+    } catch (cause) {
+      throw plainly(cause, address);
     } finally {
       await connection.close();
     }

@@ -1,13 +1,33 @@
 /** The connection to Redis, and BullMQ, which is loaded here only: who runs on one machine needs neither. */
+import { createHash } from 'node:crypto';
 import type { EventEmitter } from 'node:events';
 import { createRequire } from 'node:module';
 import type { ConnectionOptions, Job, Queue, Worker } from 'bullmq';
-import { InputError } from '../errors.js';
+import { InputError, QueueError } from '../errors.js';
 import type { Address } from './address.js';
 
 /** Redis, a command at a time. Commands wait while it cannot be reached. */
 export interface Redis {
   call(command: string, ...args: (string | number)[]): Promise<unknown>;
+}
+
+const digests = new Map<string, string>();
+
+/** Runs a script of Redis by its digest; sends it where Redis does not know it yet. */
+export async function runScript(
+  redis: Redis,
+  script: string,
+  keys: readonly string[],
+  args: readonly (string | number)[],
+): Promise<unknown> {
+  const digest = digests.get(script) ?? createHash('sha1').update(script).digest('hex');
+  digests.set(script, digest);
+  try {
+    return await redis.call('EVALSHA', digest, keys.length, ...keys, ...args);
+  } catch (cause) {
+    if (!(cause as Error).message.startsWith('NOSCRIPT')) throw cause;
+    return redis.call('EVAL', script, keys.length, ...keys, ...args);
+  }
 }
 
 /** The client that BullMQ brings; connections of its own could not be watched from their beginning. */
@@ -181,6 +201,12 @@ async function firstConnection(client: Client, signal: AbortSignal, shown: strin
     clearTimeout(timer);
     signal.removeEventListener('abort', stop);
   }
+}
+
+/** What Redis refuses in the middle of the work, in one sentence; anything else as it is. */
+export function plainly(cause: unknown, { shown }: Address): unknown {
+  if (!(cause instanceof Error) || cause.name !== 'ReplyError') return cause;
+  return new QueueError(`Redis at ${shown} refuses: ${cause.message}`);
 }
 
 const LEAST_VERSION = [6, 2] as const;

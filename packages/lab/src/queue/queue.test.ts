@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { runExperiment } from '../running/runner.js';
+import { runExperiment, type RunOptions } from '../running/runner.js';
 import { type OwnRedis, ownRedis, redisServer, WITHOUT_REDIS } from '../testing/redis.js';
 import { anySquares, inlineSlots } from '../testing/squares.js';
 import { addressOf } from './address.js';
@@ -77,7 +77,11 @@ describe.skipIf(server === undefined && given === undefined)(
         workers.push({ stop, ended });
         return { stop, ended };
       };
-      const sweep = (config: object, name = out, options: { signal?: AbortSignal; restart?: boolean } = {}) =>
+      const sweep = (
+        config: object,
+        name = out,
+        options: Pick<RunOptions, 'signal' | 'restart' | 'onProgress'> = {},
+      ) =>
         runExperiment(anySquares, config, {
           folder: name,
           carrier: queueCarrier({ address, note, build: BUILD }),
@@ -143,12 +147,16 @@ describe.skipIf(server === undefined && given === undefined)(
       const { out, notes, sweep, work } = place();
       const ran: string[] = [];
       await work({ slots: inlineSlots((key) => void ran.push(key)) });
-      await expect(sweep({ count: 6, fail: ['n=2', 'n=4'] })).rejects.toThrow(
+      const labels: string[] = [];
+      const onProgress = (_: number, label = '') => void labels.push(label);
+      await expect(sweep({ count: 6, fail: ['n=2', 'n=4'] }, out, { onProgress })).rejects.toThrow(
         /^2 of 6 pieces could not be done, all others are: n=[24] failed 3 times: no square of [24]; n=[24] failed 3 times: no square of [24]; the same command/,
       );
       expect(ran.filter((key) => key === 'n=2')).toHaveLength(3);
       expect(readFileSync(join(out, 'rows.jsonl'), 'utf8').match(/"piece":"n=\d"/g)).toHaveLength(7);
       expect(notes).toContain('n=2 failed 3 times: no square of 2');
+      expect(labels).toContainEqual(expect.stringMatching(/^4 \/ 6 pieces, .*1 worker \(2 at a time\)$/));
+      expect(labels.at(-1)).toMatch(/^6 \/ 6 pieces, 2 failed/);
       // The same command tries them again.
       await expect(sweep({ count: 6, fail: ['n=2', 'n=4'] })).rejects.toThrow('2 of 6 pieces');
       expect(ran.filter((key) => key === 'n=2')).toHaveLength(6);
@@ -296,6 +304,44 @@ describe.skipIf(server === undefined && given === undefined)(
       const store = storeOf(connection);
       expect(await store.counts(idOf({ count: 5, fail: ['none'] }))).toEqual({ done: 0, failed: 0 });
       expect((await sweep({ count: 5 })).rows).toHaveLength(8); // the same command queues them again
+    });
+
+    it('takes up connections that drop', async () => {
+      const { notes, open, sweep, work } = place();
+      const { redis } = await open();
+      await work({ slots: inlineSlots(() => wait(10)) });
+      const swept = sweep({ count: 60 });
+      for (let i = 0; i < 3; i++) {
+        await wait(60);
+        await redis.call('CLIENT', 'KILL', 'TYPE', 'normal');
+      }
+      expect((await swept).rows).toHaveLength(118);
+      expect(notes.some((text) => /^The connection to \S+ is lost: trying again/.test(text))).toBe(true);
+      expect(notes.some((text) => /^The connection to \S+ is back\.$/.test(text))).toBe(true);
+    });
+
+    it('says in one sentence what Redis refuses, and stores rows once there is room', async () => {
+      const { notes, open, sweep, work } = place();
+      const { redis } = await open();
+      const limit = (bytes: string) => redis.call('CONFIG', 'SET', 'maxmemory', bytes);
+      try {
+        await limit('1');
+        await expect(sweep({ count: 1 })).rejects.toThrow(/^Redis at \S+ refuses: OOM command not allowed/);
+        await limit('0');
+        let full = false;
+        await work({
+          slots: inlineSlots(async () => {
+            if (!full) await limit('1');
+            full = true;
+          }),
+        });
+        const swept = sweep({ count: 1 });
+        await until(() => notes.some((text) => text.startsWith('The rows of n=0 cannot be stored (OOM')));
+        await limit('0');
+        expect((await swept).rows).toEqual([]);
+      } finally {
+        await limit('0');
+      }
     });
 
     it('takes back what Redis has lost', async () => {

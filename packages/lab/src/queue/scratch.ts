@@ -5,15 +5,18 @@
  */
 import { randomBytes } from 'node:crypto';
 import { mkdir, readdir, rename, rm, rmdir, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { FileError } from '@freelunch/errors';
+import { LOCK } from '@freelunch/models/files';
 import { checkOwn, mark } from '../files/own.js';
 import { digestOf } from './piece.js';
 
 export interface Scratch {
   folder: string;
-  /** Once the piece is done. */
+  /** Once the piece is done, whoever else has had it. */
   remove(): Promise<void>;
+  /** Once another has the piece, and with it what was in the folder. */
+  leave(): Promise<void>;
 }
 
 /** Makes the folder of a worker, or of several that share it. @throws InputError if it is somebody else's */
@@ -34,6 +37,7 @@ export async function takeScratch(folder: string, run: string, key: string): Pro
     });
     return names.filter((other) => other.startsWith(`${name}.`)).map((other) => join(ofRun, other));
   };
+  const scratch: Scratch = { folder: mine, remove, leave };
   try {
     const ages = await Promise.all(
       (await all()).map(async (path) => ({
@@ -45,13 +49,14 @@ export async function takeScratch(folder: string, run: string, key: string): Pro
     for (const { path } of ages.sort((a, b) => b.at - a.at)) {
       try {
         await rename(path, mine);
-        return { folder: mine, remove };
+        await unlock(mine);
+        return scratch;
       } catch (cause) {
         if ((cause as NodeJS.ErrnoException).code !== 'ENOENT') throw cause; // another has taken it
       }
     }
     await mkdir(mine, { recursive: true });
-    return { folder: mine, remove };
+    return scratch;
   } catch (cause) {
     throw new FileError(`${mine}: cannot be made: ${(cause as Error).message}`, { cause });
   }
@@ -60,4 +65,17 @@ export async function takeScratch(folder: string, run: string, key: string): Pro
     for (const path of [mine, ...(await all())]) await rm(path, { recursive: true, force: true });
     await rmdir(ofRun).catch(() => {}); // others may still be in it
   }
+  async function leave(): Promise<void> {
+    await rm(mine, { recursive: true, force: true });
+    await rmdir(ofRun).catch(() => {});
+  }
+}
+
+/**
+ * Training locks its folder for its process. Whoever had it no longer has: its process is gone, perhaps with its machine,
+ * which nobody here could tell, or it finds nothing at the old name.
+ */
+async function unlock(folder: string): Promise<void> {
+  for (const name of await readdir(folder, { recursive: true }))
+    if (basename(name).startsWith(LOCK)) await rm(join(folder, name), { force: true });
 }

@@ -7,8 +7,7 @@ import type { Job, JobJsonRaw, MinimalQueue } from 'bullmq';
 import { InputError } from '../errors.js';
 import type { Piece } from '../experiments/experiment.js';
 import { experimentOf as registered, type AnyExperiment } from '../running/registry.js';
-import type { Connection } from './connection.js';
-import { queueName } from './connection.js';
+import { type Connection, queueName, runScript } from './connection.js';
 import {
   ATTEMPTS,
   jobOptions,
@@ -18,7 +17,7 @@ import {
   queuedPiece,
   type QueuedPiece,
 } from './piece.js';
-import { takeScratch } from './scratch.js';
+import { type Scratch, takeScratch } from './scratch.js';
 import type { Slots } from './slots.js';
 import { storeOf } from './store.js';
 
@@ -106,7 +105,7 @@ export async function serve(options: ServeOptions): Promise<number> {
       // BullMQ would stumble over what else lies in it, and hand it out again.
       const key = connection.queue(build).toKey(String(job.id));
       const active = connection.queue(build).toKey('active');
-      await redis.call('EVAL', DISCARD, 3, key, `${key}:lock`, active, String(job.id));
+      await runScript(redis, DISCARD, [key, `${key}:lock`, active], [String(job.id)]);
       throw new bull.UnrecoverableError('refused');
     }
     const { run, key } = queued;
@@ -115,6 +114,7 @@ export async function serve(options: ServeOptions): Promise<number> {
     if (signal.aborted) stop.abort(signal.reason);
     const entry: Working = { run, done: 0, stop, token };
     working.set(String(job.id), entry);
+    let scratch: Scratch | undefined;
     try {
       if (await store.isDone(run, key)) return;
       if (job.stalledCounter > MOST_LOSSES)
@@ -123,7 +123,7 @@ export async function serve(options: ServeOptions): Promise<number> {
         if (cause instanceof InputError) throw new Refusal(`is refused: ${cause.message}`);
         throw cause;
       });
-      const scratch = folder === undefined ? undefined : await takeScratch(folder, run, key);
+      scratch = folder === undefined ? undefined : await takeScratch(folder, run, key);
       const report = (fraction: number) => (entry.done = Math.min(1, Math.max(0, fraction)));
       const rows = await slots.run(experiment, { piece, folder: scratch?.folder }, report, stop.signal);
       const json = JSON.stringify(rows);
@@ -139,7 +139,10 @@ export async function serve(options: ServeOptions): Promise<number> {
         await job.moveToWait(token).catch(() => {});
         throw new bull.WaitingError();
       }
-      if (stop.signal.aborted) throw stop.signal.reason; // somebody else has it
+      if (stop.signal.aborted) {
+        await scratch?.leave().catch(() => {});
+        throw stop.signal.reason;
+      }
       if (cause instanceof Refusal || job.attemptsMade + 1 >= ATTEMPTS) {
         const error =
           cause instanceof Refusal ? cause.message : `failed ${ATTEMPTS} times: ${sentenceOf(cause)}`;
@@ -175,6 +178,17 @@ export async function serve(options: ServeOptions): Promise<number> {
       } as unknown as JobJsonRaw;
       return bull.Job.fromJSON(this as MinimalQueue, clean, jobId) as Job<unknown>;
     }
+
+    override async close(force = false): Promise<void> {
+      await super.close(force);
+      // It lets go of its listeners before the last error of a connection that was not there has come.
+      this['blockingConnection'].on('error', () => {});
+    }
+
+    /** Ends its second connection, also while Redis cannot be reached. */
+    cut(): void {
+      this['blockingConnection']['_client']?.disconnect();
+    }
   }
 
   const worker = new Guarded(queueName(build), process_, {
@@ -201,9 +215,9 @@ export async function serve(options: ServeOptions): Promise<number> {
   async function claimAgain(jobId: string, { token, stop }: Working): Promise<void> {
     const key = connection.queue(build).toKey(jobId);
     const active = connection.queue(build).toKey('active');
-    const held = await redis
-      .call('EVAL', CLAIM, 2, `${key}:lock`, active, jobId, token, lostAfterMs)
-      .catch(() => 1);
+    const held = await runScript(redis, CLAIM, [`${key}:lock`, active], [jobId, token, lostAfterMs]).catch(
+      () => 1,
+    );
     if (held === 0) stop.abort(new LostError('another worker has the piece'));
   }
 
@@ -257,7 +271,7 @@ export async function serve(options: ServeOptions): Promise<number> {
   await Promise.race([worker.close(), wait(CLOSE_MS)]);
   await Promise.race([store.leave(id).catch(() => {}), wait(RETRY_MS)]);
   await slots.end();
-  void worker.close(true);
+  worker.cut();
   return done;
 }
 

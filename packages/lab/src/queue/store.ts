@@ -12,7 +12,7 @@
 import { show } from '@freelunch/errors';
 import { InputError } from '../errors.js';
 import { finite, object, record, shaped, text } from '../files/shape.js';
-import type { Connection } from './connection.js';
+import { type Connection, runScript } from './connection.js';
 import { LARGEST_CONFIG, LARGEST_ROWS } from './piece.js';
 
 /** After its end, what a sweep has in Redis stays for a day: for another that asks for the same. */
@@ -105,7 +105,7 @@ export function storeOf({ redis, key }: Connection): Store {
     ...['configs', 'done', 'failed', 'news'].map((part) => runKey(id, part)),
   ];
   const evaluate = (script: string, keys: readonly string[], ...args: string[]) =>
-    redis.call('EVAL', script, keys.length, ...keys, ...args);
+    runScript(redis, script, keys, args);
   /** In parts: an answer of everything would stop Redis for all others, and may be too large for one string. */
   async function inParts<T>(
     keys: readonly string[],
