@@ -52,10 +52,42 @@ const configs: Record<string, object> = {
     mixer: { type: 'softmax-attention', ...heads },
     position: { type: 'rope', scaling: { type: 'llama3', factor: 8, lowFreqFactor: 1, highFreqFactor: 4, originalMaxLength: 64 } },
   },
+  yarn: {
+    ...base,
+    mixer: { type: 'softmax-attention', ...heads, qkNorm: true, outputGate: true, scale: 0.4, keyMultiplier: 0.5, dConv: 2, position: { type: 'rope', scaling: { type: 'yarn', factor: 2, originalMaxLength: 9, betaFast: 3, betaSlow: 0.5, attentionFactor: 1.1, truncate: false } } },
+    mlp: { type: 'swiglu', dHidden: 5, gateMultiplier: 2, outMultiplier: 0.5 },
+    norm: { type: 'rms', zeroCentered: true },
+    embeddingMultiplier: 2,
+    residualMultiplier: 0.5,
+    logitsMultiplier: 3,
+  },
+  dynamic: {
+    ...base,
+    mixer: { type: 'gated-delta-net', nKeyHeads: 1, nValueHeads: 2, headDim: 4, valueDim: 3, dConv: 2, normEps: 1e-5 },
+    mlp: { type: 'relu2', dHidden: 5 },
+    position: { type: 'rope', scaling: { type: 'dynamic', factor: 2, originalMaxLength: 2 } },
+  },
+  parallel: {
+    ...base,
+    mixer: {
+      type: 'parallel',
+      branches: [
+        { mixer: { type: 'mamba2', dState: 3, headDim: 8 } },
+        { mixer: { type: 'softmax-attention', ...heads }, inMultiplier: 2, outMultiplier: 0.5 },
+      ],
+    },
+    position: { type: 'rope', scaling: { type: 'linear', factor: 2 } },
+  },
+  'shared blocks': {
+    ...base,
+    nLayers: 2,
+    mixer: { type: 'mamba2', dState: 3, headDim: 8 },
+    sharedBlocks: { layers: [0, 1], count: 1, attention: { ...heads, type: 'softmax-attention' }, dHidden: 5, bias: true, adapterRank: 2, attentionAdapters: true },
+  },
   'per layer': {
     ...base,
     nLayers: 2,
-    mixer: [{ type: 'mamba' }, { type: 'none' }],
+    mixer: [{ type: 'short-conv', dConv: 2, bias: true }, { type: 'none' }],
     mlp: ['none', { type: 'swiglu', dHidden: 5, bias: true, gateMultiplier: 1, outMultiplier: 1, experts: 2, active: 1 }],
   },
 }; // prettier-ignore

@@ -228,7 +228,7 @@ describe('cost', () => {
     [
       { ...small, mixer: mixers.linear(), mlp: 'tanh' },
       {},
-      "mlp must be 'none', 'relu', 'gelu' or 'swiglu', got 'tanh'",
+      "mlp must be one of 'none', 'relu', 'relu2', 'gelu', 'swiglu', got 'tanh'",
     ],
     [
       { ...small, mixer: { type: 'none' }, mlp: ['relu', 'none', 'relu'] },

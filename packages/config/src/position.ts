@@ -137,6 +137,8 @@ export function checkRotary(
     const { rotaryDim } = at;
     if (rotaryDim === undefined && headDim % 2 !== 0)
       fail(where, `${name}.headDim`, `even for rotary positions, or ${field}.rotaryDim given`, headDim);
+    if (at.scaling?.type === 'dynamic' && (rotaryDim ?? headDim) === 2)
+      fail(where, `${field}.scaling.type`, 'another where heads turn by one pair of channels', 'dynamic');
     if (rotaryDim !== undefined && rotaryDim > headDim)
       fail(where, `${field}.rotaryDim`, `at most headDim = ${headDim} of ${name}`, rotaryDim);
   }

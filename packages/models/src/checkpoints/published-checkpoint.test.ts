@@ -162,16 +162,16 @@ describe('a published checkpoint', () => {
 
   const unsupported: [string, ModelConfig, object, RegExp][] = [
     [
-      'linear scaling of positions',
+      'factors of positions that it holds',
       llama,
-      { rope_scaling: { type: 'linear', factor: 2 } },
-      /position.scaling must be absent, got 'linear'/,
+      { rope_scaling: { type: 'longrope', factor: 2, short_factor: [1], long_factor: [2] } },
+      /position.scaling must be absent, got 'longrope'/,
     ],
     [
-      'llama3 scaling of positions',
+      'the yarn of DeepSeek',
       llama,
-      { rope_parameters: { rope_type: 'llama3', factor: 8, low_freq_factor: 1, high_freq_factor: 4, original_max_position_embeddings: 9 } }, // prettier-ignore
-      /position.scaling must be absent, got 'llama3'/,
+      { max_position_embeddings: 9, rope_scaling: { rope_type: 'yarn', factor: 2, mscale: 1 } },
+      /rope_scaling must be without mscale/,
     ],
     ['a scaling without a type', llama, { rope_scaling: { factor: 8 } }, /factor/],
     ['partly rotary heads', llama, { partial_rotary_factor: 0.5 }, /partial_rotary_factor/],
