@@ -47,6 +47,12 @@ function entries({ shape, data }: { shape: readonly number[]; data: Float32Array
   }).flat();
 }
 
+/** Angles, those wanted plus whole turns: ours are kept within one. */
+function unwound(angles: Float32Array, wanted: ArrayLike<number>): number[] {
+  const turn = 2 * Math.PI;
+  return Array.from(angles, (angle, i) => angle + turn * Math.round((wanted[i] - angle) / turn));
+}
+
 /** Compares each state that the case has with ours. */
 export function expectStates(golden: GoldenCase, state: ModelState): void {
   const names = Object.keys(golden.tensors).filter((name) => /^out\.\w+_(state|cache)\.\d+$/.test(name));
@@ -67,6 +73,7 @@ export function expectStates(golden: GoldenCase, state: ModelState): void {
     const [[, tensor]] = found;
     if (kind === 'conv_state') expectGolden(golden, name, columns(theirs, tensor));
     else if (kind.endsWith('_cache')) expectGolden(golden, name, entries(tensor, held!));
+    else if (kind === 'angle_state') expectGolden(golden, name, unwound(tensor.data, theirs.data));
     else expectGolden(golden, name, tensor.data);
   }
 }

@@ -7,6 +7,8 @@ export const limits = {
   /** Widths, vocabularies, states, ranks, experts: all that is the side of a matrix. */
   size: 2 ** 24,
   nHeads: 2 ** 16,
+  /** Inputs and outputs of a step of Mamba-3. */
+  nRanks: 256,
   /** Taps of a causal convolution. */
   dConv: 1024,
   /** Steps that SSD computes together. */

@@ -32,7 +32,7 @@ const tables = {
   bamba: { mixers: ['mamba2', 'softmax-attention'], mlps: ['swiglu'], norm: 'rms' },
   granitemoehybrid: { mixers: ['mamba2', 'softmax-attention'], mlps: ['swiglu'], norm: 'rms' },
   nemotron_h: { mixers: ['mamba2', 'softmax-attention'], mlps: ['relu2'], norm: 'rms' },
-  mamba_ssm: { mixers: ['mamba', 'mamba2', 'softmax-attention'], mlps: ['swiglu'], norm: 'either' },
+  mamba_ssm: { mixers: ['mamba', 'mamba2', 'mamba3', 'softmax-attention'], mlps: ['swiglu'], norm: 'either' },
   lfm2: { mixers: ['short-conv', 'softmax-attention'], mlps: ['swiglu'], norm: 'rms' },
   falcon_h1: { mixers: ['parallel', 'mamba2', 'softmax-attention'], mlps: ['swiglu'], norm: 'rms' },
   qwen3_next: { mixers: ['gated-delta-net', 'softmax-attention'], mlps: ['swiglu'], norm: 'rms' },

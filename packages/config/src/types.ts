@@ -23,6 +23,7 @@ export type {
 } from './mixers/linear-attention.js';
 export type { MambaConfig, ResolvedMamba } from './mixers/mamba.js';
 export type { Mamba2Config, ResolvedMamba2 } from './mixers/mamba2.js';
+export type { Mamba3Config, ResolvedMamba3 } from './mixers/mamba3.js';
 export type {
   ResolvedSoftmaxAttention,
   SoftmaxAttentionConfig,

@@ -6,6 +6,7 @@ import { gatedDeltaNet } from './mixers/gated-delta-net.js';
 import { linearAttention } from './mixers/linear-attention.js';
 import { mamba } from './mixers/mamba.js';
 import { mamba2 } from './mixers/mamba2.js';
+import { mamba3 } from './mixers/mamba3.js';
 import type { Mixer } from './mixers/mixer.js';
 import { createMlp, type Mlp } from './mixers/mlp.js';
 import { normal, ones, ParameterList, type ParameterSpec, zeros } from './mixers/parameters.js';
@@ -32,6 +33,8 @@ function createMixer(mixer: ResolvedMixer, config: ResolvedConfig, branches: num
       return mamba(mixer, dModel, branches);
     case 'mamba2':
       return mamba2(mixer, dModel, branches);
+    case 'mamba3':
+      return mamba3(mixer, dModel, config.nLayers);
     case 'linear-attention':
       return linearAttention(mixer, dModel, branches);
     case 'delta-rule':

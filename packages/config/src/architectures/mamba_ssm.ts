@@ -31,6 +31,9 @@ const EPS = 1e-5;
 
 const roundUp = (size: number, multiple: number) => Math.ceil(size / multiple) * multiple;
 
+/** How weights start */
+const initialSteps = { dt_min: harmless, dt_max: harmless, dt_init_floor: harmless };
+
 const common = {
   d_conv: whole(4),
   expand: number(2),
@@ -39,11 +42,9 @@ const common = {
   // How weights start, or which kernel computes
   conv_init: harmless,
   A_init_range: harmless,
-  dt_min: harmless,
-  dt_max: harmless,
   dt_init: harmless,
   dt_scale: harmless,
-  dt_init_floor: harmless,
+  ...initialSteps,
   use_fast_path: harmless,
   use_mem_eff_path: harmless,
   chunk_size: harmless,
@@ -140,7 +141,65 @@ const mamba2 = layer(
   },
 );
 
-const layers: Readonly<Record<string, Layer>> = { Mamba1: mamba1, Mamba2: mamba2 };
+/** As mamba_ssm rounds it. */
+const anglesOf = (dState: number, fraction: number): number => Math.floor(Math.trunc(dState * fraction) / 2);
+
+const mamba3 = layer(
+  {
+    layer: only('Mamba3'),
+    d_state: whole(128),
+    expand: number(2),
+    headdim: whole(64),
+    ngroups: whole(1),
+    rope_fraction: number(0.5),
+    is_mimo: flag(false),
+    mimo_rank: whole(4),
+    is_outproj_norm: flag(false),
+    A_floor: number(1e-4),
+    ...initialSteps,
+    // Which kernel computes
+    chunk_size: harmless,
+    fuse_pregate_headwise_norm: harmless,
+  },
+  (f, dModel, place) => {
+    const nAngles = anglesOf(f.d_state, f.rope_fraction);
+    if (nAngles < 1 || 2 * nAngles > f.d_state)
+      place.bad('with a rope_fraction above 0, up to 1, that turns at least two of the d_state channels');
+    return {
+      type: 'mamba3',
+      dState: f.d_state,
+      dInner: Math.floor(f.expand * dModel),
+      headDim: f.headdim,
+      nGroups: f.ngroups,
+      nAngles,
+      mimo: f.is_mimo,
+      nRanks: f.is_mimo ? f.mimo_rank : 1,
+      outputNorm: f.is_outproj_norm,
+      aFloor: f.A_floor,
+      normEps: EPS,
+    };
+  },
+  (mixer, dModel) => {
+    if (mixer.type !== 'mamba3') return undefined;
+    const { dState, nAngles, mimo } = mixer;
+    // mamba_ssm knows one half and the whole.
+    const fraction = [0.5, 1].find((one) => anglesOf(dState, one) === nAngles) ?? (2 * nAngles + 0.5) / dState;
+    return {
+      layer: 'Mamba3',
+      d_state: dState,
+      expand: mixer.dInner / dModel,
+      headdim: mixer.headDim,
+      ngroups: mixer.nGroups,
+      rope_fraction: fraction,
+      is_mimo: mimo,
+      ...(mimo && { mimo_rank: mixer.nRanks }),
+      is_outproj_norm: mixer.outputNorm,
+      A_floor: mixer.aFloor,
+    };
+  },
+);
+
+const layers: Readonly<Record<string, Layer>> = { Mamba1: mamba1, Mamba2: mamba2, Mamba3: mamba3 };
 
 const layerOf = (ssm: Json, where: string): Layer => {
   const name = only('Mamba1', ...Object.keys(layers).slice(1))(ssm.layer, placeOf(ssm, where, 'layer'));
@@ -249,7 +308,7 @@ function isOfTransformers({ mixer, mlp, norm }: ModelConfig): boolean {
 }
 
 /**
- * Mamba, Mamba-2 and hybrids of them with attention, as state-spaces publishes them, without a `model_type`:
+ * Mamba, Mamba-2, Mamba-3 and hybrids of them with attention, as state-spaces publishes them, without a `model_type`:
  * https://github.com/state-spaces/mamba/blob/main/mamba_ssm/models/config_mamba.py
  */
 export const mambaSsm = architecture({

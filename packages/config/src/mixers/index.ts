@@ -10,6 +10,7 @@ import {
 } from './linear-attention.js';
 import { mamba, type MambaConfig, type ResolvedMamba } from './mamba.js';
 import { mamba2, type Mamba2Config, type ResolvedMamba2 } from './mamba2.js';
+import { mamba3, type Mamba3Config, type ResolvedMamba3 } from './mamba3.js';
 import { parallel, type ParallelConfig, type ResolvedParallel } from './parallel.js';
 import { type ResolvedShortConv, shortConv, type ShortConvConfig } from './short-conv.js';
 import {
@@ -27,6 +28,7 @@ export interface NoMixerConfig {
 export type SingleMixerConfig =
   | MambaConfig
   | Mamba2Config
+  | Mamba3Config
   | LinearAttentionConfig
   | DeltaRuleConfig
   | GatedDeltaNetConfig
@@ -36,6 +38,7 @@ export type SingleMixerConfig =
 export type ResolvedSingleMixer =
   | ResolvedMamba
   | ResolvedMamba2
+  | ResolvedMamba3
   | ResolvedLinearAttention
   | ResolvedDeltaRule
   | ResolvedGatedDeltaNet
@@ -55,6 +58,7 @@ type Kinds<T extends MixerConfig['type']> = {
 const single: Kinds<SingleMixerConfig['type']> = {
   mamba,
   mamba2,
+  mamba3,
   'linear-attention': linearAttention,
   'delta-rule': deltaRule,
   'gated-delta-net': gatedDeltaNet,

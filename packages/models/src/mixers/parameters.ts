@@ -26,6 +26,10 @@ export type Weight = FloatTensor | QuantizedTensor;
 
 export const zeros: Initializer = (data) => void data.fill(0);
 export const ones: Initializer = (data) => void data.fill(1);
+export const constant =
+  (value: number): Initializer =>
+  (data) =>
+    void data.fill(value);
 
 /** Normal with this standard deviation. */
 export const normal =
