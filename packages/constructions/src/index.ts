@@ -24,6 +24,8 @@ export type { CopyMixer, CopyPrice, CopyPriceArgs } from './mixers/price.js';
 export { compile } from './program/compile.js';
 export type { CompileOptions, Plan } from './program/compile.js';
 export type { LookUpMixer } from './program/look-ups.js';
+export { cyclicModel, cyclicModelPlan } from './models/cyclic.js';
+export type { CyclicModelOptions, CyclicPlan } from './models/cyclic.js';
 export { copyModel, copyModelPlan } from './models/copy.js';
 export type { CopyModelOptions } from './models/copy.js';
 export { dpModel, dpModelPlan } from './dp/model.js';

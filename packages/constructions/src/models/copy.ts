@@ -26,13 +26,13 @@ export interface CopyModelOptions {
   /** Softmax attention sees only so many tokens, its own among them: what is further back is not copied. */
   window?: number;
   /**
-   * Linear attention and Mamba only: width of keys that come with the positions, then for strings of exactly `length`
+   * Linear attention, Mamba and Mamba-3 only: width of keys that come with the positions, then for strings of exactly `length`
    * letters. Below `length` it does not suffice: see keyed-copy-model.ts and {@link predictAccuracy}.
    */
   dState?: number;
   /** With `dState`: width of a letter's vector; twice the bits of a letter, at least 8, if absent. */
   dValue?: number;
-  /** With `dState`, Mamba only: what is kept shrinks by e^-rate a token; 0 if absent. */
+  /** With `dState`, Mamba and Mamba-3 only: what is kept shrinks by e^-rate a token; 0 if absent. */
   rate?: number;
   /** With `dState`: of keys and vectors; 0 if absent. */
   seed?: number;

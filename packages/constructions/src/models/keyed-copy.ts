@@ -14,12 +14,14 @@
  *   mamba             B and C are the keys, the values stand in dValue channels of the scan. B and C are made from
  *                     channels of the scan, so there are at least dState more of those, each with a state of its own:
  *                     dInner dState floats, dInner = dState + 2 dValue + 3
+ *   mamba3            B and C come with the positions: one head whose state is dState dValue; nothing turns, and what comes
+ *                     in enters at once
  *
  * Channels of Mamba hold silu(+-128), 128 or 0; two of them, one always 128, make a sign.
  */
 import { checkOptions } from '@freelunch/errors';
 import { ArgumentError, type Kernels } from '@freelunch/kernels';
-import type { ModelConfig } from '@freelunch/models';
+import type { MixerConfig, ModelConfig } from '@freelunch/models';
 import { ln, random } from '@freelunch/random';
 import { signCodebook } from '../mixers/codebook.js';
 import { Matrix, OPEN, type Weights } from '../program/weights.js';
@@ -27,14 +29,14 @@ import { type Plan, WIDTH_STEP, withWeights } from '../program/compile.js';
 import { codeBits } from '../program/program.js';
 
 export interface KeyedCopyOptions {
-  mixer: 'linear-attention' | 'mamba';
+  mixer: 'linear-attention' | 'mamba' | 'mamba3';
   length: number;
   vocabSize: number;
   /** Width of the keys. */
   dState: number;
   /** Width of a letter's vector; twice the bits of a letter, at least 8, if absent. */
   dValue?: number;
-  /** With Mamba, what is kept shrinks by e^-rate a token; 0 if absent. */
+  /** With Mamba and Mamba-3, what is kept shrinks by e^-rate a token; 0 if absent. */
   rate?: number;
   /** Of keys and vectors; 0 if absent. */
   seed?: number;
@@ -65,13 +67,13 @@ export function copyCodebook(options: Pick<KeyedCopyOptions, 'vocabSize' | 'dVal
 /** What the model will be, before it is made. The caller has checked `length` and `vocabSize`. */
 export function keyedCopyPlan(options: KeyedCopyOptions): Plan {
   const { mixer, length, vocabSize, dState, rate = 0, seed = 0 } = options;
-  if (mixer !== 'linear-attention' && mixer !== 'mamba')
+  if (mixer !== 'linear-attention' && mixer !== 'mamba' && mixer !== 'mamba3')
     throw new ArgumentError(`copyModel: dState must be absent for ${String(mixer)}, got ${dState}`);
   if (!Number.isSafeInteger(dState) || dState < 1)
     throw new ArgumentError(`copyModel: dState must be a whole number from 1 up, got ${dState}`);
   if (!(rate >= 0 && rate < Infinity))
     throw new ArgumentError(`copyModel: rate must be a finite number from 0 up, got ${rate}`);
-  if (rate > 0 && mixer !== 'mamba')
+  if (rate > 0 && mixer === 'linear-attention')
     throw new ArgumentError(`copyModel: rate must be absent for ${mixer}, got ${rate}`);
   const { codebook, dValue } = copyCodebook({ vocabSize, dValue: options.dValue, seed });
   const orthogonal = dState >= length;
@@ -87,31 +89,26 @@ export function keyedCopyPlan(options: KeyedCopyOptions): Plan {
     vocabSize: rows,
     dModel,
     nLayers: 1,
-    mixer:
-      mixer === 'mamba'
-        ? { type: 'mamba', dState, dConv: 0, expand: 1, dtRank: 1 }
-        : {
-            type: 'linear-attention',
-            nHeads: 1,
-            headDim: dState,
-            valueDim: dValue,
-            featureMap: 'identity',
-            normalize: false,
-            forget: 'none',
-          },
+    mixer: mixerOf(options, dValue),
     norm: 'none',
     position: { type: 'learned', maxLength: positions },
     tieEmbeddings: false,
     naming: 'mamba',
   };
-  const inMixer =
-    mixer === 'mamba'
-      ? dModel * (dState + 1 + 2 * dModel + (1 + 2 * dState) + 2 + dModel)
-      : 2 * dModel * (dState + dValue);
+  const inMixer = {
+    mamba: dModel * (dState + 1 + 2 * dModel + (1 + 2 * dState) + 2 + dModel),
+    mamba3: dModel * (3 * dValue + 2 * planes(dState) + 4) + 4 * planes(dState) + 2,
+    'linear-attention': 2 * dModel * (dState + dValue),
+  };
+  const kept = {
+    mamba: dModel * dState,
+    mamba3: (dValue + 1) * (planes(dState) + 1),
+    'linear-attention': dValue * dState,
+  };
   return {
     config,
-    parameters: (2 * rows + positions) * dModel + inMixer,
-    floatsKept: () => (mixer === 'mamba' ? dModel : dValue) * dState,
+    parameters: (2 * rows + positions) * dModel + inMixer[mixer],
+    floatsKept: () => kept[mixer],
     build(k: Kernels) {
       const embedding = new Matrix(rows, dModel);
       const head = new Matrix(rows, dModel);
@@ -145,11 +142,37 @@ export function keyedCopyPlan(options: KeyedCopyOptions): Plan {
       ]);
       const prefix = 'backbone.layers.0.mixer.';
       if (mixer === 'mamba') writeMamba(weights, prefix, { layout, dValue, dState, orthogonal, rate });
+      else if (mixer === 'mamba3') writeMamba3(weights, prefix, { layout, dValue, dState, rate });
       else writeLinear(weights, prefix, { layout, dValue, dState });
       return withWeights(k, config, weights);
     },
   };
 }
+
+function mixerOf({ mixer, dState, rate = 0 }: KeyedCopyOptions, dValue: number): MixerConfig {
+  switch (mixer) {
+    case 'mamba':
+      return { type: 'mamba', dState, dConv: 0, expand: 1, dtRank: 1 };
+    case 'mamba3':
+      return { type: 'mamba3', dState: planes(dState), dInner: dValue, headDim: dValue, nAngles: 1, aFloor: floorOf(rate) };
+    case 'linear-attention':
+      return {
+        type: 'linear-attention',
+        nHeads: 1,
+        headDim: dState,
+        valueDim: dValue,
+        featureMap: 'identity',
+        normalize: false,
+        forget: 'none',
+      };
+  }
+}
+
+/** The state of Mamba-3 has a plane at least. */
+const planes = (dState: number): number => Math.max(2, dState);
+
+/** Mamba-3's rate of decay, at steps of 128: one so slow that e^-128 A rounds to 1, or the one that is wanted. */
+const floorOf = (rate: number): number => (rate === 0 ? 1e-30 : rate / OPEN);
 
 /** Rows that copy `count` channels from `first` on. */
 function select(count: number, first: number, dModel: number): Float32Array {
@@ -170,6 +193,40 @@ function writeLinear(
   const output = new Matrix(dModel, dValue);
   for (let d = 0; d < dValue; d++) output.row(out + d)[d] = Math.sqrt(dState); // undoes the mixer's scale
   weights.set(`${prefix}o_proj.weight`, output.data);
+}
+
+/** The keys are so large that the epsilon of their norm is lost. */
+function writeMamba3(
+  weights: Weights,
+  prefix: string,
+  { layout, dValue, dState, rate }: { layout: Layout; dValue: number; dState: number; rate: number },
+): void {
+  const { value, key, query, out, dModel } = layout;
+  const width = planes(dState);
+  const inProj = new Matrix(2 * dValue + 2 * width + 4, dModel); // z, x, B, C, dt, A, trap, angle
+  const outProj = new Matrix(dModel, dValue);
+  for (let d = 0; d < dValue; d++) {
+    inProj.row(d)[ONE] = OPEN;
+    inProj.row(dValue + d)[value + d] = 1 / OPEN; // dt x = the value
+    outProj.row(out + d)[d] = 1 / OPEN;
+  }
+  for (let n = 0; n < dState; n++) {
+    inProj.row(2 * dValue + n)[key + n] = OPEN;
+    inProj.row(2 * dValue + width + n)[query + n] = OPEN;
+  }
+  const firstStep = 2 * dValue + 2 * width;
+  inProj.row(firstStep)[ONE] = OPEN;
+  inProj.row(firstStep + 1)[ONE] = -2 / floorOf(rate);
+  inProj.row(firstStep + 2)[ONE] = OPEN;
+  const size = new Float32Array(width).fill(1 / Math.sqrt(width)); // of a norm of 1
+  weights.set(`${prefix}dt_bias`, new Float32Array(1));
+  weights.set(`${prefix}B_bias`, new Float32Array(width));
+  weights.set(`${prefix}C_bias`, new Float32Array(width));
+  weights.set(`${prefix}B_norm.weight`, size);
+  weights.set(`${prefix}C_norm.weight`, size);
+  weights.set(`${prefix}D`, new Float32Array(1));
+  weights.set(`${prefix}in_proj.weight`, inProj.data);
+  weights.set(`${prefix}out_proj.weight`, outProj.data);
 }
 
 /** Channels of the scan: always 128; 128 where a token is stored; the values, 0 where none is stored; the keys. */

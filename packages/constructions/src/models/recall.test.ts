@@ -16,7 +16,8 @@ import { recallModel, recallModelPlan } from './recall.js';
 const k = await loadKernels({ variant: 'simd', guard: true });
 afterEach(() => k.checkGuards());
 
-const mixers: LookUpMixer[] = ['softmax-attention', 'linear-attention', 'mamba', 'mamba2'];
+const mixers: LookUpMixer[] = ['softmax-attention', 'linear-attention', 'mamba', 'mamba2', 'mamba3'];
+const overwriting: LookUpMixer[] = ['mamba', 'mamba3'];
 
 /** The likeliest token at each input of each sample: rows of one length. */
 function predictions(model: LanguageModel, inputs: readonly number[][]): number[][] {
@@ -150,8 +151,8 @@ describe('keys that get another value', () => {
     return { once: counts.once[0] / counts.once[1], twice: counts.twice[0] / counts.twice[1] };
   }
 
-  it('have the last one in the registers of mamba: a write replaces', () => {
-    expect(shares('mamba')).toEqual({ once: 1, twice: 1 });
+  it.each(overwriting)('have the last one in the registers of %s: a write replaces', (mixer) => {
+    expect(shares(mixer)).toEqual({ once: 1, twice: 1 });
   });
 
   it.each(['softmax-attention', 'linear-attention', 'mamba2'] as const)(
@@ -163,11 +164,11 @@ describe('keys that get another value', () => {
     },
   );
 
-  it('are remembered by mamba in a state that does not grow with the text', () => {
+  it.each(overwriting)('are remembered by %s in a state that does not grow with the text', (overwriter) => {
     const kept = (mixer: LookUpMixer, length: number) =>
       recallModelPlan({ mixer, length, vocabSize: 64 }).floatsKept(length);
-    expect(kept('mamba', 100)).toBe(kept('mamba', 10000));
-    for (const mixer of mixers.filter((other) => other !== 'mamba'))
+    expect(kept(overwriter, 100)).toBe(kept(overwriter, 10000));
+    for (const mixer of mixers.filter((other) => !overwriting.includes(other)))
       expect(kept(mixer, 10000)).toBeGreaterThan(50 * kept(mixer, 100));
   });
 });

@@ -8,7 +8,7 @@
  * token under its predecessor and asks for what is stored under the current one. Ids travel as their bits, +1 and -1, so
  * that what is stored twice, twice as large in a sum, means the same.
  *
- * Of several successors of one key the registers of Mamba give the latest: a write replaces. The others keep all of
+ * Of several successors of one key the registers of Mamba and Mamba-3 give the latest: a write replaces. The others keep all of
  * them: equal ones do no harm, of different ones they give the mean, which is none of them, or the one that came more
  * often. (Softmax attention could prefer late ones by a score that grows with the position, linear attention by a gate
  * that forgets: neither is built in here.)
@@ -52,7 +52,7 @@ export function recallModelPlan(options: RecallModelOptions): Plan {
   const idBits = codeBits(vocabSize);
   const id = p.tokenCode(idBits, (token) => token);
   // Two registers take turns where a write replaces; other mixers need an address for each position.
-  const addresses = mixer === 'mamba' ? Math.min(2, length) : length;
+  const addresses = mixer === 'mamba' || mixer === 'mamba3' ? Math.min(2, length) : length;
   const addressBits = codeBits(addresses);
   const before = p.lookUp({
     name: 'the token before',
@@ -75,7 +75,7 @@ export function recallModelPlan(options: RecallModelOptions): Plan {
 
 /**
  * A model that says at each token what followed the same token before: it solves `mqar`, `inductionHeads` and
- * `associativeRecall` of @freelunch/tasks, with Mamba `mqarForgetting` too.
+ * `associativeRecall` of @freelunch/tasks, with Mamba and Mamba-3 `mqarForgetting` too.
  *
  * @throws ArgumentError if an option is out of range
  */

@@ -12,7 +12,7 @@ import { recallModelPlan } from '../models/recall.js';
 const k = await loadKernels({ variant: 'simd', guard: true });
 afterEach(() => k.checkGuards());
 
-const mixers: LookUpMixer[] = ['softmax-attention', 'linear-attention', 'mamba', 'mamba2'];
+const mixers: LookUpMixer[] = ['softmax-attention', 'linear-attention', 'mamba', 'mamba2', 'mamba3'];
 
 /** A program of random look-ups and nodes, each reading what others made, and an output between 0 and vocabSize - 1. */
 function randomProgram(rng: Random, mixer: LookUpMixer): { p: Program; output: Expr } {
@@ -132,7 +132,7 @@ describe('floats kept', () => {
   const counted = (plan: ReturnType<typeof copyModelPlan>, length: number) =>
     cost(plan.config, { mode: 'prefill', promptLength: length }).stateBytes / 4;
 
-  it.each(['linear-attention', 'mamba', 'mamba2'] as const)('%s holds all of its state, always', (mixer) => {
+  it.each(['linear-attention', 'mamba', 'mamba2', 'mamba3'] as const)('%s holds all of its state, always', (mixer) => {
     for (const plan of plans(mixer)) {
       const model = plan.build(k);
       for (const length of lengths) {
@@ -238,7 +238,7 @@ describe('compile', () => {
 
   it('refuses options that do not fit', () => {
     expect(() => compile(p, { mixer: 'rwkv' as 'mamba', output })).toThrow(
-      "compile: mixer must be one of softmax-attention, linear-attention, mamba, mamba2, got 'rwkv'",
+      "compile: mixer must be one of softmax-attention, linear-attention, mamba, mamba2, mamba3, got 'rwkv'",
     );
     expect(() => compile(p, { mixer: 'toString' as 'mamba', output })).toThrow('compile: mixer must be');
     expect(() => compile(p, { mixer: 'mamba', output, window: 3 })).toThrow(

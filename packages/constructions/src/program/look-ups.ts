@@ -10,13 +10,15 @@
  *   mamba2             a group a look-up; B and C are unit vectors made in the same way, with 128 for 1, A = -e^-40
  *                      holds all; nothing is overwritten. Values are +1 and -1: a pair of channels each, 128 and 0 or 0
  *                      and 128, so that the norm of a group is known beforehand and its weight undoes it
+ *   mamba3             a head for each code is a register: dt and the gate z select it as delta and z do with mamba, A = -1,
+ *                      nothing turns, and what comes in enters at once (the trapezoidal rule with a share of 1 is Euler's)
  */
 import type { MixerConfig } from '@freelunch/models';
 import { bitOf, type Expr, type PlacedLookUp } from './program.js';
 import { type Half, linearRow, matchRow, Matrix, OPEN, type Sizes } from './weights.js';
 
 /** Which kernel looks up. */
-export type LookUpMixer = 'softmax-attention' | 'linear-attention' | 'mamba' | 'mamba2';
+export type LookUpMixer = 'softmax-attention' | 'linear-attention' | 'mamba' | 'mamba2' | 'mamba3';
 
 /** What look-ups may be told: see `CompileOptions`. */
 export interface LookUpOptions {
@@ -234,10 +236,56 @@ const planMamba2: Planner = (lookUps, { dModel, one }) => {
   };
 };
 
+/** C2 (b) with heads for registers. B and C are their biases, (1/128, 0) and (1, 0). */
+const planMamba3: Planner = (lookUps, { dModel, one }) => {
+  const nHeads = lookUps.reduce((sum, { codes }) => sum + codes.length, 0);
+  const headDim = longest(lookUps.map(({ values }) => values));
+  const dInner = nHeads * headDim;
+  const dState = 2; // the least
+  const projected = 2 * dInner + 2 * dState + 3 * nHeads + 1;
+  return {
+    config: { type: 'mamba3', dState, dInner, headDim, nAngles: 1 },
+    parameters: (projected + dInner) * dModel + 2 * nHeads * (1 + dState) + 2 * dState,
+    floatsKept: () => nHeads * (headDim * dState + dState + headDim + 1),
+    write(weights, prefix) {
+      const inProj = new Matrix(projected, dModel); // z, x, B, C, dt, A, trap, angles
+      const outProj = new Matrix(dModel, dInner);
+      const BBias = new Matrix(nHeads, dState);
+      const CBias = new Matrix(nHeads, dState);
+      const firstStep = 2 * dInner + 2 * dState;
+      let head = 0;
+      for (const { key, query, values, codes, channels } of lookUps) {
+        for (const code of codes) {
+          matchRow(inProj.row(firstStep + head), key, code, one, OPEN);
+          inProj.row(firstStep + 2 * nHeads + head)[one] = OPEN; // trap; A is f(0) = -1
+          for (const [i, value] of values.entries()) {
+            const channel = head * headDim + i;
+            matchRow(inProj.row(channel), query, code, one, OPEN);
+            linearRow(inProj.row(dInner + channel), value, one);
+            outProj.row(channels[i])[channel] = 1 / OPEN;
+          }
+          BBias.row(head)[0] = 1 / OPEN; // dt B x = x
+          CBias.row(head)[0] = 1;
+          head++;
+        }
+      }
+      weights.set(`${prefix}dt_bias`, new Float32Array(nHeads));
+      weights.set(`${prefix}B_bias`, BBias.data);
+      weights.set(`${prefix}C_bias`, CBias.data);
+      weights.set(`${prefix}B_norm.weight`, new Float32Array(dState));
+      weights.set(`${prefix}C_norm.weight`, new Float32Array(dState));
+      weights.set(`${prefix}D`, new Float32Array(nHeads));
+      weights.set(`${prefix}in_proj.weight`, inProj.data);
+      weights.set(`${prefix}out_proj.weight`, outProj.data);
+    },
+  };
+};
+
 /** The plan of a layer of look-ups, by mixer. */
 export const planners: Record<LookUpMixer, Planner> = {
   'softmax-attention': planSoftmax,
   'linear-attention': planLinear,
   mamba: planMamba,
   mamba2: planMamba2,
+  mamba3: planMamba3,
 };
