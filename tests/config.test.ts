@@ -30,6 +30,10 @@ const configs: Record<string, object> = {
     mixer: { type: 'mamba2', dState: 3, dConv: 4, expand: 2, dInner: 16, headDim: 8, nGroups: 1, chunkSize: 8, bias: true, convBias: true, outBias: true, gatedNorm: true, normBeforeGate: true, normGroups: 1, normEps: 1e-5, dtLimit: [0, 1], multipliers: undefined },
     mlp: { type: 'gelu', approximate: 'tanh', dHidden: 5 },
   },
+  mamba3: {
+    ...base,
+    mixer: { type: 'mamba3', dState: 4, expand: 2, dInner: 16, headDim: 8, nGroups: 1, nAngles: 2, mimo: true, nRanks: 2, outputNorm: true, aFloor: 1e-4, normEps: 1e-5, chunkSize: 8 },
+  },
   'linear attention': {
     ...base,
     mixer: { type: 'linear-attention', ...heads, valueDim: 4, featureMap: 'relu', normalize: true, forget: 'none' },

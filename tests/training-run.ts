@@ -21,6 +21,7 @@ export const variant: Variant = 'simd';
 const mixers: MixerConfig[] = [
   { type: 'mamba', dState: 5 },
   { type: 'mamba2', headDim: 8, dState: 8 },
+  { type: 'mamba3', headDim: 8, dState: 8, mimo: true, nRanks: 2 },
   { type: 'linear-attention', nHeads: 2, forget: 'channel' },
   { type: 'delta-rule', nHeads: 2, gated: true },
   { type: 'softmax-attention', nHeads: 2 },

@@ -80,6 +80,7 @@ function listen(kernels: Kernels): { calls: (() => void)[]; stop: () => void } {
 const mixers: Record<string, MixerConfig> = {
   mamba: { type: 'mamba' },
   'mamba2, headDim 32': { type: 'mamba2', headDim: 32 },
+  'mamba3, headDim 32': { type: 'mamba3', headDim: 32 },
   'linear attention, 4 heads': { type: 'linear-attention', nHeads: 4 },
   'delta rule, 4 heads': { type: 'delta-rule', nHeads: 4 },
   'softmax attention, 4 heads, up to 100 tokens': { type: 'softmax-attention', nHeads: 4 },

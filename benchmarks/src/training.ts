@@ -33,6 +33,7 @@ const configs: Record<string, ModelConfig> = {
   },
   Mamba: { ...sizes, mixer: { type: 'mamba', expand: 2, dState: 16 } },
   'Mamba-2': { ...sizes, mixer: { type: 'mamba2', headDim: 32, dState: 16 } },
+  'Mamba-3': { ...sizes, mixer: { type: 'mamba3', headDim: 32, dState: 16 } },
   'linear attention, gelu': { ...sizes, mixer: { type: 'linear-attention', nHeads: 4 }, mlp: 'gelu' },
 };
 

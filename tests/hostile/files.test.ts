@@ -165,6 +165,10 @@ describe('configs', () => {
       ...small,
       mixer: { type: 'mamba2', dState: 8, headDim: 4, nGroups: 2, chunkSize: 16, dtLimit: [0, 1] },
     },
+    {
+      ...small,
+      mixer: { type: 'mamba3', dState: 8, headDim: 4, nAngles: 3, mimo: true, nRanks: 2, outputNorm: true },
+    },
     { ...small, mixer: { type: 'softmax-attention', nHeads: 2, nKvHeads: 1, window: 4 }, position: 'rope' },
     {
       ...small,

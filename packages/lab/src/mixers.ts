@@ -19,6 +19,7 @@ const inOrder = {
   'gated-linear-attention': ['gated linear attention', 'gated linear'],
   'delta-rule': ['delta rule', 'delta'],
   hybrid: ['hybrid', 'hybrid'],
+  mamba3: ['Mamba-3', 'Mamba-3'],
 } as const;
 
 export type MixerName = keyof typeof inOrder;

@@ -23,9 +23,10 @@ afterEach(() => {
 const config: ModelConfig = {
   vocabSize: 5,
   dModel: 8,
-  nLayers: 3,
+  nLayers: 4,
   mixer: [
     { type: 'mamba2', dState: 2, headDim: 4 },
+    { type: 'mamba3', dState: 2, headDim: 4, mimo: true, nRanks: 2, outputNorm: true },
     { type: 'softmax-attention', nHeads: 2 },
     { type: 'linear-attention', nHeads: 2 },
   ],
@@ -81,7 +82,7 @@ describe('where memory ends, nothing stays of', () => {
       [1, 2, 3],
       [3, 2, 1],
     ];
-    expect(await allocationsThatMayFail(() => model.initialState(2))).toBe(6);
+    expect(await allocationsThatMayFail(() => model.initialState(2))).toBe(10);
     expect(await allocationsThatMayFail(() => model.forward(tokens))).toBeGreaterThan(20);
     expect(await allocationsThatMayFail(() => model.loss(tokens))).toBeGreaterThan(20);
     const gradients = () =>

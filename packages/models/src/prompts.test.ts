@@ -25,6 +25,11 @@ const recurrent: MixerConfig[] = [
   { type: 'linear-attention', nHeads: 2, forget: 'channel' },
   { type: 'delta-rule', nHeads: 2, dConv: 4 },
 ];
+/** What they hand on from piece to piece is rounded: angles, and the late share of the last input. */
+const rounded: MixerConfig[] = [
+  { type: 'mamba3', dState: 4, headDim: 8 },
+  { type: 'mamba3', dState: 4, headDim: 8, mimo: true },
+];
 const attention: MixerConfig = { type: 'softmax-attention', nHeads: 2 };
 const named = (mixers: MixerConfig[]) => mixers.map((mixer) => [JSON.stringify(mixer), mixer] as const);
 
@@ -36,7 +41,7 @@ function peakOf(run: () => { dispose(): void }): number {
   return k.memory.peakBytes - before;
 }
 
-describe.each(named([...recurrent, attention]))('a prompt through %s', (_title, mixer) => {
+describe.each(named([...recurrent, ...rounded, attention]))('a prompt through %s', (_title, mixer) => {
   it.each(['none', 'swiglu'] as const)('needs memory that does not grow with layers, with mlp %s', (mlp) => {
     const [few, many] = [2, 7].map((nLayers) => {
       const model = make(mixer, { nLayers, mlp });
@@ -66,6 +71,26 @@ describe.each(named(recurrent))('a long prompt through %s', (_title, mixer) => {
     model.dispose();
   });
 
+});
+
+describe.each(named(rounded))('a long prompt through %s', (_title, mixer) => {
+  it('has the logits of one that is read at once, except for rounding, and leaves a state to go on from', () => {
+    const model = make(mixer);
+    const [whole, pieces] = [() => {}, undefined].map((observe) => {
+      const state = model.initialState();
+      return k.scope(() => {
+        const last = model.forward(tokensOf(1711), { state, lastOnly: true, observe }).toArray();
+        const next = model.step(1, state).toArray();
+        state.dispose();
+        return [...last, ...next];
+      });
+    });
+    pieces.forEach((logit, i) => expect(Math.abs(logit - whole[i])).toBeLessThan(1e-5));
+    model.dispose();
+  });
+});
+
+describe.each(named([...recurrent, ...rounded]))('a long prompt through %s', (_title, mixer) => {
   it('needs memory that grows by its ids alone', () => {
     const model = make(mixer);
     const [short, long] = [2, 6].map((times) =>

@@ -14,6 +14,7 @@ const VOCABULARY = 11;
 const mixers: MixerConfig[] = [
   { type: 'mamba', dState: 4 },
   { type: 'mamba2', dState: 4, headDim: 8 },
+  { type: 'mamba3', dState: 4, headDim: 8 },
   { type: 'linear-attention', nHeads: 2 },
   { type: 'delta-rule', nHeads: 2 },
   { type: 'softmax-attention', nHeads: 2 },

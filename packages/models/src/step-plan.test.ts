@@ -33,6 +33,11 @@ const configs: Record<string, ModelConfig> = {
   'mamba, awkward sizes': { ...sizes, mixer: { type: 'mamba', dState: 3, dConv: 1, bias: true } },
   'mamba without a convolution': { ...sizes, mixer: { type: 'mamba', dConv: 0 }, norm: 'layer' },
   mamba2: { ...sizes, mixer: { type: 'mamba2', dState: 4, headDim: 8, nGroups: 2 }, mlp: 'swiglu' },
+  mamba3: { ...sizes, mixer: { type: 'mamba3', dState: 4, headDim: 8, nGroups: 2 }, mlp: 'swiglu' },
+  'mamba3, several ranks': {
+    ...sizes,
+    mixer: { type: 'mamba3', dState: 6, headDim: 8, mimo: true, nRanks: 3, outputNorm: true },
+  },
   'linear attention': { ...sizes, mixer: { type: 'linear-attention', nHeads: 2 }, mlp: 'relu' },
   retention: {
     ...sizes,

@@ -8,7 +8,7 @@ export interface LearnerSizes {
   nLayers: number;
   /** Of softmax attention, linear attention and the delta rule. */
   nHeads: number;
-  /** dInner = expand * dModel, of Mamba and of Mamba-2. */
+  /** dInner = expand * dModel, of Mamba, Mamba-2 and Mamba-3. */
   expand: number;
   dModel: number;
   /** Width of the convolutions of linear attention and of the delta rule; 0 for none. Mamba has its own. */
@@ -19,6 +19,8 @@ interface Kind {
   mixer: MixerName;
   /** What the number after the colon is called; absent if there is none. */
   size?: 'W' | 'N';
+  /** 1 if absent. */
+  least?: number;
   layer(size: number, sizes: LearnerSizes): MixerConfig;
 }
 
@@ -55,6 +57,17 @@ const kinds: Readonly<Record<string, Kind>> = {
       headDim: (expand * dModel) / nHeads,
     }),
   },
+  mamba3: {
+    mixer: 'mamba3',
+    size: 'N',
+    least: 2, // a plane that turns
+    layer: (dState, { expand, dModel, nHeads }) => ({
+      type: 'mamba3',
+      dState,
+      expand,
+      headDim: (expand * dModel) / nHeads,
+    }),
+  },
   // All layers but the last one: that is softmax attention.
   hybrid: { mixer: 'hybrid', size: 'N', layer: mamba },
 };
@@ -84,7 +97,7 @@ function parse(learner: string): Learner {
   const [name, sizeText, ...more] = text.split(':');
   const kind = Object.hasOwn(kinds, name) ? kinds[name] : undefined;
   const size = /^\d+$/.test(sizeText ?? '') ? Number(sizeText) : NaN;
-  const sized = size >= 1 && size <= LARGEST_SIZE;
+  const sized = size >= (kind?.least ?? 1) && size <= LARGEST_SIZE;
   if (
     kind === undefined ||
     more.length > 0 ||
@@ -114,8 +127,8 @@ export function learnerLabel(learner: string): string {
 /**
  * The mixers of a learner, one per layer.
  *
- * @param learner  `softmax`, `window:W` (W keys in sight), `linear`, `gated-linear`, `delta`, `mamba:N`, `mamba2:N` (N is
- *   dState), or `hybrid:N`: Mamba, in the last layer softmax attention. `@rope`, `@alibi` or `@none` may follow, then a
+ * @param learner  `softmax`, `window:W` (W keys in sight), `linear`, `gated-linear`, `delta`, `mamba:N`, `mamba2:N`, `mamba3:N` (N is
+ *   dState, of Mamba-3 from 2), or `hybrid:N`: Mamba, in the last layer softmax attention. `@rope`, `@alibi` or `@none` may follow, then a
  *   number of layers that is not that of the sizes: `softmax@rope/2`
  * @throws InputError if it is none of these
  */

@@ -24,6 +24,7 @@ const mamba2: ModelConfig = {
   mixer: { type: 'mamba2', dState: 8, headDim: 16 },
   tieEmbeddings: false,
 };
+const mamba3: ModelConfig = { ...sizes, mixer: { type: 'mamba3', dState: 8, headDim: 16, mimo: true } };
 const llama: ModelConfig = {
   ...sizes,
   mixer: { type: 'softmax-attention', nHeads: 2 },
@@ -38,7 +39,7 @@ const gpt2: ModelConfig = {
   norm: 'layer',
   position: { type: 'learned', maxLength: 16 },
 };
-const models = { mamba, mamba2, llama, gpt2 };
+const models = { mamba, mamba2, mamba3, llama, gpt2 };
 const dtypes: WeightDType[] = ['float16', 'bfloat16', 'int8', 'int4'];
 const every = Object.entries(models).flatMap(([name, config]) =>
   dtypes.map((dtype) => ({ name, config, dtype })),
