@@ -70,7 +70,6 @@ describe.each(named(recurrent))('a long prompt through %s', (_title, mixer) => {
     expect(stateless).toEqual(whole.logits);
     model.dispose();
   });
-
 });
 
 describe.each(named(rounded))('a long prompt through %s', (_title, mixer) => {

@@ -29,10 +29,7 @@ const elements = (sizes: Mamba3Sizes) => {
     y: product(tokens, nHeads, nRanks, headDim),
     /** dt, A, trap, B, C and the angles. */
     rows: product(tokens, sum(product(3, nHeads), product(2, nRanks, nGroups, dState), nAngles)),
-    weights: product(
-      nHeads,
-      sum(2, product(2, nRanks, dState), ...(mimo ? [product(nRanks, headDim)] : [])),
-    ),
+    weights: product(nHeads, sum(2, product(2, nRanks, dState), ...(mimo ? [product(nRanks, headDim)] : []))),
     state: product(batch, nHeads, sum(nAngles, product(headDim, dState), product(nRanks, dState), headDim)),
   };
 };

@@ -183,7 +183,8 @@ const mamba3 = layer(
     if (mixer.type !== 'mamba3') return undefined;
     const { dState, nAngles, mimo } = mixer;
     // mamba_ssm knows one half and the whole.
-    const fraction = [0.5, 1].find((one) => anglesOf(dState, one) === nAngles) ?? (2 * nAngles + 0.5) / dState;
+    const fraction =
+      [0.5, 1].find((one) => anglesOf(dState, one) === nAngles) ?? (2 * nAngles + 0.5) / dState;
     return {
       layer: 'Mamba3',
       d_state: dState,

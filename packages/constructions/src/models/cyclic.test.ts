@@ -145,7 +145,10 @@ describe('how often the better of two tokens changes in a text of ones', () => {
     const differences = ids.map((_, t) => data[t * vocabSize + FIRST + 1] - data[t * vocabSize + FIRST]);
     let [count, last] = [0, 0];
     differences.forEach((difference, t) => {
-      const scale = Math.max(Math.abs(data[t * vocabSize + FIRST + 1]), Math.abs(data[t * vocabSize + FIRST]));
+      const scale = Math.max(
+        Math.abs(data[t * vocabSize + FIRST + 1]),
+        Math.abs(data[t * vocabSize + FIRST]),
+      );
       if (Math.abs(difference) <= 1e-3 * scale) return;
       const sign = Math.sign(difference);
       if (last !== 0 && sign !== last) count++;
@@ -158,7 +161,14 @@ describe('how often the better of two tokens changes in a text of ones', () => {
   function most(mixer: ModelConfig['mixer']): number {
     let greatest = 0;
     for (let seed = 0; seed < 150; seed++) {
-      using model = createModel(k, { vocabSize: 5, dModel: 4, nLayers: 1, mixer, tieEmbeddings: false, seed });
+      using model = createModel(k, {
+        vocabSize: 5,
+        dModel: 4,
+        nLayers: 1,
+        mixer,
+        tieEmbeddings: false,
+        seed,
+      });
       const rng = random(seed).split('weights');
       for (const [name, { data }] of model.parameters()) {
         const spread = /A_log|dt_bias/.test(name) ? 3 : 1;

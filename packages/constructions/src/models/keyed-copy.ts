@@ -154,7 +154,14 @@ function mixerOf({ mixer, dState, rate = 0 }: KeyedCopyOptions, dValue: number):
     case 'mamba':
       return { type: 'mamba', dState, dConv: 0, expand: 1, dtRank: 1 };
     case 'mamba3':
-      return { type: 'mamba3', dState: planes(dState), dInner: dValue, headDim: dValue, nAngles: 1, aFloor: floorOf(rate) };
+      return {
+        type: 'mamba3',
+        dState: planes(dState),
+        dInner: dValue,
+        headDim: dValue,
+        nAngles: 1,
+        aFloor: floorOf(rate),
+      };
     case 'linear-attention':
       return {
         type: 'linear-attention',

@@ -132,18 +132,21 @@ describe('floats kept', () => {
   const counted = (plan: ReturnType<typeof copyModelPlan>, length: number) =>
     cost(plan.config, { mode: 'prefill', promptLength: length }).stateBytes / 4;
 
-  it.each(['linear-attention', 'mamba', 'mamba2', 'mamba3'] as const)('%s holds all of its state, always', (mixer) => {
-    for (const plan of plans(mixer)) {
-      const model = plan.build(k);
-      for (const length of lengths) {
-        expect(plan.floatsKept(length)).toBe(model.stateBytes(length) / 4);
-        expect(plan.floatsKept(length)).toBe(counted(plan, length));
+  it.each(['linear-attention', 'mamba', 'mamba2', 'mamba3'] as const)(
+    '%s holds all of its state, always',
+    (mixer) => {
+      for (const plan of plans(mixer)) {
+        const model = plan.build(k);
+        for (const length of lengths) {
+          expect(plan.floatsKept(length)).toBe(model.stateBytes(length) / 4);
+          expect(plan.floatsKept(length)).toBe(counted(plan, length));
+        }
+        using state = model.initialState();
+        expect(state.bytes / 4).toBe(plan.floatsKept(0));
+        model.dispose();
       }
-      using state = model.initialState();
-      expect(state.bytes / 4).toBe(plan.floatsKept(0));
-      model.dispose();
-    }
-  });
+    },
+  );
 
   it('softmax-attention has room for the next power of two of them, at least 64 tokens', () => {
     const room = (length: number) => Math.max(64, 2 ** Math.ceil(Math.log2(length)));

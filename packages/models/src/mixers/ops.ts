@@ -100,7 +100,9 @@ export function repeatHeads(o: Ops, x: FloatTensor, times: number): FloatTensor 
 }
 
 /** An input of an op: `Argument<'ssd'>`. */
-export type Argument<Op extends 'selectiveScan' | 'ssd' | 'mamba3' | 'linearAttention'> = Parameters<Ops[Op]>[0];
+export type Argument<Op extends 'selectiveScan' | 'ssd' | 'mamba3' | 'linearAttention'> = Parameters<
+  Ops[Op]
+>[0];
 
 /** All axes but the last: `[batch, seqLen]` of a sequence, `[batch]` of a step. */
 export const leading = (x: FloatTensor): readonly number[] => x.shape.slice(0, -1);
