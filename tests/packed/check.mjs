@@ -3,7 +3,7 @@
  * Node, compiles a strict TypeScript file against them, bundles a page with vite and opens it in Chromium.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { chromium } from 'playwright';
@@ -261,6 +261,50 @@ for (const [bundler, name, ...args] of [
     await inPage(`/${name}.html`, folder);
   });
 }
+
+await check(
+  'a page bundled by esbuild says what is missing, and runs once the binaries lie next to it',
+  async () => {
+    const args = ['main.js', '--bundle', '--minify', '--format=esm', '--outfile=dist/files/esbuild.js'];
+    writeFileSync(
+      join(folder, 'main.js'),
+      readFileSync(join(folder, 'inline-main.js'), 'utf8').replace('./inline.js', './consumer.js'),
+    );
+    run(join(folder, 'node_modules/.bin/esbuild'), args);
+    writeFileSync(join(folder, 'dist/files/index.html'), page('esbuild.js'));
+    const missing = await inPage('/files/index.html', folder).catch((error) => error.message);
+    if (
+      !/simd.wasm must be a binary, got .*copy node_modules\/@freelunch\/kernels\/dist\/simd.wasm/.test(
+        missing,
+      )
+    )
+      throw new Error(`no clear error: ${missing}`);
+    for (const name of ['simd.wasm', 'relaxed-simd.wasm'])
+      copyFileSync(
+        join(folder, 'node_modules/@freelunch/kernels/dist', name),
+        join(folder, 'dist/files', name),
+      );
+    await inPage('/files/index.html', folder);
+  },
+);
+
+await check('the package freelunch has the command and all packages in one import', () => {
+  const printed = run('node', [
+    '--input-type=module',
+    '-e',
+    "import { createModel, loadKernels, tasks, complexity } from 'freelunch'; console.log([createModel, loadKernels, tasks.copy, complexity.cost].map((f) => typeof f).join())",
+  ]).trim();
+  if (printed !== 'function,function,function,function') throw new Error(printed);
+});
+
+await check('a model runs in a worker of the installed packages, in Node', () => {
+  const printed = run('node', [
+    '--input-type=module',
+    '-e',
+    "import { startWorker } from '@freelunch/models/worker'; const worker = await startWorker({ variant: 'simd' }); const model = await worker.createModel({ vocabSize: 5, dModel: 8, nLayers: 1, mixer: { type: 'mamba' } }); let n = 0; for await (const token of model.generate([1], { maxTokens: 4 })) n++; console.log(n); worker.terminate()",
+  ]).trim();
+  if (printed !== '4') throw new Error(`wanted 4 tokens, got ${printed}`);
+});
 
 rmSync(folder, { recursive: true, force: true });
 console.log(`${passed} passed, ${failed} failed`);
