@@ -200,6 +200,7 @@ const takers: Record<string, Record<string, Entry>> = {
   },
   tasks: Object.fromEntries(generators.map(([name, make]): [string, Entry] => [name, [{}, (o) => make(o)]])),
   lab: {
+    copyTextConfig: [{}, (o) => lab.copyTextConfig(lab.tokenize('x', new Uint8Array([1, 2]), 'bytes'), o)],
     runInMemory: [{}, (o) => lab.runInMemory(experiment, k, {}, o)],
     findingsText: [{ columns: 80, colour: false }, (o) => lab.findingsText(experiment, findings as never, o)],
     runExperiment: [{}, (o) => labNode.runExperiment(experiment, {}, o)],
@@ -248,7 +249,7 @@ describe('functions that take options', () => {
     lab: { ...lab, ...labNode },
   };
   /** Functions whose objects are data: a tensor's entry, a file's metadata, a text. */
-  const takeData = ['readGgufConfig', 'readTensor', 'copyTextConfig', 'glyphs'];
+  const takeData = ['readGgufConfig', 'readTensor', 'glyphs'];
   const listed = new Set(
     Object.values(takers)
       .flatMap((functions) => Object.keys(functions))

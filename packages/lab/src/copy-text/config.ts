@@ -1,4 +1,5 @@
 /** What COPY on a text takes and gives: its configuration, and its rows. */
+import { checkOptions } from '@freelunch/errors';
 import { type CopyMixer, signCodebook } from '@freelunch/constructions';
 import { random } from '@freelunch/random';
 import { type TokenKind, tokenize, type TokenText } from '../files/tokens.js';
@@ -70,6 +71,7 @@ export function copyTextConfig(
   text: TokenText,
   options: Partial<Pick<CopyTextConfig, 'lengths' | 'states' | 'dValue' | 'draws' | 'seed'>> = {},
 ): CopyTextConfig {
+  checkOptions('copyTextConfig', options, ['lengths', 'states', 'dValue', 'draws', 'seed']);
   const {
     lengths = [...new Set(DEFAULT_LENGTHS.map((length) => Math.min(length, text.tokens.length)))],
     states = DEFAULT_STATES,
