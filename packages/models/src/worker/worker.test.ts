@@ -15,7 +15,7 @@ async function all<T>(values: AsyncIterable<T>): Promise<T[]> {
   for await (const value of values) found.push(value);
   return found;
 }
-const plain = <T extends { tokensPerSecond: number }>({ tokensPerSecond: _, ...rest }: T) => rest;
+const plain = <T extends { tokensPerSecond: number }>(metrics: T) => ({ ...metrics, tokensPerSecond: 0 });
 
 describe('a model in a worker', () => {
   it('trains, generates and is saved as one in this thread, bit for bit', async () => {
