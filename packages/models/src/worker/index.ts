@@ -199,7 +199,8 @@ async function ownThread(): Promise<Thread> {
     if (threads === undefined || typeof Worker === 'function')
       // Bundlers find workers by this very form.
       return pageEndpoint(new Worker(new URL('./thread.js', import.meta.url), { type: 'module' }));
-    const worker = new threads.Worker(new URL('./thread.js', import.meta.url));
+    // Flags of this process, such as --input-type, may not fit a file.
+    const worker = new threads.Worker(new URL('./thread.js', import.meta.url), { execArgv: [] });
     return {
       endpoint: {
         post: (message, transfer) => worker.postMessage(message, transfer as never),
