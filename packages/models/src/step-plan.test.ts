@@ -77,6 +77,44 @@ const configs: Record<string, ModelConfig> = {
     mlp: ['none', 'gelu', 'relu'],
     tieEmbeddings: true,
   },
+  'gated attention and gated delta net': {
+    ...sizes,
+    mixer: [
+      { ...softmax, nKvHeads: 2, qkNorm: true, outputGate: true, window: 40 },
+      { type: 'gated-delta-net', nKeyHeads: 2, nValueHeads: 4, headDim: 5, valueDim: 6 },
+    ],
+    norm: { type: 'rms', zeroCentered: true },
+    position: { type: 'rope', scaling: { type: 'dynamic', factor: 2, originalMaxLength: 60 } },
+  },
+  'in parallel, with multipliers': {
+    ...sizes,
+    mixer: {
+      type: 'parallel',
+      branches: [
+        {
+          mixer: { type: 'mamba2', dState: 4, headDim: 8, multipliers: [0.5, 2, 1.5, 0.7, 1.2] },
+          inMultiplier: 0.5,
+        },
+        { mixer: { ...softmax, keyMultiplier: 0.5 }, outMultiplier: 2 },
+      ],
+    },
+    mlp: { type: 'swiglu', gateMultiplier: 0.5, outMultiplier: 2 },
+    embeddingMultiplier: 3,
+    residualMultiplier: 0.5,
+    logitsMultiplier: 2,
+  },
+  'short convolutions': { ...sizes, mixer: { type: 'short-conv', bias: true }, mlp: 'relu2' },
+  'shared blocks': {
+    ...sizes,
+    mixer: { type: 'mamba2', dState: 4, headDim: 8 },
+    sharedBlocks: {
+      layers: [0, 1],
+      attention: softmax,
+      dHidden: 12,
+      adapterRank: 3,
+      attentionAdapters: true,
+    },
+  },
   'no mixer': {
     ...sizes,
     mixer: { type: 'none' },
