@@ -14,8 +14,9 @@ import { type Store, storeOf } from './store.js';
 const MOST_AT_ONCE = 1000;
 const POLL_MS = 100;
 const WORKERS_MS = 1000;
-/** Without any news for so long, the queue is compared with what is waited for. */
+/** Without any news for so long, and a little longer for each piece, the queue is compared with what is waited for. */
 const COMPARE_MS = 30_000;
+const COMPARE_EACH_MS = 3;
 /** Before it is said that there is no worker. */
 const LONELY_MS = 5000;
 /** Failures that are named at the end. */
@@ -160,10 +161,10 @@ async function carry(
     const record = await store.run(run);
     if (record?.drained === true) throw drainedError(pending.size);
     if (record === undefined) await open();
-    const open_ = await collect([...pending.values()], true);
+    const undone = await collect([...pending.values()], true);
     const lost: Placed[] = [];
-    for (let at = 0; at < open_.length; at += MOST_AT_ONCE) {
-      const part = open_.slice(at, at + MOST_AT_ONCE);
+    for (let at = 0; at < undone.length; at += MOST_AT_ONCE) {
+      const part = undone.slice(at, at + MOST_AT_ONCE);
       const there = await Promise.all(
         part.map(({ index }) => connection.redis.call('EXISTS', queue.toKey(jobId(index)))),
       );
@@ -192,7 +193,7 @@ async function carry(
   let [quietSince, workersAt] = [performance.now(), -Infinity];
   while (pending.size > 0) {
     const now = performance.now();
-    if (comparing || now - quietSince > COMPARE_MS) {
+    if (comparing || now - quietSince > COMPARE_MS + COMPARE_EACH_MS * pending.size) {
       comparing = false;
       position = Math.min(position, await store.newsCount(run));
       await compare();
