@@ -90,6 +90,122 @@ const jamba: Models = {
   },
 };
 
+/** Layers of one kind, except some with attention. */
+const layersWith = (attention: readonly number[], count: number, other = 'mamba'): string[] =>
+  Array.from({ length: count }, (_, layer) => (attention.includes(layer) ? 'attention' : other));
+
+/** IBM 2025, https://huggingface.co/collections/ibm-granite/granite-40-language-models. */
+const granite = (name: string, config: object): Models => ({
+  [name]: {
+    repository: `ibm-granite/${name}`,
+    config: {
+      model_type: 'granitemoehybrid',
+      vocab_size: 100352,
+      rms_norm_eps: 1e-5,
+      tie_word_embeddings: true,
+      ...config,
+    },
+  },
+});
+
+const graniteHybrid = (name: string, config: object): Models =>
+  granite(name, {
+    position_embedding_type: 'nope',
+    mamba_d_state: 128,
+    mamba_d_conv: 4,
+    mamba_expand: 2,
+    mamba_n_groups: 1,
+    mamba_conv_bias: true,
+    mamba_proj_bias: false,
+    num_local_experts: 0,
+    ...config,
+  });
+
+const granites: Models = {
+  ...graniteHybrid('granite-4.0-h-350m', {
+    hidden_size: 768,
+    shared_intermediate_size: 2048,
+    num_hidden_layers: 32,
+    layer_types: layersWith([10, 13, 17, 27], 32),
+    num_attention_heads: 12,
+    num_key_value_heads: 4,
+    mamba_n_heads: 48,
+    mamba_d_head: 32,
+    embedding_multiplier: 12,
+    attention_multiplier: 0.015625,
+    residual_multiplier: 0.246,
+    logits_scaling: 3,
+  }),
+  // Its multipliers, which cost less than a thousandth of its FLOPs, are left out.
+  ...graniteHybrid('granite-4.0-h-1b', {
+    hidden_size: 1536,
+    shared_intermediate_size: 4096,
+    num_hidden_layers: 40,
+    layer_types: layersWith([5, 15, 25, 35], 40),
+    num_attention_heads: 12,
+    num_key_value_heads: 4,
+    mamba_n_heads: 48,
+    mamba_d_head: 64,
+  }),
+  ...graniteHybrid('granite-4.0-h-micro', {
+    hidden_size: 2048,
+    shared_intermediate_size: 8192,
+    num_hidden_layers: 40,
+    layer_types: layersWith([5, 15, 25, 35], 40),
+    num_attention_heads: 32,
+    num_key_value_heads: 8,
+    mamba_n_heads: 64,
+    mamba_d_head: 64,
+    embedding_multiplier: 12,
+    attention_multiplier: 0.015625,
+    residual_multiplier: 0.22,
+    logits_scaling: 8,
+  }),
+  // The Transformers that go with them.
+  ...granite('granite-4.0-350m', {
+    hidden_size: 1024,
+    shared_intermediate_size: 2048,
+    num_hidden_layers: 28,
+    layer_types: layersWith([], 28, 'attention'),
+    num_attention_heads: 16,
+    num_key_value_heads: 4,
+    num_local_experts: 0,
+    position_embedding_type: 'rope',
+    embedding_multiplier: 12,
+    attention_multiplier: 0.015625,
+    residual_multiplier: 0.263,
+    logits_scaling: 4,
+  }),
+  ...granite('granite-4.0-1b', {
+    hidden_size: 2048,
+    shared_intermediate_size: 4096,
+    num_hidden_layers: 40,
+    layer_types: layersWith([], 40, 'attention'),
+    num_attention_heads: 16,
+    num_key_value_heads: 4,
+    num_local_experts: 0,
+    position_embedding_type: 'rope',
+    embedding_multiplier: 12,
+    attention_multiplier: 0.0078125,
+    residual_multiplier: 0.22,
+    logits_scaling: 8,
+  }),
+  ...granite('granite-4.0-micro', {
+    hidden_size: 2560,
+    shared_intermediate_size: 8192,
+    num_hidden_layers: 40,
+    layer_types: layersWith([], 40, 'attention'),
+    num_attention_heads: 40,
+    num_key_value_heads: 8,
+    num_local_experts: 0,
+    position_embedding_type: 'rope',
+    embedding_multiplier: 12,
+    attention_multiplier: 0.015625,
+    residual_multiplier: 0.22,
+    logits_scaling: 10,
+  }),
+};
+
 /** TII 2025, arXiv:2507.22448. */
 const falconH1: Models = {
   'falcon-h1-0.5b': {
@@ -123,6 +239,55 @@ const falconH1: Models = {
       ssm_multipliers: [0.3535533905932738, 0.25, 0.3535533905932738, 0.5, 0.3535533905932738],
       mlp_multipliers: [0.8838834764831844, 0.5859375],
       rope_theta: 1e11,
+      tie_word_embeddings: false,
+    },
+  },
+};
+
+/** NVIDIA 2025, arXiv:2504.03624. */
+const nemotronH: Models = {
+  'nemotron-h-8b': {
+    repository: 'nvidia/Nemotron-H-8B-Base-8K',
+    config: {
+      model_type: 'nemotron_h',
+      vocab_size: 131072,
+      hidden_size: 4096,
+      intermediate_size: 21504,
+      num_hidden_layers: 52,
+      hybrid_override_pattern: 'M-M-M-M*-M-M-M-M-M*-M-M-M-M-M*-M-M-M-M-M*-M-M-M-M-M-',
+      num_attention_heads: 32,
+      num_key_value_heads: 8,
+      attention_head_dim: 128,
+      mamba_num_heads: 128,
+      mamba_head_dim: 64,
+      ssm_state_size: 128,
+      n_groups: 8,
+      conv_kernel: 4,
+      mlp_hidden_act: 'relu2',
+      tie_word_embeddings: false,
+    },
+  },
+};
+
+/** IBM et al. 2024, https://huggingface.co/blog/bamba. */
+const bamba: Models = {
+  'bamba-9b': {
+    repository: 'ibm-ai-platform/Bamba-9B-v1',
+    config: {
+      model_type: 'bamba',
+      vocab_size: 128256,
+      hidden_size: 4096,
+      intermediate_size: 14336,
+      num_hidden_layers: 32,
+      attn_layer_indices: [9, 18, 27],
+      num_attention_heads: 32,
+      num_key_value_heads: 8,
+      mamba_n_heads: 128,
+      mamba_d_head: 64,
+      mamba_d_state: 128,
+      mamba_d_conv: 4,
+      mamba_n_groups: 1,
+      mamba_expand: 2,
       tie_word_embeddings: false,
     },
   },
@@ -262,7 +427,10 @@ export const publishedModels: Models = {
   ...falconMamba,
   ...jamba,
   ...zamba2,
+  ...bamba,
+  ...nemotronH,
   ...falconH1,
+  ...granites,
   ...lfm2,
   ...qwen35,
   ...transformers,

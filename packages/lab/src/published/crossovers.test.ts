@@ -1,4 +1,5 @@
 import { cost, crossover, transformerLike } from '@freelunch/complexity';
+import { readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
 import { runInMemory } from '../experiments/in-memory.js';
 import { builtIn } from '../files/model-config.js';
@@ -55,4 +56,11 @@ it('refuses models and lengths that cannot be', () => {
   expect(pieces(['mamba-131m'], [1])).toThrow(/models must be of .*, got 'mamba-131m'/);
   expect(pieces(['gpt2', 'gpt2'], [1])).toThrow(/models must differ/);
   expect(pieces(['gpt2'], [0])).toThrow(/lengths must be a whole number from 1/);
+});
+
+it('gives what the README says', async () => {
+  const readme = readFileSync(new URL('../../../../README.md', import.meta.url), 'utf8');
+  const { findings } = await run(['granite-4.0-h-350m', 'zamba2-1.2b', 'mamba-2.8b'], [262144]);
+  for (const [name, layers, , state, token, prompt, , most] of findings.tables[0].rows)
+    expect(readme).toContain(`| ${name} | ${layers} | ${state} | ${token} | ${prompt} | ${most} |`);
 });
