@@ -115,6 +115,9 @@ describe('when memory runs out, nothing is kept by', () => {
       );
       expectNothingLeft(() => k.effectiveAttention('selectiveScan', scan));
       expectNothingLeft(() => k.effectiveAttention('ssd', ssd));
+      const wide = k.zeros([2, 3, 1, 4, 4]);
+      const mamba3 = { dt: flat, A: flat, trap: flat, B: wide, C: wide, angles: x };
+      expectNothingLeft(() => k.effectiveAttention('mamba3', mamba3));
       expectNothingLeft(() => k.tensor([1, 2, 3]));
       expectNothingLeft(() => k.zeros([5]));
       expectNothingLeft(() => k.empty([5]));

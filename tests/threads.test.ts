@@ -68,6 +68,7 @@ it('shares all that is long, forward, backward and step, in the cases whose bits
     'areFiniteHalves', // tells something of weights, once, as does widen
     'crossEntropyDivisor', // the sum over rows of what rows gave
     'crossEntropySum',
+    'mamba3MatrixForward', // effectiveAttention, as are softmaxAttentionWeights and ssdMatrixForward
     'packForget',
     'packVector',
     'refresh', // tells whether it changed anything

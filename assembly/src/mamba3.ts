@@ -37,3 +37,4 @@ export {
   mamba3ChunkedBackwardSharedBytes,
 } from './mamba3/backward';
 export { mamba3RecurrentForward, mamba3RecurrentForwardScratchBytes } from './mamba3/recurrent';
+export { mamba3MatrixForward, mamba3MatrixForwardScratchBytes } from './mamba3/matrix';

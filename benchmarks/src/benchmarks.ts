@@ -12,6 +12,7 @@ import { ropeBenchmarks } from './rope.js';
 import { selectiveScanBenchmarks } from './selective-scan.js';
 import { sgdBenchmarks } from './sgd.js';
 import { softmaxAttentionBenchmarks } from './softmax-attention.js';
+import { mamba3Benchmarks } from './mamba3.js';
 import { ssdBenchmarks } from './ssd.js';
 
 /** All benchmarks of kernels. */
@@ -19,6 +20,7 @@ export const benchmarks: Benchmark[] = [
   ...matmulBenchmarks,
   ...selectiveScanBenchmarks,
   ...ssdBenchmarks,
+  ...mamba3Benchmarks,
   ...linearAttentionBenchmarks,
   ...deltaRuleBenchmarks,
   ...softmaxAttentionBenchmarks,

@@ -581,5 +581,88 @@ export function callsOf(k: Kernels): Call[] {
       { updated: [initialState] },
     );
   }
+
+  for (const [batch, seqLen, nHeads, headDim, nRanks, nGroups, dState, nAngles, own] of [
+    [1, 80, 2, 16, 1, 1, 16, 4, 0],
+    [2, 45, 4, 12, 1, 2, 9, 3, 1],
+    [1, 3, 2, 8, 1, 1, 8, 4, 0],
+    [1, 70, 4, 64, 1, 1, 128, 32, 0],
+    [2, 23, 6, 10, 3, 2, 12, 5, 0],
+    [1, 30, 2, 16, 4, 1, 16, 4, 1],
+  ]) {
+    const half = nRanks > 1;
+    const options = { dtSoftplus: true, aFloor: 1e-4, ...(half && { convention: 'half' }) };
+    const parameters = {
+      BBias: normal(nHeads, nRanks, dState),
+      CBias: normal(nHeads, nRanks, dState),
+      D: normal(nHeads),
+      dtBias: normal(nHeads),
+      ...(half && { mimoX: normal(nHeads, nRanks, headDim) }),
+    };
+    const inputs = (...tokens: number[]) => ({
+      x: normal(...tokens, nHeads, headDim),
+      dt: normal(...tokens, nHeads),
+      A: normal(...tokens, nHeads),
+      trap: normal(...tokens, nHeads),
+      B: normal(...tokens, nRanks, nGroups, dState),
+      C: normal(...tokens, nRanks, nGroups, dState),
+      angles: normal(...tokens, own ? nHeads : 1, nAngles),
+      ...parameters,
+      ...options,
+    });
+    const sizes = {
+      batch,
+      seqLen,
+      nHeads,
+      headDim,
+      nGroups,
+      nRanks,
+      dState,
+      nAngles,
+      ownAngles: own === 1,
+      mimo: half,
+    };
+    const size = `[${[batch, seqLen, nHeads, headDim]}] x ${dState}, ${nRanks} ranks, ${nGroups} groups`;
+    const args = inputs(batch, seqLen);
+    const carried = {
+      angle: normal(batch, nHeads, nAngles),
+      state: normal(batch, nHeads, headDim, dState),
+      lastB: normal(batch, nRanks, nHeads, dState),
+      lastX: normal(batch, nHeads, headDim),
+    };
+    const { angle, state, lastB, lastX } = carried;
+    const initial = { initialAngle: angle, initialState: state, initialB: lastB, initialX: lastX };
+    add('mamba3', size, (g) => ops.mamba3(g, sizes), args);
+    add('mamba3', `${size}, going on`, (g) => ops.mamba3(g, { ...sizes, initialState: true }), {
+      ...args,
+      ...initial,
+    });
+    add('mamba3Backward', size, (g) => ops.mamba3Backward(g, sizes), {
+      ...args,
+      dy: normal(batch, seqLen, nHeads, nRanks, headDim),
+    });
+    add(
+      'mamba3Step',
+      size,
+      (g) => ops.mamba3Step(g, sizes),
+      { ...inputs(batch), ...carried },
+      { updated: [angle, state, lastB, lastX] },
+    );
+    for (const norm of [false, true]) {
+      const gate = { rows: batch * seqLen, nHeads, nRanks, headDim, norm, mimo: half };
+      const given = {
+        x: normal(batch, seqLen, nHeads, nRanks, headDim),
+        z: normal(batch, seqLen, nHeads, headDim),
+        ...(norm && { weight: normal(nHeads * headDim) }),
+        ...(half && { mimoZ: normal(nHeads, nRanks, headDim), mimoO: normal(nHeads, nRanks, headDim) }),
+      };
+      const which = `${size}${norm ? ', with norm' : ''}`;
+      add('mamba3Gate', which, (g) => ops.mamba3Gate(g, gate), given);
+      add('mamba3GateBackward', which, (g) => ops.mamba3GateBackward(g, gate), {
+        ...given,
+        dy: normal(batch, seqLen, nHeads, headDim),
+      });
+    }
+  }
   return calls;
 }

@@ -91,7 +91,6 @@ export class BackwardCall extends Mamba3Call {
   toLater: usize; // per row, what h0 gives to it
   toState: usize; // per row, what it gives to the end
   slopes: usize; // gradients of the angles of a step
-  rowSums: usize; // see rotation.ts
   chunkSums: usize; // as `sums`, of a chunk
   four: usize; // four floats, four times
 }
@@ -139,12 +138,11 @@ export function layOut(c: BackwardCall, scratch: usize): void {
   c.toLater = takeFloats(2 * padded);
   c.toState = takeFloats(2 * padded);
   c.four = takeFloats(16);
-  c.rowSums = takeFloats(4);
-  c.chunkSums = takeFloats(floatsOfSums(c));
+  c.chunkSums = takeFloats(sumsFloats(c));
 }
 
 /** Floats of a row of sums. */
-function floatsOfSums(c: BackwardCall): f64 {
+function sumsFloats(c: BackwardCall): f64 {
   const ranks = <f64>c.nRanks;
   return ranks * (roundUpLarge(<f64>c.headDim, COLUMNS) + 2 * roundUpLarge(<f64>c.dState, 4)) + 4;
 }
@@ -154,7 +152,7 @@ export function layOutShared(c: BackwardCall, shared: usize, batch: i32, bundles
   const tokens = <f64>batch * <f64>c.seqLen;
   const ofB = tokens * <f64>c.nRanks * <f64>c.nGroups * <f64>c.dState;
   const ofAngles = tokens * <f64>c.nAngles;
-  const ofSums = floatsOfSums(c);
+  const ofSums = sumsFloats(c);
   c.bundles = bundles;
   c.bytesOfB = <usize>(4 * ofB);
   c.bytesOfAngles = <usize>(4 * ofAngles);

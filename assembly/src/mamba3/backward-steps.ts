@@ -4,7 +4,7 @@ import { loadTail, madd, sigmoid, storeTail } from '../simd';
 import { groupOf } from '../ssd/call';
 import { gatherSteps } from '../ssd/decays';
 import { BackwardCall } from './backward-call';
-import { RowSums, turnBack } from './rotation';
+import { turnBack } from './rotation';
 import { keptAt, keptStep } from './rows';
 import { lateOf } from './steps';
 
@@ -48,8 +48,7 @@ function finishInput(
 /** Turns dB' and dC' of a chunk back, and adds them up; and the angles' gradients, from the last step to the first. */
 export function finishRows(c: BackwardCall): void {
   const groupAt = <usize>(groupOf(c, c.head) * c.dState) * 4;
-  const sums = changetype<RowSums>(c.rowSums);
-  sums.isFirst = c.head == c.firstHead;
+  const isFirst = c.head == c.firstHead;
   for (let t = c.count - 1; t >= 0; t--) {
     const step = <usize>(c.steps0 + t);
     const cosines = c.cosines + step * c.angleRow;
@@ -60,15 +59,28 @@ export function finishRows(c: BackwardCall): void {
       const row = <usize>(t * c.nRanks) + r;
       const at = token * c.stepOfB + r * c.rankRow + groupAt;
       const bias = c.chunkSums + r * c.stateRow;
-      sums.own = c.ownB + at;
-      sums.bias = bias + c.BSums;
-      turnBack(c, sums, c.slopes, c.dBs + row * c.gradientRow, c.Bs + row * c.stateRow, cosines, sines);
-      sums.own = c.ownC + at;
-      sums.bias = bias + c.CSums;
-      turnBack(c, sums, c.slopes, c.dCs + row * c.gradientRow, c.Cs + row * c.stateRow, cosines, sines);
+      const dB = c.dBs + row * c.gradientRow;
+      const dC = c.dCs + row * c.gradientRow;
+      turnBack(c, c.slopes, dB, c.Bs + row * c.stateRow, cosines, sines);
+      turnBack(c, c.slopes, dC, c.Cs + row * c.stateRow, cosines, sines);
+      addRows(c.ownB + at, bias + c.BSums, dB, c.dState, isFirst);
+      addRows(c.ownC + at, bias + c.CSums, dC, c.dState, isFirst);
     }
     finishAngles(c, token, step);
   }
+}
+
+/** own += row, or own = row if `isFirst`; sums += row, which has whole vectors. */
+function addRows(own: usize, sums: usize, row: usize, size: i32, isFirst: bool): void {
+  for (; size >= 4; size -= 4, own += 16, sums += 16, row += 16) {
+    const value = v128.load(row);
+    v128.store(own, isFirst ? value : f32x4.add(value, v128.load(own)));
+    v128.store(sums, f32x4.add(value, v128.load(sums)));
+  }
+  if (size == 0) return;
+  const value = loadTail(row, size);
+  storeTail(own, isFirst ? value : f32x4.add(value, loadTail(own, size)), size);
+  v128.store(sums, f32x4.add(value, v128.load(sums)));
 }
 
 /** The gradients of the angles of a step of the head, and of dt through them. */

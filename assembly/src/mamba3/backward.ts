@@ -43,7 +43,7 @@ import {
   gradientsOfLast,
 } from './backward-steps';
 import { setMamba3Sizes } from './call';
-import { advanceAngles, headTurns, startAngles } from './rotation';
+import { headAngles, headTurns, startAngles } from './rotation';
 import { carriesInput, hasInitial, keptAt, keptStep, startState } from './rows';
 import { headSteps, stepWeights } from './steps';
 
@@ -145,10 +145,7 @@ function headGradients(c: BackwardCall, head: i32): void {
   stepWeights(c, c.seqLen, true);
   if (c.angleHeads > 1 || head == c.firstHead) headTurns(c, c.turns, token, head, c.seqLen);
   startAngles(c, c.initialAngle == 0 ? 0 : c.initialAngle + index * c.nAngles * 4);
-  for (let t: usize = 0; t < <usize>c.seqLen; t++) {
-    const at = t * c.angleRow;
-    advanceAngles(c, c.turns + at, load<f32>(c.step + (t << 2)), c.cosines + at, c.sines + at);
-  }
+  headAngles(c, c.seqLen);
   if (hasInitial(c)) startState(c, c.h, c.item, head);
   else memory.fill(c.h, 0, c.packedBytes);
   for (let chunk = 0; chunk + 1 < c.chunks; chunk++) {

@@ -18,7 +18,7 @@ import {
 } from '../ssd/products';
 import { Mamba3Call, setMamba3Sizes, takeAngles, takeSteps } from './call';
 import { weighted } from './pairs';
-import { advanceAngles, headTurns, startAngles, storeAngles } from './rotation';
+import { headAngles, headTurns, startAngles, storeAngles } from './rotation';
 import {
   hasInitial,
   headInputs,
@@ -136,10 +136,7 @@ function chunkForward(c: ForwardCall, item: usize, t: i32, i: i32): void {
     if (hasState) startState(c, h, item, head);
   }
   if (i == 0 || c.angleHeads > 1) headTurns(c, c.turns, token, head, length);
-  for (let k: usize = 0; k < <usize>length; k++) {
-    const at = k * c.angleRow;
-    advanceAngles(c, c.turns + at, load<f32>(c.step + (k << 2)), c.cosines + at, c.sines + at);
-  }
+  headAngles(c, length);
   headRows(c, token, head, length, c.cosines, c.sines, true);
   rowsOfSteps(c, 0, length);
   chunkDecays(c.s, c.fromStart, c.toEnd, c.whole, c.stepOfRow, c.rateOfRow, 4, c.length);

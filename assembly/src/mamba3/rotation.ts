@@ -3,6 +3,9 @@ import { cosinesAndSines, loadTail, madd, nmadd, storeTail, tanh, toRadians } fr
 import { copyRow } from '../matrix/rows';
 import { Mamba3Call } from './call';
 
+/** Quarter turns of an angle of 1. */
+const QUARTERS: f64 = 0.6366197723675814;
+
 const signs: usize = memory.data<u32>([0x80000000, 0, 0x80000000, 0], 16);
 
 /** tanh of the angles of a head for `count` steps from `token` on, a step of the batch; rows in whole vectors. */
@@ -21,7 +24,7 @@ export function headTurns(c: Mamba3Call, out: usize, token: usize, head: i32, co
 export function startAngles(c: Mamba3Call, initial: usize): void {
   for (let s: usize = 0; s < c.angleRow; s += 4) {
     const isThere = initial != 0 && s < <usize>c.nAngles * 4;
-    store<f64>(c.angle + s * 2, isThere ? <f64>load<f32>(initial + s) * (2 / Math.PI) : 0);
+    store<f64>(c.angle + s * 2, isThere ? <f64>load<f32>(initial + s) * QUARTERS : 0);
   }
 }
 
@@ -29,6 +32,14 @@ export function startAngles(c: Mamba3Call, initial: usize): void {
 export function storeAngles(c: Mamba3Call, out: usize): void {
   for (let s: usize = 0; s < <usize>c.nAngles * 4; s += 4) {
     store<f32>(out + s, <f32>toRadians(load<f64>(c.angle + s * 2)));
+  }
+}
+
+/** The cosines and sines of the angles of so many steps from the start of the arrays, and the angles after them. */
+export function headAngles(c: Mamba3Call, count: i32): void {
+  for (let t: usize = 0; t < <usize>count; t++) {
+    const at = t * c.angleRow;
+    advanceAngles(c, c.turns + at, load<f32>(c.step + (t << 2)), c.cosines + at, c.sines + at);
   }
 }
 
@@ -133,31 +144,21 @@ function addBias(out: usize, row: usize, bias: usize, size: i32): void {
   storeTail(out, f32x4.add(loadTail(row, size), loadTail(bias, size)), size);
 }
 
-/** What the gradient of a row of B' or C' is added to. */
-@unmanaged
-export class RowSums {
-  /** That of B or C, which heads of a group share; it is written if `isFirst`. */
-  own: usize;
-  isFirst: bool;
-  /** That of the bias, in whole vectors. */
-  bias: usize;
-}
-
 /**
- * Turns the gradient d of a turned row back, and adds it up; adds to `slopes`, [nAngles], the gradients of the angles: of
- * plane (a, b), db a - da b.
+ * Turns the gradient d of a turned row back, in place; adds to `slopes`, [nAngles], the gradients of the angles: of plane
+ * (a, b), db a - da b.
  */
 // prettier-ignore
 export function turnBack(
-  c: Mamba3Call, sums: RowSums, slopes: usize, d: usize, row: usize, cosines: usize, sines: usize,
+  c: Mamba3Call, slopes: usize, d: usize, row: usize, cosines: usize, sines: usize,
 ): void {
-  if (c.half) turnHalvesBack(c, sums, slopes, d, row, cosines, sines);
-  else turnNeighboursBack(c, sums, slopes, d, row, cosines, sines);
+  if (c.half) turnHalvesBack(c, slopes, d, row, cosines, sines);
+  else turnNeighboursBack(c, slopes, d, row, cosines, sines);
 }
 
 // prettier-ignore
 function turnNeighboursBack(
-  c: Mamba3Call, sums: RowSums, slopes: usize, d: usize, row: usize, cosines: usize, sines: usize,
+  c: Mamba3Call, slopes: usize, d: usize, row: usize, cosines: usize, sines: usize,
 ): void {
   const alternate = v128.load(signs);
   const whole = (<usize>(c.nAngles & ~1)) << 3;
@@ -170,18 +171,17 @@ function turnNeighboursBack(
     v128.store_lane<f64>(slopes + half, f32x4.add(slope, v128.load64_zero(slopes + half)), 0);
     const sine = v128.xor(doubled(sines + half), alternate);
     const swapped = v128.shuffle<f32>(x, x, 1, 0, 3, 2);
-    addVector(sums, at, nmadd(swapped, sine, f32x4.mul(x, doubled(cosines + half))));
+    v128.store(d + at, nmadd(swapped, sine, f32x4.mul(x, doubled(cosines + half))));
   }
   if (c.nAngles & 1) {
     const half = whole >> 1;
     turnOneBack(slopes + half, d + whole, d + whole + 4, row + whole, row + whole + 4, cosines + half, sines + half);
   }
-  addRest(sums, d, whole, c.dState - <i32>(whole >> 2));
 }
 
 // prettier-ignore
 function turnHalvesBack(
-  c: Mamba3Call, sums: RowSums, slopes: usize, d: usize, row: usize, cosines: usize, sines: usize,
+  c: Mamba3Call, slopes: usize, d: usize, row: usize, cosines: usize, sines: usize,
 ): void {
   const half = (<usize>(c.dState / 2)) << 2;
   const whole = (<usize>(c.nAngles & ~3)) << 2;
@@ -192,15 +192,12 @@ function turnHalvesBack(
     const db = v128.load(d + half + at);
     const slope = nmadd(da, v128.load(row + half + at), v128.load(slopes + at));
     v128.store(slopes + at, madd(db, v128.load(row + at), slope));
-    addVector(sums, at, madd(db, sine, f32x4.mul(da, cosine)));
-    addVector(sums, half + at, nmadd(da, sine, f32x4.mul(db, cosine)));
+    v128.store(d + at, madd(db, sine, f32x4.mul(da, cosine)));
+    v128.store(d + half + at, nmadd(da, sine, f32x4.mul(db, cosine)));
   }
   for (let at = whole; at < (<usize>c.nAngles) << 2; at += 4) {
     turnOneBack(slopes + at, d + at, d + half + at, row + at, row + half + at, cosines + at, sines + at);
   }
-  const rest = <i32>((half - whole) >> 2);
-  addRest(sums, d, whole, rest);
-  addRest(sums, d, half + whole, rest);
 }
 
 /** The gradient (da, db) of one plane (a, b), in place. */
@@ -215,21 +212,4 @@ function turnOneBack(
   store<f32>(slope, load<f32>(slope) + (y * load<f32>(a) - x * load<f32>(b)));
   store<f32>(da, x * cosine + y * sine);
   store<f32>(db, y * cosine - x * sine);
-}
-
-function addVector(sums: RowSums, at: usize, x: v128): void {
-  const own = sums.own + at;
-  const bias = sums.bias + at;
-  v128.store(own, sums.isFirst ? x : f32x4.add(x, v128.load(own)));
-  v128.store(bias, f32x4.add(x, v128.load(bias)));
-}
-
-/** `size` numbers of d, `at` bytes from its start. */
-function addRest(sums: RowSums, d: usize, at: usize, size: i32): void {
-  for (; size >= 4; size -= 4, at += 16) addVector(sums, at, v128.load(d + at));
-  const x = loadTail(d + at, size);
-  const own = sums.own + at;
-  const bias = sums.bias + at;
-  storeTail(own, sums.isFirst ? x : f32x4.add(x, loadTail(own, size)), size);
-  storeTail(bias, f32x4.add(x, loadTail(bias, size)), size);
 }

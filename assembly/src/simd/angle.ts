@@ -4,6 +4,7 @@
  */
 import { madd } from './madd';
 
+const QUARTER: f64 = 1.5707963267948966;
 const magic: f64 = 6755399441055744; // 1.5 * 2^52: adding it rounds to an integer, which is then in the low bits
 
 // prettier-ignore
@@ -48,7 +49,7 @@ export function cosinesAndSines(cosines: usize, sines: usize, quarters: usize, c
 
 /** An angle in quarter turns less whole turns, in radians: in [-pi, pi]. */
 export function toRadians(quarters: f64): f64 {
-  return (quarters - 4 * nearest<f64>(quarters * 0.25)) * (Math.PI / 2);
+  return (quarters - 4 * nearest<f64>(quarters * 0.25)) * QUARTER;
 }
 
 /** sin r */

@@ -18,7 +18,8 @@ import { embedding, embeddingBackward } from './ops/embedding.js';
 import { rope } from './ops/rope.js';
 import { Expression, minimum, product, type Size, sum, variable } from './expression.js';
 import { linearAttention, linearAttentionBackward, linearAttentionStep } from './ops/linear-attention.js';
-import { mamba3, mamba3Backward, mamba3Gate, mamba3GateBackward, mamba3Step } from './ops/mamba3.js';
+import { mamba3, mamba3Backward, mamba3Step } from './ops/mamba3.js';
+import { mamba3Gate, mamba3GateBackward } from './ops/mamba3-gate.js';
 import { matmul, matmulBackward } from './ops/matmul.js';
 import {
   gatedRmsNorm,

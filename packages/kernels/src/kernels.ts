@@ -120,6 +120,7 @@ export interface Kernels
    *
    *   selectiveScan     y[i, d] = sum_j M[d, i, j] delta[j, d] u[j, d] + D[d] u[i, d]
    *   ssd               y[i, h] = sum_j M[h, i, j] dt[j, h] x[j, h] + D[h] x[i, h]
+   *   mamba3            y[i, h] = sum_j M[h, i, j] v[j, h] + D[h] v[i, h], v = x mimoX, i and j being step and rank
    *   the others        o[i, h] = sum_j M[h, i, j] v[j, h]
    *
    * The gate z, the skip D and the initial state are not part of it. Costs time and memory of the order seqLen^2: made
@@ -127,7 +128,7 @@ export interface Kernels
    *
    * @param mixer  which mixer
    * @param args   what its function takes; values, which M does not depend on, may be left out where the type says so
-   * @returns `[batch, heads or channels, seqLen, seqLen]`, zero where j lies after i if the mixer is causal
+   * @returns `[batch, heads or channels, seqLen, seqLen]` (`mamba3`: seqLen nRanks twice), zero where j lies after i if the mixer is causal
    * @throws ArgumentError for an unknown mixer, and what the mixer's own checks throw
    * @see theory: Ali et al. 2024, https://arxiv.org/abs/2403.01590; Dao & Gu 2024, https://arxiv.org/abs/2405.21060
    */

@@ -104,18 +104,21 @@ const STATES = {
   x: ['batch', 'nHeads', 'headDim'],
 };
 
-/** Checks what sequence, gradient and step share. @returns the arguments of the kernels in their order */
-function checkOptions(check: Check, args: Mamba3Options, tokens: string[]) {
-  const { x, dt, A, trap, B, C, angles, BBias, CBias, D, mimoX, dtBias } = args;
+/** Checks what decides how steps act on each other. @returns addresses and options as the kernels take them */
+export function checkRecurrence(
+  check: Check,
+  args: Omit<Mamba3Options, 'x' | 'D' | 'mimoX'>,
+  tokens: string[],
+) {
+  const { dt, A, trap, B, C, angles, BBias, CBias, dtBias } = args;
   const { dtSoftplus = false, aFloor, convention = 'interleaved' } = args;
-  check.float32('x', x, [...tokens, 'nHeads', 'headDim']);
   check.float32('dt', dt, [...tokens, 'nHeads']);
   check.float32('A', A, [...tokens, 'nHeads']);
   check.float32('trap', trap, [...tokens, 'nHeads']);
   check.float32('B', B, [...tokens, 'nRanks', 'nGroups', 'dState']);
   check.float32('C', C, [...tokens, 'nRanks', 'nGroups', 'dState']);
   check.float32('angles', angles, [...tokens, 'angleHeads', 'nAngles']);
-  const { nHeads, headDim, nRanks, nGroups, dState, nAngles, angleHeads } = check.sizes;
+  const { nHeads, nGroups, dState, nAngles, angleHeads } = check.sizes;
   if (nHeads % nGroups !== 0) {
     check.shape('B', `[..., nGroups, dState] with nGroups a divisor of nHeads = ${nHeads}`, B);
   }
@@ -129,20 +132,31 @@ function checkOptions(check: Check, args: Mamba3Options, tokens: string[]) {
   if (2 * nAngles > dState) {
     check.shape('angles', `[..., nAngles] with nAngles up to dState / 2 = ${dState / 2}`, angles);
   }
-  if (mimoX === undefined && nRanks > 1) check.argument('mimoX', 'given where nRanks is above 1', mimoX);
   if (aFloor !== undefined) check.number('aFloor', aFloor, 0);
-  const tensors = [
-    ...pointers(x, dt, A, trap, B, C, angles),
-    check.optional('BBias', BBias, ['nHeads', 'nRanks', 'dState']),
-    check.optional('CBias', CBias, ['nHeads', 'nRanks', 'dState']),
-    check.optional('D', D, ['nHeads']),
-    check.optional('mimoX', mimoX, ['nHeads', 'nRanks', 'headDim']),
-    check.optional('dtBias', dtBias, ['nHeads']),
-  ] as const;
   return {
-    tensors,
-    sizes: [nHeads, headDim, nRanks, nGroups, dState, nAngles, angleHeads] as const,
+    pointers: [
+      ...pointers(dt, A, trap, B, C, angles),
+      check.optional('BBias', BBias, ['nHeads', 'nRanks', 'dState']),
+      check.optional('CBias', CBias, ['nHeads', 'nRanks', 'dState']),
+    ] as const,
+    dtBias: check.optional('dtBias', dtBias, ['nHeads']),
     options: [Number(convention === 'half'), Number(dtSoftplus), aFloor ?? -1] as const,
+  };
+}
+
+/** Checks what sequence, gradient and step share. @returns the arguments of the kernels in their order */
+function checkOptions(check: Check, args: Mamba3Options, tokens: string[]) {
+  const { x, D, mimoX } = args;
+  check.float32('x', x, [...tokens, 'nHeads', 'headDim']);
+  const { pointers, dtBias, options } = checkRecurrence(check, args, tokens);
+  const { nHeads, headDim, nRanks, nGroups, dState, nAngles, angleHeads } = check.sizes;
+  if (mimoX === undefined && nRanks > 1) check.argument('mimoX', 'given where nRanks is above 1', mimoX);
+  const skip = check.optional('D', D, ['nHeads']);
+  const mix = check.optional('mimoX', mimoX, ['nHeads', 'nRanks', 'headDim']);
+  return {
+    tensors: [x.pointer, ...pointers, skip, mix, dtBias] as const,
+    sizes: [nHeads, headDim, nRanks, nGroups, dState, nAngles, angleHeads] as const,
+    options,
   };
 }
 

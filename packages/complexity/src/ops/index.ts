@@ -7,6 +7,7 @@ export * from './embedding.js';
 export * from './linear-attention.js';
 export * from './loss.js';
 export * from './mamba3.js';
+export * from './mamba3-gate.js';
 export * from './matmul.js';
 export * from './norm.js';
 export * from './rope.js';

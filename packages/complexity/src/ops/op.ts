@@ -1,6 +1,6 @@
 import { fail } from '../check.js';
 import { Expression, type Size, sum } from '../expression.js';
-import type { AttentionSizes, LinearAttentionSizes, SsdSizes } from './sizes.js';
+import type { AttentionSizes, LinearAttentionSizes, Mamba3Sizes, SsdSizes } from './sizes.js';
 
 /**
  * What elements are, for they may be stored in different widths. `matrices` are weights that may be quantised, those of
@@ -83,6 +83,9 @@ export interface KernelWork {
   ssd(sizes: SsdSizes): Op;
   ssdRecurrent(sizes: SsdSizes): Op;
   ssdBackward(sizes: SsdSizes): Op;
+  mamba3(sizes: Mamba3Sizes): Op;
+  mamba3Recurrent(sizes: Mamba3Sizes): Op;
+  mamba3Backward(sizes: Mamba3Sizes): Op;
 }
 
 /** What the formula of an op needs, and no more. */

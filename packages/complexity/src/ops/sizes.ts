@@ -50,3 +50,28 @@ export interface SsdSizes {
   chunkSize?: Size;
   initialState?: boolean;
 }
+
+/** Rows of a chunk of Mamba-3, of which each step has one per rank, where no other number of steps is given. */
+export const MAMBA3_CHUNK_ROWS = 40;
+/** In the backward pass its chunks have at least so many steps. */
+export const MAMBA3_SHORTEST_CHUNK_BACKWARD = 8;
+
+/** The state space of Mamba-3 with biases, D, dtBias, softplus and a floor of A. */
+export interface Mamba3Sizes {
+  batch: Size;
+  seqLen: Size;
+  nHeads: Size;
+  headDim: Size;
+  nGroups: Size;
+  /** 1 for a single input and output. */
+  nRanks: Size;
+  dState: Size;
+  nAngles: Size;
+  /** Whether each head has angles of its own; all share them if absent. */
+  ownAngles?: boolean;
+  /** Whether there is mimoX, and planes lie half a row apart. */
+  mimo?: boolean;
+  chunkSize?: Size;
+  /** What goes on from an earlier sequence. */
+  initialState?: boolean;
+}

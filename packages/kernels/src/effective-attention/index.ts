@@ -2,12 +2,14 @@ import type { Op } from '../arguments.js';
 import type { Context } from '../context.js';
 import * as deltaRule from '../delta-rule.js';
 import * as linearAttention from '../linear-attention.js';
+import * as mamba3 from '../mamba3.js';
 import * as selectiveScan from '../selective-scan.js';
 import * as softmaxAttention from '../softmax-attention.js';
 import * as ssd from '../ssd.js';
 import type { Tensor } from '../tensor.js';
 import { deltaRuleMatrix, gatedDeltaRuleMatrix } from './delta-rule.js';
 import { linearAttentionMatrix } from './linear-attention.js';
+import { mamba3Matrix } from './mamba3.js';
 import { selectiveScanMatrix } from './selective-scan.js';
 import { softmaxAttentionMatrix } from './softmax-attention.js';
 import { ssdMatrix } from './ssd.js';
@@ -24,6 +26,7 @@ function matrixOp<Args>(
 export const effectiveAttentionOps = {
   selectiveScan: matrixOp(selectiveScanMatrix, selectiveScan.ops.selectiveScan),
   ssd: matrixOp(ssdMatrix, ssd.ops.ssd),
+  mamba3: matrixOp(mamba3Matrix, mamba3.ops.mamba3),
   linearAttention: matrixOp(linearAttentionMatrix, linearAttention.ops.linearAttention),
   deltaRule: matrixOp(deltaRuleMatrix, deltaRule.ops.deltaRule),
   gatedDeltaRule: matrixOp(gatedDeltaRuleMatrix, deltaRule.ops.gatedDeltaRule),

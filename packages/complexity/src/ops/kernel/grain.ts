@@ -1,6 +1,7 @@
 import { Expression } from '../../expression.js';
 import type { Grain } from '../op.js';
 import { linearAttentionChunked } from './linear-attention.js';
+import { mamba3, mamba3Backward, mamba3Recurrent } from './mamba3.js';
 import { matmul } from './matmul.js';
 import { round } from './round.js';
 import { softmaxAttention, softmaxAttentionBackward, softmaxAttentionStep } from './softmax-attention.js';
@@ -17,6 +18,9 @@ export const kernelGrain: Grain = {
     ssd,
     ssdRecurrent,
     ssdBackward,
+    mamba3,
+    mamba3Recurrent,
+    mamba3Backward,
   },
   round,
   tail: (x) => round(Expression.of(x).plus(1), 4),

@@ -4,10 +4,10 @@ import { DEFAULT_CHUNK, SHORTEST_CHUNK_BACKWARD, type SsdSizes } from '../sizes.
 import { up } from './round.js';
 
 /** Shorter sequences go step by step. */
-const SHORTEST_CHUNKED = 5;
+export const SHORTEST_CHUNKED = 5;
 
 /** Into as many parts the backward pass is cut at least, if there are as many heads. */
-const BACKWARD_UNITS = 8;
+export const BACKWARD_UNITS = 8;
 
 const numbersOf = ({ batch, seqLen, headDim, nHeads, nGroups, dState }: SsdSizes): number[] =>
   [batch, seqLen, headDim, nHeads, nGroups, dState].map(numberOf);
@@ -39,7 +39,7 @@ function decayElements(length: number): number {
   return count;
 }
 
-const chunkLengths = (seqLen: number, chunk: number): number[] =>
+export const chunkLengths = (seqLen: number, chunk: number): number[] =>
   Array.from({ length: Math.ceil(seqLen / chunk) }, (_, i) => Math.min(chunk, seqLen - i * chunk));
 
 export function ssd(sizes: SsdSizes): Op {
