@@ -29,8 +29,8 @@ export const control = {
   argCount: 70,
   countAt: 71, // which argument is the number of units, or -1 if the kernel takes `first` and `count`
   args: 72,
-  mostArgs: 40,
-  steps: 112, // how much each argument grows with each unit
+  mostArgs: 64,
+  steps: 136, // how much each argument grows with each unit
   /** Characters (16 bits), by index: the message. */
   message: 1024,
   longestMessage: 512,
