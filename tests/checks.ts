@@ -96,6 +96,18 @@ export function checkGradient(
   }
 }
 
+/** Two kernels whose gradients are near enough to the slopes have gradients as near to each other, in every element. */
+export function checkGradientsAgree(k: Kernels, other: Kernels, c: Case, size: Size): void {
+  const args = argsOf(c, size);
+  const up = upstream(c, size, wanted(c, size, args));
+  const [got, want] = [k, other].map((kernels) => run(kernels, `${c.op}Backward`, { ...args, ...up }));
+  for (const [name, { data }] of Object.entries(want)) {
+    const scale = (data as Float32Array).reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+    const bound = 2 * (c.backward!.tolerance * scale + 1e-8);
+    data.forEach((value, i) => expectNear(`${name}[${i}]`, got[name].data[i], value, bound));
+  }
+}
+
 /**
  * All outputs are written, and nothing else: `guarded` kernels fill new buffers with NaN, so that an element that is not
  * written stays NaN, and `run` finds writes outside. No memory is kept. The backward pass is run at sizes, too, at which

@@ -187,7 +187,8 @@ export function ssd(k: Context, args: SsdArgs): { y: Tensor<'float32'>; lastStat
 
 /**
  * Gradient of {@link ssd}. The states at the chunks' ends are computed again, one head at a time on each thread: memory
- * is linear in the length, and does not grow with the number of heads.
+ * is linear in the length, and does not grow with the number of heads. Only where threads outnumber a few heads are the
+ * states of all heads kept.
  *
  * @param chunkSize   as there, but at least 16 is taken
  * @param dy          gradient of `y`; zeros if absent
