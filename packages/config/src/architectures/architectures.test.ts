@@ -95,6 +95,16 @@ describe('a file of state-spaces', () => {
     expect(read({ ...file, pad_vocab_size_multiple: 1, ssm_cfg: {} }).vocabSize).toBe(50277);
   });
 
+  it('turns as many planes of Mamba-3 as mamba_ssm rounds rope_fraction to', () => {
+    const mixer = (more: object) => read({ ...file, ssm_cfg: { layer: 'Mamba3', ...more } }).mixers[0];
+    expect(mixer({})).toMatchObject({ type: 'mamba3', dState: 128, headDim: 64, nAngles: 32, mimo: false, nRanks: 1, outputNorm: false, aFloor: 1e-4, normEps: 1e-5 }); // prettier-ignore
+    expect(mixer({ is_mimo: true, rope_fraction: 1 })).toMatchObject({ nAngles: 64, mimo: true, nRanks: 4 });
+    expect(mixer({ d_state: 14, rope_fraction: 0.5 })).toMatchObject({ nAngles: 3 });
+    // A fraction that mamba_ssm does not offer is written so that it is read again.
+    const model = resolveConfig({ vocabSize: 16, dModel: 8, nLayers: 1, mixer: { type: 'mamba3', dState: 22, headDim: 4, nAngles: 7 }, naming: 'mamba_ssm' }); // prettier-ignore
+    expect(resolveConfig(fromHuggingFace(configJson(model)))).toEqual(model);
+  });
+
   it('has an MLP as wide as d_intermediate, rounded up to a multiple of 128', () => {
     const mlp = (d_intermediate: number) =>
       read({ ...file, ssm_cfg: { layer: 'Mamba2' }, d_intermediate }).mlps[0];
@@ -105,7 +115,9 @@ describe('a file of state-spaces', () => {
 
   it.each([
     [{ attn_layer_idx: [1] }, /attn_cfg must be with num_heads/],
-    [{ ssm_cfg: { layer: 'Mamba3' } }, /ssm_cfg: layer must be 'Mamba1' or 'Mamba2'/],
+    [{ ssm_cfg: { layer: 'Mamba4' } }, /ssm_cfg: layer must be 'Mamba1' or 'Mamba2' or 'Mamba3'/],
+    [{ ssm_cfg: { layer: 'Mamba3', d_conv: 4 } }, /ssm_cfg: 'd_conv' is not a known field/], // it has no convolution
+    [{ ssm_cfg: { layer: 'Mamba3', rope_fraction: 0 } }, /ssm_cfg must be with a rope_fraction above 0/],
     [{ ssm_cfg: { headdim: 64 } }, /ssm_cfg: 'headdim' is not a known field/], // of Mamba-2 alone
     [{ ssm_cfg: { layer: 'Mamba2', dt_rank: 3 } }, /ssm_cfg: 'dt_rank' is not a known field/], // of Mamba alone
     [{ ssm_cfg: { layer: 'Mamba2', d_ssm: 768 } }, /d_ssm/],

@@ -141,6 +141,7 @@ it.each([
   'mamba',
   'mamba:0',
   'mamba:x',
+  'mamba3:1', // a plane takes two
   'softmax:2',
   'rnn',
   'softmax@learned',
@@ -161,6 +162,7 @@ it('makes a hybrid of Mamba with softmax attention last', () => {
 
 it('gives a learner the layers that its name says', () => {
   expect(learnerMixers('hybrid:3/2', tiny).map(({ type }) => type)).toEqual(['mamba', 'softmax-attention']);
+  expect(learnerMixers('mamba3:4', tiny)[0]).toMatchObject({ type: 'mamba3', dState: 4 });
   expect(learnerMixers('mamba:3/1', { ...tiny, nLayers: 3 })).toHaveLength(1);
   expect(learnerLabel('softmax@rope/2')).toBe('softmax attention, rotary, 2 layers');
 });
@@ -203,13 +205,13 @@ const smallest = [
   {
     experiment: learnMqar,
     config: {
-      learners: ['softmax@rope/2', 'mamba:1', 'mamba:2', 'delta', 'hybrid:1/2'],
+      learners: ['softmax@rope/2', 'mamba:1', 'mamba:2', 'mamba3:2', 'delta', 'hybrid:1/2'],
       pairs: [1, 2],
       seqLen: 8,
       vocabSize: 12,
       training: tiny,
     },
-    rows: 5 * 2,
+    rows: 6 * 2,
     claims: ['L2', 'L2', 'L2'],
   },
   {
