@@ -109,10 +109,22 @@ describe('resolveConfig', () => {
     [{ mixer: { ...attention, scale: -1 } }, 'mixer.scale must be a finite number above 0, got -1'],
     [{ mixer: { ...attention, position: { type: 'learned', maxLength: 9 } } }, 'mixer.position must be none, rope or alibi'], // prettier-ignore
     [{ mixer: { ...attention, position: { type: 'rope', rotaryDim: 10 } } }, 'mixer.position.rotaryDim must be at most headDim = 8 of mixer, got 10'], // prettier-ignore
-    [{ mixer: { type: 'mamba3', headDim: 8, dState: 1 } }, 'mixer.dState must be a whole number from 2 up, got 1'],
-    [{ mixer: { type: 'mamba3', headDim: 8, dState: 7, mimo: true } }, 'mixer.dState must be even where mimo is true, got 7'],
-    [{ mixer: { type: 'mamba3', headDim: 8, nRanks: 2 } }, 'mixer.nRanks must be 1 or absent where mimo is false, got 2'],
-    [{ mixer: { type: 'mamba3', headDim: 8, dState: 8, nAngles: 5 } }, 'mixer.nAngles must be at most 4, got 5'],
+    [
+      { mixer: { type: 'mamba3', headDim: 8, dState: 1 } },
+      'mixer.dState must be a whole number from 2 up, got 1',
+    ],
+    [
+      { mixer: { type: 'mamba3', headDim: 8, dState: 7, mimo: true } },
+      'mixer.dState must be even where mimo is true, got 7',
+    ],
+    [
+      { mixer: { type: 'mamba3', headDim: 8, nRanks: 2 } },
+      'mixer.nRanks must be 1 or absent where mimo is false, got 2',
+    ],
+    [
+      { mixer: { type: 'mamba3', headDim: 8, dState: 8, nAngles: 5 } },
+      'mixer.nAngles must be at most 4, got 5',
+    ],
     [{ mixer: { type: 'mamba2', headDim: 8, normGroups: 3 } }, 'mixer.normGroups must be a divisor of dInner = 64, got 3'], // prettier-ignore
     [{ mixer: { type: 'mamba2', headDim: 8, gatedNorm: false, normBeforeGate: true } }, 'mixer.normBeforeGate must be false or absent where gatedNorm is false'], // prettier-ignore
     [{ mixer: { type: 'mamba2', headDim: 8, multipliers: [1, 2, 3, 4] } }, 'mixer.multipliers must be five finite numbers, of z, x, B, C and dt'], // prettier-ignore
