@@ -133,6 +133,23 @@ await check('a strict TypeScript file compiles against the installed types', () 
     '--ignoreConfig',
   ]),
 );
+await check('the oldest TypeScript that the READMEs name compiles it without the newest lib', () => {
+  run('npm', ['install', '--no-audit', '--no-fund', '--no-save', 'typescript-5.7@npm:typescript@5.7']);
+  run('node', [
+    'node_modules/typescript-5.7/bin/tsc',
+    'consumer.ts',
+    '--strict',
+    '--noEmit',
+    '--module',
+    'nodenext',
+    '--target',
+    'es2022',
+    '--lib',
+    'es2022,dom',
+    '--typeRoots',
+    'no-types',
+  ]);
+});
 await check('the installed packages run in Node', () => {
   const printed = run('node', [
     '--input-type=module',

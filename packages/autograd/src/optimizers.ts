@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 import { checkOptions, show } from '@freelunch/errors';
 import { ArgumentError, FormatError, type Kernels, Tensor } from '@freelunch/kernels';
 

@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 import { type Op, takeArguments } from './arguments.js';
 import { Context, type Variant } from './context.js';
 import type { WasmExports } from './wasm-exports.js';

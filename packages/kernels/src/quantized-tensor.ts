@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 import { ArgumentError, DisposedError, ShapeError, show } from '@freelunch/errors';
 import type { Allocator } from './memory.js';
 import { type CheckedShape, checkShape, disposeSymbol, uncloneable } from './tensor.js';

@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 /** A language model, as its users see it: what it computes is in `network.ts`. */
 import type { Tape } from '@freelunch/autograd';
 import { checkComputable, type ModelConfig, resolveConfig, type ResolvedConfig } from '@freelunch/config';

@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 import type { ResolvedConfig } from '@freelunch/config';
 import { ArgumentError, DisposedError, FreelunchError, ShapeError, show } from '@freelunch/errors';
 import type { Kernels } from '@freelunch/kernels';

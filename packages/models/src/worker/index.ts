@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 /**
  * Models in a worker, `@freelunch/models/worker`: a page stays responsive while they load, train and generate. The
  * functions are those of models in the same thread, and give promises; what they are given is sent, so it must be data.
