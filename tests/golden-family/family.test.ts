@@ -1,5 +1,6 @@
 /** Small models of published hybrids and their relatives, against values computed in float64. */
 import { adamW, createTape } from '@freelunch/autograd';
+import { cost } from '@freelunch/complexity';
 import { configJson, fromHuggingFace, parseJson, resolveConfig } from '@freelunch/config';
 import { type Kernels, loadKernels, type Tensor } from '@freelunch/kernels';
 import {
@@ -158,6 +159,13 @@ describe.each(named)('%s', (_name, { golden }) => {
     const model = resolveConfig(fromHuggingFace(config));
     expect(resolveConfig(fromHuggingFace(configOfRelease5))).toEqual(model);
     expect(resolveConfig(fromHuggingFace(configJson(model)))).toEqual(model);
+  });
+
+  it('has as many parameters as the formulas of costs count', async () => {
+    const k = await loadKernels();
+    using model = await loadGolden(k, golden);
+    const { params } = cost(fromHuggingFace(golden.checkpoint!.config), { mode: 'decode', promptLength: 1 });
+    expect(params).toBe(model.parameterCount);
   });
 
   it('learns a batch', async () => {
