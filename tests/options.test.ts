@@ -53,6 +53,18 @@ const scan = { batch: 1, seqLen: 2, dInner: 2, dState: 2 };
 const conv = { batch: 1, seqLen: 2, channels: 2, width: 2 };
 const norm = { rows: 2, dim: 2 };
 const sizesOfSsd = { ...linear, nGroups: 1, dState: 2 };
+const turning = {
+  batch: 1,
+  seqLen: 2,
+  nHeads: 2,
+  headDim: 2,
+  nRanks: 1,
+  nGroups: 1,
+  dState: 2,
+  nAngles: 1,
+  chunkSize: 2,
+};
+const turningGate = { rows: 2, nHeads: 2, nRanks: 1, headDim: 2 };
 const loss = { rows: 2, scored: 2, vocabSize: 2 };
 const product = { m: 2, n: 2, k: 2 };
 const copying = { mixer: 'linear-attention', length: 4, vocabSize: 4 } as const;
@@ -110,6 +122,11 @@ const takers: Record<string, Record<string, Entry>> = {
     linearAttentionStep: [linear, (o) => ops.linearAttentionStep(grain, o)],
     crossEntropy: [loss, (o) => ops.crossEntropy(grain, o)],
     crossEntropyBackward: [loss, (o) => ops.crossEntropyBackward(grain, o)],
+    mamba3: [turning, (o) => ops.mamba3(grain, o)],
+    mamba3Backward: [turning, (o) => ops.mamba3Backward(grain, o)],
+    mamba3Step: [turning, (o) => ops.mamba3Step(grain, o)],
+    mamba3Gate: [turningGate, (o) => ops.mamba3Gate(grain, o)],
+    mamba3GateBackward: [turningGate, (o) => ops.mamba3GateBackward(grain, o)],
     matmul: [product, (o) => ops.matmul(grain, o)],
     matmulBackward: [product, (o) => ops.matmulBackward(grain, o)],
     rmsNorm: [norm, (o) => ops.rmsNorm(grain, o)],
@@ -158,6 +175,8 @@ const takers: Record<string, Record<string, Entry>> = {
     compile: [{ mixer: 'mamba', output: program.one }, (o) => constructions.compile(program, o)],
     Program: [{ vocabSize: 2, length: 2 }, (o) => new constructions.Program(o)],
     dpModel: [{ mixer: 'mamba', size: 3 }, (o) => constructions.dpModel(k, dp, o)],
+    cyclicModel: [{ order: 2 }, (o) => constructions.cyclicModel(k, o)],
+    cyclicModelPlan: [{ order: 2 }, (o) => constructions.cyclicModelPlan(o)],
     dpModelPlan: [{ mixer: 'mamba', size: 3 }, (o) => constructions.dpModelPlan(dp, o)],
     recallModel: [copying, (o) => constructions.recallModel(k, o)],
     recallModelPlan: [copying, (o) => constructions.recallModelPlan(o)],

@@ -43,6 +43,16 @@ const softmax = {
 } as const;
 const duality = { ...row, nGroups: true, dState: true, chunkSize: true, initialState: true } as const;
 
+const turning = { ...duality, nRanks: true, nAngles: true, ownAngles: true, mimo: true } as const;
+const turningGate = {
+  rows: true,
+  nHeads: true,
+  nRanks: true,
+  headDim: true,
+  norm: true,
+  mimo: true,
+} as const;
+
 const names = {
   causalConv1d: convolution,
   causalConv1dBackward: convolution,
@@ -55,6 +65,11 @@ const names = {
   linearAttentionStep: linear,
   crossEntropy: loss,
   crossEntropyBackward: loss,
+  mamba3: turning,
+  mamba3Backward: turning,
+  mamba3Step: turning,
+  mamba3Gate: turningGate,
+  mamba3GateBackward: turningGate,
   matmul: product,
   matmulBackward: product,
   rmsNorm: rows,
