@@ -42,7 +42,7 @@ const models: Record<string, { config: ModelConfig; atMost?: boolean }> = {
           nHeads: 2,
           qkvBias: true,
           dConv: 3,
-          position: { type: 'rope', rotaryDim: 4 },
+          position: { type: 'rope', rotaryDim: 8 },
         },
       ],
     },

@@ -69,6 +69,7 @@ const calls: Record<string, Call[]> = {
     (wrong) => models.loadPretrained(k, nowhere, { timeoutMs: wrong ?? null }),
     (wrong) => models.loadPretrained(k, nowhere, { signal: wrong ?? null }),
     (wrong) => models.loadPretrained(k, nowhere, { onProgress: wrong ?? null }),
+    (wrong) => models.loadPretrained(k, nowhere, { normGroups: wrong ?? null }),
   ],
   inspectPretrained: [
     (wrong) => models.inspectPretrained(wrong),

@@ -4,15 +4,16 @@
  */
 import {
   checkComputable,
-  isObject,
+  type MixerConfig,
+  type ModelConfig,
   readConfig,
+  resolveConfig,
   type ResolvedConfig,
   type StoredBlocks,
 } from '@freelunch/config';
-import { checkOptions, FormatError, show } from '@freelunch/errors';
+import { ArgumentError, checkOptions, FormatError, show } from '@freelunch/errors';
 import type { Kernels, WeightDType } from '@freelunch/kernels';
 import { layouts } from './architectures/index.js';
-import type { ByteSource } from './byte-source.js';
 import { type Folder, readJson } from './folder.js';
 import { loadGguf } from './gguf/load.js';
 import { resolveFile } from './resolve.js';
@@ -24,78 +25,24 @@ import { Missing } from './placeholder.js';
 import type { ParameterSpec } from '../mixers/parameters.js';
 import { checkDTypeOptions, type DTypeOptions, dtypeToLoad } from './dtype-options.js';
 import { LoadedWeight, misfitOf, readPacked } from './weights.js';
-import { type ByteProgress, checkEnd, readSafetensorsHeader } from './safetensors.js';
-import { type Entry, type Header } from './safetensors-format.js';
+import { type ByteProgress, checkEnd } from './safetensors.js';
+import { type Entry } from './safetensors-format.js';
 import { type ModelSource, openSource } from './source.js';
 import { sourceOptionNames, type SourceOptions } from './source-options.js';
+import { openWeights, readHeaders, type Shard } from './shards.js';
 
 export const MAXIMUM_CONFIG_BYTES = 4_000_000;
-const MAXIMUM_INDEX_BYTES = 100_000_000;
 /** Problems of each kind that an error lists; there can be as many as a hostile file likes. */
 const LISTED = 1000;
 
 export interface LoadPretrainedOptions extends SourceOptions, DTypeOptions {
+  /**
+   * Of Mamba-2 in a folder: the equal parts of its channels over each of which gated norms take a mean, if config.json implies
+   * another number than the model was trained with; see `normGroups` of the mixer.
+   */
+  normGroups?: number;
   /** Told after each piece, over all files of weights. */
   onProgress?: (progress: ByteProgress) => void;
-}
-
-/** One file of weights. */
-export interface Shard {
-  file: string;
-  header: Header;
-  /** Open, and read up to the end of its header; absent if it must be opened again. */
-  source?: ByteSource;
-}
-
-async function openWeights(folder: Folder, file: string): Promise<ByteSource> {
-  const source = await folder.open(file);
-  if (source instanceof Missing)
-    throw new FormatError(`${folder.name}: must hold ${file}, got ${source.reason}`);
-  return source;
-}
-
-/** Reads a file's header. @param keepOpen leaves the file open, read so far */
-async function readShard(file: string, source: ByteSource, keepOpen: boolean): Promise<Shard> {
-  let header: Header | undefined;
-  try {
-    header = await readSafetensorsHeader(source);
-  } finally {
-    if (!keepOpen || header === undefined) await source.close();
-  }
-  return { file, header, source: keepOpen ? source : undefined };
-}
-
-/** The headers of all files of weights. Shards are closed again: a browser opens only a few connections at once. */
-export async function readHeaders(folder: Folder, signal?: AbortSignal): Promise<Shard[] | Missing> {
-  const whole = await folder.open('model.safetensors');
-  if (!(whole instanceof Missing)) return [await readShard('model.safetensors', whole, true)];
-  const name = 'model.safetensors.index.json';
-  const index = await readJson(folder, name, MAXIMUM_INDEX_BYTES);
-  if (index instanceof Missing) {
-    const reasons = [...new Set([whole.reason, index.reason])].join(', ');
-    return new Missing(`${folder.name}: must hold model.safetensors or ${name}, got neither (${reasons})`);
-  }
-  const map = isObject(index) ? index.weight_map : undefined;
-  if (!isObject(map)) throw new FormatError(`${name}: weight_map must be an object, got ${show(map)}`);
-  const promised = new Map<string, string[]>();
-  for (const [tensor, file] of Object.entries(map)) {
-    // A plain name: the index must not lead out of its folder.
-    if (typeof file !== 'string' || !/^[\w-][\w.-]*\.safetensors$/.test(file))
-      throw new FormatError(`${name}: ${show(tensor)} must lie in a .safetensors file, got ${show(file)}`);
-    const tensors = promised.get(file);
-    if (tensors === undefined) promised.set(file, [tensor]);
-    else tensors.push(tensor);
-  }
-  const shards: Shard[] = [];
-  for (const [file, tensors] of promised) {
-    signal?.throwIfAborted();
-    const shard = await readShard(file, await openWeights(folder, file), false);
-    const absent = tensors.find((tensor) => !shard.header.entries.has(tensor));
-    if (absent !== undefined)
-      throw new FormatError(`${file}: must hold ${show(absent)} as ${name} says, got no such tensor`);
-    shards.push(shard);
-  }
-  return shards;
 }
 
 /** What becomes of the tensors of a checkpoint. */
@@ -259,10 +206,36 @@ export function planLoading(
   return { config, specs, layout, entries, plan };
 }
 
+function checkNormGroups(normGroups: number | undefined): void {
+  if (normGroups !== undefined && !(Number.isSafeInteger(normGroups) && normGroups >= 1))
+    throw new ArgumentError(
+      `loadPretrained: normGroups must be a whole number from 1 up, got ${show(normGroups)}`,
+    );
+}
+
+/** The config with other groups in its gated norms. @throws ArgumentError if it has none, or they do not fit */
+function regrouped(config: ModelConfig, normGroups: number | undefined): ModelConfig {
+  if (normGroups === undefined) return config;
+  let found = 0;
+  const of = (mixer: MixerConfig): MixerConfig => {
+    if (mixer.type !== 'mamba2') return mixer;
+    found++;
+    return { ...mixer, normGroups };
+  };
+  const { mixer } = config;
+  const changed = { ...config, mixer: Array.isArray(mixer) ? mixer.map(of) : of(mixer as MixerConfig) };
+  if (found === 0)
+    throw new ArgumentError(
+      `loadPretrained: normGroups must be absent where no layer is Mamba-2, got ${show(normGroups)}`,
+    );
+  resolveConfig(changed, 'loadPretrained');
+  return changed;
+}
+
 /**
- * Loads a published checkpoint: Mamba, Mamba-2, GPT-2, Llama and Mistral in Hugging Face's form, Mamba and Mamba-2 as
- * state-spaces publishes them, and all that `savePretrained` writes; or a GGUF file of these architectures. Weights become
- * float32, unless `dtype` says otherwise; those that were saved quantised stay so.
+ * Loads a published checkpoint: an architecture of @freelunch/config in Hugging Face's form or as state-spaces publishes
+ * it, and all that `savePretrained` writes; or a GGUF file. Weights become float32, unless `dtype` says otherwise; those that
+ * were saved quantised stay so.
  *
  *   const model = await loadPretrained(k, './mamba-130m-hf');
  *   const model = await loadPretrained(k, 'hf:state-spaces/mamba-130m-hf');
@@ -282,14 +255,25 @@ export async function loadPretrained(
   source: ModelSource,
   options: LoadPretrainedOptions = {},
 ): Promise<LanguageModel> {
-  checkOptions('loadPretrained', options, ['onProgress', 'dtype', 'except', ...sourceOptionNames]);
+  checkOptions('loadPretrained', options, [
+    'onProgress',
+    'dtype',
+    'except',
+    'normGroups',
+    ...sourceOptionNames,
+  ]);
   checkKernels('loadPretrained', k);
   checkDTypeOptions('loadPretrained', options);
   const { signal, onProgress } = options;
   checkFunction('loadPretrained', 'onProgress', onProgress);
+  checkNormGroups(options.normGroups);
   const opened = await openSource('loadPretrained', source, options);
   if (opened.file !== undefined) {
     try {
+      if (options.normGroups !== undefined)
+        throw new ArgumentError(
+          'loadPretrained: normGroups must be absent for a GGUF file, whose norms are by group',
+        );
       return await loadGguf(k, opened.file, options);
     } finally {
       await opened.close();
@@ -299,7 +283,8 @@ export async function loadPretrained(
   const json = await readJson(folder, 'config.json', MAXIMUM_CONFIG_BYTES);
   if (json instanceof Missing)
     throw new FormatError(`${folder.name}: must hold config.json, got ${json.reason}`);
-  const published = readConfig(json, 'config.json');
+  const { config: said, ...others } = readConfig(json, 'config.json');
+  const published = { ...others, config: regrouped(said, options.normGroups) };
   const shards = await readHeaders(folder, signal);
   if (shards instanceof Missing) throw new FormatError(shards.reason);
   const weights = new Map<string, LoadedWeight>();

@@ -3,7 +3,8 @@ import { checkComputable, isObject, type ModelConfig, readConfig, readGgufConfig
 import { checkOptions, FormatError, UnsupportedError } from '@freelunch/errors';
 import { checkFlag } from '../check.js';
 import type { ByteSource } from './byte-source.js';
-import { MAXIMUM_CONFIG_BYTES, planLoading, readHeaders } from './checkpoint.js';
+import { MAXIMUM_CONFIG_BYTES, planLoading } from './checkpoint.js';
+import { readHeaders } from './shards.js';
 import { type Folder, readJson } from './folder.js';
 import { readGgufHeader } from './gguf/header.js';
 import { planGguf } from './gguf/load.js';

@@ -160,6 +160,41 @@ describe('a published checkpoint', () => {
     expect(back.config.mixers[0]).toMatchObject({ dtLimit: [0.25, Infinity] });
   });
 
+  it('of Mamba-2 has the norm of Transformers, that of mamba_ssm, or the one that it is told to have', async () => {
+    using model = createModel(k, mamba2);
+    const json = jsonOf(model);
+    const { transformers_version: _v, ...unversioned } = json;
+    const normGroups = async (config: object, options?: { normGroups: number }) => {
+      using loaded = await loadPretrained(k, filesOf(config, model.parameters()), options);
+      const [mixer] = loaded.config.mixers;
+      return mixer.type === 'mamba2' && mixer.normGroups;
+    };
+    expect(await normGroups(json)).toBe(1);
+    expect(await normGroups(unversioned)).toBe(3);
+    expect(await normGroups(json, { normGroups: 3 })).toBe(3);
+    await expect(normGroups(json, { normGroups: 5 })).rejects.toThrow(
+      'loadPretrained: mixer.normGroups must be a divisor of dInner = 12, got 5',
+    );
+    using other = createModel(k, mamba);
+    await expect(
+      loadPretrained(k, filesOf(jsonOf(other), other.parameters()), { normGroups: 2 }),
+    ).rejects.toThrow('normGroups must be absent where no layer is Mamba-2, got 2');
+  });
+
+  it.each([
+    [
+      'pytorch_model.bin',
+      /got pytorch_model.bin; convert it there: python -c ".*save_file.*'model.safetensors'\)"$/,
+    ],
+    ['pytorch_model.bin.index.json', /convert it there: python -c ".*save_pretrained/],
+  ])('in %s is refused, and how to convert it is said in one line', async (name, message) => {
+    using model = createModel(k, mamba);
+    const files = [new File([JSON.stringify(jsonOf(model))], 'config.json'), new File(['PK'], name)];
+    const said = await failure(files, FormatError);
+    expect(said).toMatch(message);
+    expect(said).not.toContain('\n');
+  });
+
   const unsupported: [string, ModelConfig, object, RegExp][] = [
     [
       'factors of positions that it holds',
