@@ -70,6 +70,6 @@ export type {
   Mamba3Gradients,
   Mamba3Result,
   Mamba3StepArgs,
-} from './mamba3.js';
+} from './mamba3-args.js';
 export type { Mamba3GateArgs, Mamba3GateGradients } from './mamba3-gate.js';
 export type { SsdArgs, SsdBackwardArgs, SsdGradients, SsdStepArgs } from './ssd.js';

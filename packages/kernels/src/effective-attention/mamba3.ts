@@ -1,6 +1,6 @@
 import { Check } from '../check.js';
 import type { Context } from '../context.js';
-import { checkRecurrence, type Mamba3Args } from '../mamba3.js';
+import { checkRecurrence, type Mamba3Args } from '../mamba3-args.js';
 import type { Tensor } from '../tensor.js';
 
 /**
