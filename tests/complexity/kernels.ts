@@ -105,7 +105,8 @@ export function callsOf(k: Kernels): Call[] {
   }
 
   for (const [rows, widths] of [
-    [1, [31]],
+    [3, [31]],
+    [5, [8]],
     [5, [8, 12]],
     [4, [3, 6]],
   ] as const) {

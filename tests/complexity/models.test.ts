@@ -48,6 +48,14 @@ const models: Record<string, { config: ModelConfig; atMost?: boolean }> = {
     },
     atMost: true,
   },
+  mamba3: { config: { ...base, mixer: { type: 'mamba3', dState: 16, headDim: 16 } } },
+  'mamba3, several ranks': {
+    config: {
+      ...base,
+      mixer: { type: 'mamba3', dState: 6, headDim: 8, nGroups: 2, mimo: true, nRanks: 3, outputNorm: true },
+      tieEmbeddings: false,
+    },
+  },
   'linear attention': { config: { ...base, mixer: { type: 'linear-attention', nHeads: 2 }, mlp: 'swiglu' } },
   retention: {
     config: { ...base, mixer: { type: 'linear-attention', nHeads: 2, forget: 'retention' }, mlp: 'gelu' },

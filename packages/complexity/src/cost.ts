@@ -20,7 +20,9 @@ import {
 import { adamW } from './ops/adamw.js';
 import { crossEntropy, crossEntropyBackward } from './ops/loss.js';
 import { Expression, maximum, product, type Size, sum } from './expression.js';
-import { block, embed, type Entry, head, leadOf, type Phase, type Situation, Sizes } from './model.js';
+import { block, embed, head } from './model.js';
+import { type Entry, type Phase, type Situation, Sizes } from './model/layer.js';
+import { leadOf } from './model/shared-block.js';
 import { type ElementKind, type Grain, grainOf } from './ops/op.js';
 
 export { figures };

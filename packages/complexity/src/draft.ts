@@ -1,6 +1,6 @@
 /** Trees of formulas: what parts of a model cost, and how they come together. */
 import { Expression, product, sum, type Values } from './expression.js';
-import type { Entry, Sizes } from './model.js';
+import type { Entry, Sizes } from './model/layer.js';
 import { type ElementKind, elementKinds, type Elements, type Grain, type Op, total } from './ops/op.js';
 
 export const figures = [

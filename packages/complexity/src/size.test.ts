@@ -40,7 +40,7 @@ const formulas = Object.keys(complexity).filter((name) => !apart.has(name));
 it.each([
   ['cost alone, with the checks of configs', `export { cost } from ${index};`, 21 * 1024],
   ['all formulas', `export { ${formulas.join(', ')} } from ${index};`, 26 * 1024],
-  ['everything, with kernelGrain and the reader of config.json', `export * from ${index};`, 38 * 1024],
+  ['everything, with kernelGrain and the reader of config.json', `export * from ${index};`, 40 * 1024],
 ])('has no dependency beyond this project, and is small: %s', async (_what, code, most) => {
   const bytes = await bytesOf(code);
   console.info(`@freelunch/complexity, ${_what}: ${bytes} bytes compressed`);

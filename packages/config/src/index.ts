@@ -8,6 +8,6 @@ export type { Json } from './json.js';
 export { limits } from './limits.js';
 export { mixersIn } from './mixers/index.js';
 export { publishedModels } from './published-models.js';
-export type { PublishedModel } from './published-models.js';
+export type { PublishedModel } from './published/model.js';
 export { resolveConfig } from './resolve.js';
 export type * from './types.js';

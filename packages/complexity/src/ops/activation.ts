@@ -76,11 +76,12 @@ export function activation(g: Grain, name: PointwiseOp, size: Size, backward = f
   });
 }
 
-/** Rows times constants, one per part of these widths, and an offset; the gradient is alike. */
+/** Rows times constants, one per part of these widths, and an offset; the gradient is alike. One constant takes all as one row. */
 export function scale(g: Grain, rows: Size, widths: readonly Size[]): Op {
   const size = product(rows, sum(...widths));
+  const ofRow = sum(...widths.map((width) => product(2, g.tail(width))));
   return op({
-    other: product(rows, sum(...widths.map((width) => product(2, g.tail(width))))),
+    other: widths.length === 1 ? product(2, g.tail(size)) : product(rows, ofRow),
     read: { activations: size },
     written: { activations: size },
   });

@@ -240,7 +240,7 @@ describe('a published checkpoint', () => {
 
   it.each([
     ['attention that looks ahead', { attn_layer_idx: [1], attn_cfg: { num_heads: 2 } }, /attn_cfg must be with causal true/], // prettier-ignore
-    ['another layer', { ssm_cfg: { layer: 'Mamba3' } }, /layer must be 'Mamba1' or 'Mamba2'/],
+    ['another layer', { ssm_cfg: { layer: 'Mamba4' } }, /layer must be 'Mamba1' or 'Mamba2' or 'Mamba3'/],
     ['a wider skip', { ssm_cfg: { layer: 'Mamba2', D_has_hdim: true } }, /D_has_hdim/],
     [
       'an unknown option',
