@@ -28,7 +28,7 @@ it.each([
   ['run copy-capacity --set lengths=0', 'lengths[0] must be a whole number from 1 to 16777216, got 0'],
   ['run copy-capacity --set lengths=1', 'lengths must be a whole number from 2 to 4096, got 1'],
   ['run copy-capacity --set seed=1.5', 'seed must be a whole number from 0'],
-  ['run learn-mqar --set pairs=200000000', 'pairs[0] must be a whole number from 1 to 1024, got 200000000'],
+  ['run learn-mqar --set pairs=200000000', 'pairs[0] must be a whole number from 1 to 4096, got 200000000'],
   ['run learn-copy --set training.steps=1e15', 'training.steps must be a whole number from 1 to 100000000'],
   ['run dp-exact --set tasks=lis:100000000', 'a size up to 1000'],
   ['run copy-capacity --preset huge', "the preset of copy-capacity must be quick or full, got 'huge'"],

@@ -98,14 +98,14 @@ const ways: Record<string, { name: string; mixer: CopyMixer; grows: boolean; exa
     mixer: 'linearAttention',
     grows: true,
     exact: false,
-    copy: copyLinearAttention,
+    copy: (k, { values, keys }) => copyLinearAttention(k, { values, keys }),
   },
   selectiveScan: {
     name: copyWay('selectiveScan').label,
     mixer: 'selectiveScan',
     grows: true,
     exact: false,
-    copy: copySelectiveScan,
+    copy: (k, { values, keys }) => copySelectiveScan(k, { values, keys }),
   },
   constantState: {
     name: `${copyWay('registerFile').label}, constant`,

@@ -44,10 +44,18 @@ export const mixersText = (config: ResolvedConfig): string =>
   counted(config.mixers.map((mixer) => (mixer.type === 'none' ? 'MLP alone' : mixerText(mixer)))) +
   sharedText(config);
 
+/** Whether a field leaves out what it names: no convolution, one expert, a multiplier of 1. */
+const isNeutral = (name: string, value: unknown): boolean =>
+  value === undefined ||
+  value === false ||
+  value === 'none' ||
+  (name === 'dConv' && value === 0) ||
+  (value === 1 && (name === 'experts' || name === 'active' || name.endsWith('Multiplier')));
+
 /** What numbers and names a part has, apart from its type. */
 const fieldsText = (part: object): string =>
   Object.entries(part as Record<string, unknown>)
-    .filter(([name, value]) => name !== 'type' && value !== undefined && value !== false && value !== 'none')
+    .filter(([name, value]) => name !== 'type' && !isNeutral(name, value))
     .filter(([name]) => name !== 'innerNormEps' || !('innerNorms' in part) || part.innerNorms !== 'none')
     .map(([name, value]) => (value === true ? name : `${name} ${valueText(value)}`))
     .join(', ');

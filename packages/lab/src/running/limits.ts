@@ -41,7 +41,6 @@ export const limits: Readonly<Record<string, Limit>> = {
   p: whole(2, 1000),
   sizes: whole(1, 1000),
   // Learning
-  layers: whole(1, 64),
   pairs: whole(1, 4096),
   seqLen: whole(1, 2 ** 16),
   dModels: whole(1, 4096),
@@ -52,6 +51,8 @@ export const limits: Readonly<Record<string, Limit>> = {
   nHeads: whole(1, 256),
   expand: whole(1, 16),
   mlp: whole(0, 2 ** 14),
+  dConv: whole(0, 64),
+  embeddingStd: real(0, 100),
   batchSize: whole(1, 2 ** 14),
   steps: whole(1, 1e8),
   searchSteps: whole(1, 1e8),
