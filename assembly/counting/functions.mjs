@@ -20,7 +20,7 @@ const inner = new Set(['simd/exp/expNormal']);
 
 /** Sizes and places of working memory, which are floats but no work. */
 const scratch =
-  /Bytes$|Floats$|\/layOut(Shared|Head|States)?$|^matrix\/scratch\/|\/take(Steps|Angles|Rows)$|\/roundUpLarge$|\/padded(Steps|Rows)Large$/;
+  /Bytes$|(lanes|Partial|\/sums)Floats$|\/layOut(Shared|Head|States)?$|^matrix\/scratch\/|^mamba3\/\w+\/take(Steps|Angles|Rows)$|\/roundUpLarge$|\/padded(Steps|Rows)Large$/;
 
 /** @param name as asc names functions inside: the path of the file, a slash, the function's name */
 export function kindOf(name) {

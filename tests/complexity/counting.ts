@@ -57,7 +57,7 @@ export class CountingKernels {
   ): { read: number; written: number } {
     const { k } = this;
     return k.scope(() => {
-      const words = 9 * 2 ** 20; // 36 MiB
+      const words = 12 * 2 ** 20; // 48 MiB
       const shadow = k.zeros([words / 4], 'int32');
       this.#counters.shadow.value = shadow.pointer;
       this.#counters.shadowWords.value = words;
