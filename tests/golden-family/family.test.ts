@@ -12,7 +12,7 @@ import {
 } from '@freelunch/models';
 import { describe, expect, it } from 'vitest';
 import { type GoldenCase, readGolden } from '../golden/golden.ts';
-import { expectGolden, loadGolden } from '../golden-models/checkpoint.ts';
+import { expectForward, expectGolden, loadGolden } from '../golden-models/checkpoint.ts';
 import { guarded } from '../kernels.ts';
 import { cases } from './cases.ts';
 import { expectStates } from './states.ts';
@@ -57,18 +57,7 @@ describe.each(guarded)('%s', (_variant, k) => {
   describe.each(named)('%s', (_name, { golden, skipped }) => {
     it('gives the logits, the loss and every residual stream', async () => {
       using model = await loadGolden(k, golden);
-      const seen: Record<string, Float32Array> = {};
-      k.scope(() => {
-        const ids = idsOf(k, golden);
-        const logits = model.forward(ids, { observe: (name, x) => (seen[`out.${name}`] = x.toArray()) });
-        expectGolden(golden, 'out.logits', logits.data);
-        expectGolden(golden, 'out.loss', model.loss(ids).data);
-      });
-      const streams = Object.keys(golden.tensors).filter((name) =>
-        /^out\.(hidden\.\d+|final_norm)$/.test(name),
-      );
-      expect(Object.keys(seen).sort()).toEqual(streams.sort());
-      for (const name of streams) expectGolden(golden, name, seen[name]);
+      k.scope(() => expectForward(golden, model, idsOf(k, golden)));
       k.checkGuards();
     });
 

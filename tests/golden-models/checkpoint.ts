@@ -1,4 +1,4 @@
-import type { Kernels } from '@freelunch/kernels';
+import type { Kernels, Tensor } from '@freelunch/kernels';
 import { type LanguageModel, loadPretrained } from '@freelunch/models';
 import { expect } from 'vitest';
 import { relativeError } from '../compare.ts';
@@ -20,4 +20,17 @@ export function expectGolden(golden: GoldenCase, name: string, got: ArrayLike<nu
   const compared = (data: ArrayLike<number>) => Array.from(data).filter((_, i) => i < from || i >= to);
   const error = relativeError(compared(got!), compared(golden.tensors[name].data));
   expect(error, `error of ${name}`).toBeLessThanOrEqual(golden.tolerance[name]);
+}
+
+/** Fails unless the logits and the loss of these tokens are golden, and every residual stream on the way. */
+export function expectForward(golden: GoldenCase, model: LanguageModel, ids: Tensor): void {
+  const seen: Record<string, Float32Array> = {};
+  model.k.scope(() => {
+    const logits = model.forward(ids, { observe: (name, x) => (seen[`out.${name}`] = x.toArray()) });
+    expectGolden(golden, 'out.logits', logits.data);
+    expectGolden(golden, 'out.loss', model.loss(ids).data);
+  });
+  const streams = Object.keys(golden.tensors).filter((name) => /^out\.(hidden\.\d+|final_norm)$/.test(name));
+  expect(Object.keys(seen).sort()).toEqual(streams.sort());
+  for (const name of streams) expectGolden(golden, name, seen[name]);
 }

@@ -4,7 +4,7 @@ import type { ModelState } from '@freelunch/models';
 import { describe, expect, it } from 'vitest';
 import { type GoldenCase, permute, readGolden } from '../golden/golden.ts';
 import { guarded } from '../kernels.ts';
-import { expectGolden, loadGolden } from './checkpoint.ts';
+import { expectForward, expectGolden, loadGolden } from './checkpoint.ts';
 
 const cases = await readGolden('model');
 
@@ -52,18 +52,7 @@ describe.each(guarded)('%s', (_variant, k) => {
   describe.each(cases.map((golden) => [golden.name, golden] as const))('%s', (_name, golden) => {
     it('gives the logits, the loss and every residual stream', async () => {
       using model = await loadGolden(k, golden);
-      const seen: Record<string, Float32Array> = {};
-      k.scope(() => {
-        const ids = inputIds(k, golden);
-        const logits = model.forward(ids, { observe: (name, x) => (seen[`out.${name}`] = x.toArray()) });
-        expectGolden(golden, 'out.logits', logits.data);
-        expectGolden(golden, 'out.loss', model.loss(ids).data);
-      });
-      const streams = Object.keys(golden.tensors).filter((name) =>
-        /^out\.(hidden\.\d+|final_norm)$/.test(name),
-      );
-      expect(Object.keys(seen).sort()).toEqual(streams.sort());
-      for (const name of streams) expectGolden(golden, name, seen[name]);
+      k.scope(() => expectForward(golden, model, inputIds(k, golden)));
       k.checkGuards();
     });
 

@@ -1,11 +1,12 @@
 /** What the phases of the backward pass share: a block of memory, which a pointer names; and what a block of steps needs. */
 import { scratchEnd, startScratch, takeFloats } from '../matrix/scratch';
 import { IDENTITY, packRows, padded, paddedBytes, scaleRows, shifted, touch } from '../state/rows';
+import { HeadPiece, keyAt, stepAt, valueAt } from '../state/head-piece';
 import { BLOCK } from '../state/tiles';
 import { packForgets, packKeys, packNextForgets, packNumbers, packUpstream } from './rows';
 
 @unmanaged
-export class BackwardCall {
+export class BackwardCall extends HeadPiece {
   // Arguments.
   dq: usize;
   dk: usize;
@@ -21,17 +22,11 @@ export class BackwardCall {
   beta: usize;
   decay: usize;
   initialState: usize;
-  seqLen: i32;
-  nHeads: i32;
-  dKey: i32;
-  dValue: i32;
   l2Normalize: i32;
   scale: f32;
   eps: f32;
 
-  // Bytes: of a row of one head, padded too, and from one step to the next.
-  keyRow: usize;
-  valueRow: usize;
+  // Bytes: of a padded row of one head, and from one step to the next.
   wholeKeyBytes: usize;
   valueBytes: usize;
   keyStride: usize;
@@ -52,18 +47,7 @@ export class BackwardCall {
   qk: usize;
   forgets: usize;
 
-  // The key channels and value columns that are computed: from where on, how many there are, and padded.
-  firstKey: usize;
-  keyCount: i32;
-  key: i32;
-  firstValue: usize;
-  valueCount: i32;
-  value: i32;
-
-  // The head that is open: its item of the batch, and among all heads of the batch.
-  item: i32;
-  head: i32;
-  index: usize;
+  // Of the head that is open.
   decaySum: usize; // f64: the sum of the decay's gradient
   state: usize; // panels of S, then of P
   lastState: usize; // panels of f S before the last step
@@ -112,46 +96,6 @@ export function layOutHead(c: BackwardCall, at: usize, seqLen: i32, dKey: i32, d
   c.products = takeFloats(<f64>seqLen);
   c.lastGradient = c.state;
   return ceil<f64>((scratchEnd() - <f64>at) / 64) * 64;
-}
-
-/** Turns to a head of an item of the batch, and all of it. */
-export function openHead(c: BackwardCall, item: i32, head: i32): void {
-  c.item = item;
-  c.head = head;
-  c.index = <usize>(item * c.nHeads + head);
-  openKeys(c, 0, 1);
-  openValues(c, 0, 1);
-}
-
-/** Turns to a piece of its key channels: whole panels of 8, of which the last channels may be lacking. */
-export function openKeys(c: BackwardCall, piece: i32, pieces: i32): void {
-  c.key = padded(c.dKey) / pieces;
-  const first = piece * c.key;
-  c.firstKey = (<usize>first) << 2;
-  c.keyCount = min(c.key, c.dKey - first);
-}
-
-/** And of its value columns. */
-export function openValues(c: BackwardCall, piece: i32, pieces: i32): void {
-  c.value = padded(c.dValue) / pieces;
-  const first = piece * c.value;
-  c.firstValue = (<usize>first) << 2;
-  c.valueCount = min(c.value, c.dValue - first);
-}
-
-/** Steps before a step of the head, in the order of the tensors. */
-export function stepAt(c: BackwardCall, t: i32): usize {
-  return (<usize>c.item * c.seqLen + t) * c.nHeads + c.head;
-}
-
-/** Bytes from the start of q to a step's row, from the open channels on. */
-export function keyAt(c: BackwardCall, t: i32): usize {
-  return stepAt(c, t) * c.keyRow + c.firstKey;
-}
-
-/** Bytes from the start of v to a step's row, from the open columns on. */
-export function valueAt(c: BackwardCall, t: i32): usize {
-  return stepAt(c, t) * c.valueRow + c.firstValue;
 }
 
 /** Bytes from the start of the states to the open channels and columns of the head's. */

@@ -13,7 +13,6 @@ import {
 import { advanceTwoReads, advanceTwoWrites, BLOCK } from '../state/tiles';
 import {
   BackwardCall,
-  keyAt,
   packBetas,
   packForgetNumbers,
   packKeyRows,
@@ -23,9 +22,8 @@ import {
   packWrites,
   panelsAt,
   stateAt,
-  stepAt,
-  valueAt,
 } from './backward-call';
+import { keyAt, stepAt, valueAt } from '../state/head-piece';
 import { deltaPanel, deltaPanelBackward, packPanels, unpackPanels } from './panels';
 import { dots, unpackKeys } from './rows';
 

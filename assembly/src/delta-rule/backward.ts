@@ -16,16 +16,8 @@
 import { scratchEnd } from '../matrix/scratch';
 import { padded, paddedBytes } from '../state/rows';
 import { BLOCK } from '../state/tiles';
-import {
-  BackwardCall,
-  layOut,
-  layOutHead,
-  openHead,
-  openKeys,
-  openValues,
-  panelsAt,
-  touchRows,
-} from './backward-call';
+import { BackwardCall, layOut, layOutHead, panelsAt, touchRows } from './backward-call';
+import { openHead, openKeys, openValues } from '../state/head-piece';
 import {
   errorsOfBlock,
   finishKeys,

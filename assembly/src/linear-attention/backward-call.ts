@@ -1,12 +1,13 @@
 /** What the phases of the backward pass share: a block of memory, which a pointer names; and what a block of steps needs. */
 import { scratchEnd, startScratch, takeFloats } from '../matrix/scratch';
-import { IDENTITY, packRows, padded, paddedBytes, scaleRows, shifted, touch, zeroRows } from '../state/rows';
+import { IDENTITY, packRows, paddedBytes, scaleRows, shifted, touch, zeroRows } from '../state/rows';
+import { HeadPiece, keyAt, stepAt, valueAt } from '../state/head-piece';
 import { BLOCK } from '../state/tiles';
 import { oneRow } from './backward-rows';
 import { packForget } from './recurrent';
 
 @unmanaged
-export class BackwardCall {
+export class BackwardCall extends HeadPiece {
   // Arguments.
   dq: usize;
   dk: usize;
@@ -25,10 +26,6 @@ export class BackwardCall {
   gate: usize;
   initialState: usize;
   initialNormalizer: usize;
-  seqLen: i32;
-  nHeads: i32;
-  dKey: i32;
-  dValue: i32;
   featureMap: i32;
   normalize: i32;
   decayPerStep: i32;
@@ -38,9 +35,7 @@ export class BackwardCall {
   /** Whether the gradient of a forget factor has a part from the last state: the last step then comes alone. */
   hasLast: bool;
 
-  // Bytes: of a row of one head, and from one step to the next.
-  keyRow: usize;
-  valueRow: usize;
+  // Bytes from one step to the next.
   keyStride: usize;
   valueStride: usize;
   decayStride: usize;
@@ -57,18 +52,7 @@ export class BackwardCall {
   forgets: usize;
   forget: usize; // where they start; 0 if there are none
 
-  // The key channels and value columns that are computed: from where on, how many there are, and padded.
-  firstKey: usize;
-  keyCount: i32;
-  key: i32;
-  firstValue: usize;
-  valueCount: i32;
-  value: i32;
-
-  // The head that is open: its item of the batch, and among all heads of the batch.
-  item: i32;
-  head: i32;
-  index: usize;
+  // Of the head that is open.
   gateSums: usize; // f64, one for each key channel: suffix sums of the gate's gradient
   decaySum: usize; // f64: that of the decay's
   headSum: usize; // f64: and its sum over the steps
@@ -128,46 +112,6 @@ export function layOutStates(c: BackwardCall, at: usize, key: f64, state: f64): 
   c.dState = takeFloats(state);
   c.dStateT = takeFloats(state);
   c.z = takeFloats(key);
-}
-
-/** Turns to a head of an item of the batch, and all of it. */
-export function openHead(c: BackwardCall, item: i32, head: i32): void {
-  c.item = item;
-  c.head = head;
-  c.index = <usize>(item * c.nHeads + head);
-  openKeys(c, 0, 1);
-  openValues(c, 0, 1);
-}
-
-/** Turns to a piece of its key channels: whole panels of 8, of which the last channels may be lacking. */
-export function openKeys(c: BackwardCall, piece: i32, pieces: i32): void {
-  c.key = padded(c.dKey) / pieces;
-  const first = piece * c.key;
-  c.firstKey = (<usize>first) << 2;
-  c.keyCount = min(c.key, c.dKey - first);
-}
-
-/** And of its value columns. */
-export function openValues(c: BackwardCall, piece: i32, pieces: i32): void {
-  c.value = padded(c.dValue) / pieces;
-  const first = piece * c.value;
-  c.firstValue = (<usize>first) << 2;
-  c.valueCount = min(c.value, c.dValue - first);
-}
-
-/** Steps before a step of the head, in the order of the tensors. */
-function stepAt(c: BackwardCall, t: i32): usize {
-  return (<usize>c.item * c.seqLen + t) * c.nHeads + c.head;
-}
-
-/** Bytes from the start of q to a step's row, from the open channels on. */
-export function keyAt(c: BackwardCall, t: i32): usize {
-  return stepAt(c, t) * c.keyRow + c.firstKey;
-}
-
-/** Bytes from the start of v to a step's row, from the open columns on. */
-export function valueAt(c: BackwardCall, t: i32): usize {
-  return stepAt(c, t) * c.valueRow + c.firstValue;
 }
 
 /** Bytes from the start of dDecay to a step's, where there is one for each. */

@@ -17,15 +17,14 @@ import { advance, ALONG_COLUMNS, ALONG_ROWS, BLOCK } from '../state/tiles';
 import {
   BackwardCall,
   decayAt,
-  keyAt,
   normalizerAt,
   packForgets,
   packKeys,
   packUpstream,
   packValues,
   stateAt,
-  valueAt,
 } from './backward-call';
+import { keyAt, valueAt } from '../state/head-piece';
 import {
   accumulate,
   addProducts,

@@ -19,9 +19,6 @@ import {
   layOut,
   layOutHead,
   layOutStates,
-  openHead,
-  openKeys,
-  openValues,
   packKeys,
   packNextForgets,
   packQueries,
@@ -30,6 +27,7 @@ import {
   packValues,
   touchRows,
 } from './backward-call';
+import { openHead, openKeys, openValues } from '../state/head-piece';
 import {
   finishHead,
   finishReads,
